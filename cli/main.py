@@ -1,0 +1,42 @@
+"""The command. Each subcommand lives in its own module and is imported only when it is called:
+a daemon must not carry what draws tables."""
+
+from importlib import import_module
+
+import click
+
+from .. import __version__
+
+SUBCOMMANDS = {
+    "daemon": "run the host process",
+    "collector": "run the central process",
+    "usage": "ask a collector who used what",
+    "status": "ask the daemon of this host how it is",
+    "demo": "see the main job on simulated GPUs",
+    "rules": "how cgroup paths and processes resolve",
+    "config": "check or show a configuration",
+    "log": "look into a write-ahead log",
+}
+
+
+class LazyGroup(click.Group):
+    """Knows the names of its commands without importing them."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(SUBCOMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in SUBCOMMANDS:
+            return None
+        command: click.Command = import_module(f".{cmd_name}", __package__).command
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl(list(SUBCOMMANDS.items()))
+
+
+@click.command(cls=LazyGroup)
+@click.version_option(__version__, prog_name="gputally")
+def main() -> None:
+    """Who used what GPU, and for how long, so exactly that money can rest on it."""

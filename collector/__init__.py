@@ -1,0 +1,1 @@
+"""The central process: intake, projector, usage API."""

@@ -1,0 +1,39 @@
+"""What a collector is told: collector.toml."""
+
+from dataclasses import dataclass, field
+
+from ..model.settings import setting
+
+
+@dataclass(frozen=True, slots=True)
+class IntakeConfig:
+    listen: str = setting("0.0.0.0:7443", "host:port for the hosts' streams")
+    ca: str | None = setting(None, "file of the authority that signs hosts' certificates")
+    certificate: str | None = setting(None, "file of this collector's certificate chain")
+    key: str | None = setting(None, "file of its private key")
+    insecure_plaintext: bool = setting(False, "no TLS; refused for anything but loopback")
+
+
+@dataclass(frozen=True, slots=True)
+class LedgerConfig:
+    path: str = setting("/var/lib/gputally/ledger", "folder of the SQLite log and the DuckDB projection")
+
+
+@dataclass(frozen=True, slots=True)
+class ApiConfig:
+    listen: str = setting("127.0.0.1:8080", "host:port of the HTTP API")
+    tokens: str | None = setting(None, "file of bearer tokens; absent: loopback only, no authentication")
+
+
+@dataclass(frozen=True, slots=True)
+class SkuConfig:
+    name: str = setting("", "what the SKU is called in answers", required=True)
+    gpu_model: str = setting("", "GPU model it stands for; * matches anything", required=True)
+
+
+@dataclass(frozen=True, slots=True)
+class CollectorConfig:
+    intake: IntakeConfig = field(default_factory=IntakeConfig)
+    ledger: LedgerConfig = field(default_factory=LedgerConfig)
+    api: ApiConfig = field(default_factory=ApiConfig)
+    skus: tuple[SkuConfig, ...] = ()

@@ -1,0 +1,1 @@
+"""The host process: actors, their supervisor, the uplink, the wiring."""

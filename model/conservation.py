@@ -1,0 +1,89 @@
+"""The one law, as a check that knows nothing of how the numbers were made."""
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+from .identity import records_digest
+from .interval import Interval
+from .usage import Batch, DeviceWindow, Segment, UsageRecord
+
+
+@dataclass(frozen=True, slots=True)
+class Violation:
+    """A place where the law does not hold, in words for the person who must look."""
+
+    device_id: str
+    boot_start_ns: int
+    what: str
+
+
+def check_batch(batch: Batch) -> list[Violation]:
+    """Every segment of the batch against its conservation row: time, energy, count, digest."""
+    by_segment: defaultdict[Segment, list[UsageRecord]] = defaultdict(list)
+    for record in batch.records:
+        by_segment[record.segment].append(record)
+    found = [v for row in batch.rows for v in _check_row(row, by_segment.pop(row.segment, []))]
+    found += [_violation(s, f"{len(r)} records without a conservation row") for s, r in by_segment.items()]
+    return found
+
+
+def _check_row(row: DeviceWindow, records: list[UsageRecord]) -> Iterator[Violation]:
+    segment = row.segment
+    allocated_ns = sum(record.allocated_ns for record in records)
+    accounted_ns = allocated_ns + row.idle_ns + row.unobserved_total_ns
+    if accounted_ns != segment.boot.length_ns:
+        yield _violation(segment, f"accounts for {accounted_ns} ns of {segment.boot.length_ns} ns")
+    if any(amount < 0 for amount in _amounts(row, records)):
+        yield _violation(segment, "holds a negative amount")
+    if any(max(r.blind_ns, r.inferred_ns) > r.allocated_ns for r in records):
+        yield _violation(segment, "has more blind or inferred than allocated time")
+    if row.record_count != len(records) or row.records_digest != records_digest(records):
+        yield _violation(
+            segment, f"has {len(records)} records that are not the {row.record_count} its row names"
+        )
+    yield from _check_energy(row, records)
+
+
+def _check_energy(row: DeviceWindow, records: list[UsageRecord]) -> Iterator[Violation]:
+    if row.energy_start_mj is None or row.energy_end_mj is None:
+        return
+    spent_mj = (
+        sum(record.energy_mj or 0 for record in records) + row.idle_energy_mj + row.unobserved_energy_mj
+    )
+    counted_mj = row.energy_end_mj - row.energy_start_mj
+    if spent_mj != counted_mj:
+        yield _violation(row.segment, f"accounts for {spent_mj} mJ of {counted_mj} mJ")
+
+
+def _amounts(row: DeviceWindow, records: list[UsageRecord]) -> Iterator[int]:
+    yield row.idle_ns
+    yield from (length_ns for _, length_ns in row.unobserved_ns)
+    for record in records:
+        yield from (record.allocated_ns, record.held_ns, record.blind_ns, record.inferred_ns)
+
+
+def _violation(segment: Segment, what: str) -> Violation:
+    return Violation(segment.device_id, segment.boot.start_ns, what)
+
+
+@dataclass(frozen=True, slots=True)
+class Tiling:
+    """How the segments of one (host, boot, device) cover its time."""
+
+    holes: tuple[Interval, ...]
+    overlaps: tuple[Interval, ...]
+
+
+def tile(segments: Iterable[Interval]) -> Tiling:
+    """Holes mean loss, overlaps mean that something was metered twice."""
+    holes: list[Interval] = []
+    overlaps: list[Interval] = []
+    end_ns: int | None = None
+    for segment in sorted(segments):
+        if end_ns is not None and segment.start_ns > end_ns:
+            holes.append(Interval(end_ns, segment.start_ns))
+        if end_ns is not None and segment.start_ns < end_ns:
+            overlaps.append(Interval(segment.start_ns, min(end_ns, segment.end_ns)))
+        end_ns = segment.end_ns if end_ns is None else max(end_ns, segment.end_ns)
+    return Tiling(tuple(holes), tuple(overlaps))

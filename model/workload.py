@@ -1,0 +1,88 @@
+"""Whose it is: processes, workloads and the tenants who answer for them."""
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+UNATTRIBUTED = "unattributed"
+"""The reserved tenant of time that belongs to nobody we can name."""
+
+
+class Unattributed(StrEnum):
+    """Why a workload has no tenant."""
+
+    NO_RULE = "no_rule"
+    UNKNOWN_TENANT = "unknown_tenant"
+    HOST_PROCESS = "host_process"
+    PID_VANISHED = "pid_vanished"
+    GHOST_MEMORY = "ghost_memory"
+    MAPPING_PENDING = "mapping_pending"
+    OWNER_CHANGED = "owner_changed"
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Workload:
+    """What ran: a pod, a job, a container, a unit, a user. Never who pays for it.
+
+    ``kind`` is one of the kinds of the configuration reference (kubernetes,
+    slurm, docker, ..., cgroup, host) and ``id`` is unique within it.
+    """
+
+    kind: str
+    id: str
+
+    @property
+    def subject_id(self) -> str:
+        return f"{self.kind}:{self.id}"
+
+    @property
+    def is_host(self) -> bool:
+        """The host's own processes share a device only when nothing else holds it."""
+        return self.kind == "host"
+
+
+@dataclass(frozen=True, slots=True)
+class Owner:
+    """Who answers for a workload, and which rule said so."""
+
+    tenant: str = UNATTRIBUTED
+    project: str = ""
+    rule: str = ""
+    reason: str = ""
+    """A value of Unattributed where ``tenant`` is UNATTRIBUTED, else empty."""
+    tags: tuple[tuple[str, str], ...] = ()
+
+
+NOBODY = Owner(reason=Unattributed.NO_RULE)
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class ProcessId:
+    """A process of this boot. ``start_ns`` is CLOCK_BOOTTIME as procfs gives it: true to 10 ms."""
+
+    pid: int
+    start_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class Holder:
+    """A process that holds a device, with everything that decides who is billed for it."""
+
+    process: ProcessId
+    workload: Workload
+    owner: Owner
+    boundary: str = ""
+    """The outermost trusted component of its cgroup path, from the root: the evidence."""
+    boundary_inode: int = 0
+    edge_uncertainty_ns: int = 10_000_000
+    """How far ``process.start_ns`` may be from the truth."""
+
+
+@dataclass(frozen=True, slots=True)
+class Attribution:
+    """What the attributor answers for one host reading."""
+
+    rules_version: str
+    holders: dict[int, Holder] = field(default_factory=dict[int, Holder])
+    """By pid, one for every pid in the reading."""
+    ended: dict[ProcessId, int] = field(default_factory=dict[ProcessId, int])
+    """Processes seen to exit since the last reading, with CLOCK_BOOTTIME in ns."""

@@ -1,0 +1,1 @@
+"""The NVML probe: pynvml in a child process that can be killed."""

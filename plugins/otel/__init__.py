@@ -1,0 +1,1 @@
+"""OpenTelemetry: what the host sees, for stacks that exist already."""

@@ -1,0 +1,37 @@
+"""What the house asks of its plugs. A plug is handed what it needs and never sees the log."""
+
+from typing import Protocol
+
+from ..model.reading import HostReading
+from ..model.workload import Attribution
+
+
+class Attributor(Protocol):
+    """Says whose each process is."""
+
+    rules_version: str
+    """Changes whenever the same process could get another owner."""
+
+    def attribute(self, reading: HostReading) -> Attribution:
+        """A holder for every pid in the reading, and who ended since the last one. Never raises for a pid."""
+        ...
+
+    def fileno(self) -> int:
+        """Readable when a process that holds a device has ended: call note_exits() then."""
+        ...
+
+    def note_exits(self) -> None:
+        """Stamps the processes that have ended, to the millisecond."""
+        ...
+
+    def close(self) -> None: ...
+
+
+class Telemetry(Protocol):
+    """Takes what is to be shown to stacks that exist already. Must return at once and never raise."""
+
+    def observe(self, reading: HostReading) -> None: ...
+
+    def close(self) -> None:
+        """Returns within a second, whatever the exporter does."""
+        ...

@@ -1,0 +1,169 @@
+"""The one door between the wire and the model: a batch to bytes and back.
+
+Raises ValueError for bytes that are no batch, or a batch that cannot be true.
+"""
+
+from typing import Any
+
+from google.protobuf.message import DecodeError
+
+from ..model.interval import Interval
+from ..model.usage import Batch, ClaimClass, ClockState, DeviceWindow, Segment, Sharing, UsageRecord
+from ..model.workload import Owner, Workload
+from .v1 import usage_pb2 as wire
+
+
+def encode_batch(batch: Batch) -> bytes:
+    """The payload of a frame. Segments are said once and named by index."""
+    segments = [row.segment for row in batch.rows] + [record.segment for record in batch.records]
+    index = {segment: place for place, segment in enumerate(dict.fromkeys(segments))}
+    message = wire.Batch(
+        host_id=batch.host_id,
+        boot_id=batch.boot_id,
+        complete_through_ns=batch.complete_through_ns,
+        segments=[_segment_out(segment) for segment in index],
+        records=[_record_out(record, index[record.segment]) for record in batch.records],
+        rows=[_row_out(row, index[row.segment]) for row in batch.rows],
+    )
+    return message.SerializeToString(deterministic=True)
+
+
+def decode_batch(payload: bytes) -> Batch:
+    """The batch of a frame's payload. Raises ValueError if it is none."""
+    try:
+        message = wire.Batch.FromString(payload)
+    except DecodeError as error:
+        raise ValueError(f"not a batch: {error}") from None
+    try:
+        segments = [_segment_in(segment) for segment in message.segments]
+        return Batch(
+            host_id=message.host_id,
+            boot_id=message.boot_id,
+            complete_through_ns=_known(message, "complete_through_ns"),
+            records=tuple(_record_in(record, segments[record.segment]) for record in message.records),
+            rows=tuple(_row_in(row, segments[row.segment]) for row in message.rows),
+        )
+    except IndexError:
+        raise ValueError("not a batch: a record or row names a segment that is not there") from None
+
+
+def _segment_out(segment: Segment) -> wire.Segment:
+    return wire.Segment(
+        device_id=segment.device_id,
+        generation=segment.generation,
+        gpu_model=segment.gpu_model,
+        boot_start_ns=segment.boot.start_ns,
+        length_ns=segment.boot.length_ns,
+        wall_start_ns=segment.wall_start_ns,
+        window_start_ns=segment.window_start_ns,
+        window_length_ns=segment.window_length_ns,
+        clock=segment.clock,
+    )
+
+
+def _segment_in(message: wire.Segment) -> Segment:
+    return Segment(
+        device_id=message.device_id,
+        generation=message.generation,
+        gpu_model=message.gpu_model,
+        boot=Interval(message.boot_start_ns, message.boot_start_ns + message.length_ns),
+        wall_start_ns=message.wall_start_ns,
+        window_start_ns=message.window_start_ns,
+        window_length_ns=message.window_length_ns,
+        clock=ClockState(message.clock),
+    )
+
+
+def _record_out(record: UsageRecord, segment: int) -> wire.UsageRecord:
+    return wire.UsageRecord(
+        segment=segment,
+        workload_kind=record.workload.kind,
+        workload_id=record.workload.id,
+        session_id=record.session_id,
+        revision=record.revision,
+        owner=_owner_out(record.owner),
+        allocated_ns=record.allocated_ns,
+        held_ns=record.held_ns,
+        blind_ns=record.blind_ns,
+        inferred_ns=record.inferred_ns,
+        busy_ns=record.busy_ns,
+        busy_known_ns=record.busy_known_ns,
+        gpu_memory_byte_ms=record.gpu_memory_byte_ms,
+        energy_mj=record.energy_mj,
+        claim=record.claim,
+        sharing=record.sharing,
+        outside_claim=record.outside_claim,
+        edge_uncertainty_ns=record.edge_uncertainty_ns,
+        rules_version=record.rules_version,
+        evidence=record.evidence,
+    )
+
+
+def _record_in(message: wire.UsageRecord, segment: Segment) -> UsageRecord:
+    return UsageRecord(
+        segment=segment,
+        workload=Workload(message.workload_kind, message.workload_id),
+        session_id=message.session_id,
+        revision=message.revision,
+        owner=_owner_in(message.owner),
+        allocated_ns=message.allocated_ns,
+        held_ns=message.held_ns,
+        blind_ns=message.blind_ns,
+        inferred_ns=message.inferred_ns,
+        busy_ns=message.busy_ns,
+        busy_known_ns=message.busy_known_ns,
+        gpu_memory_byte_ms=_known(message, "gpu_memory_byte_ms"),
+        energy_mj=_known(message, "energy_mj"),
+        claim=ClaimClass(message.claim),
+        sharing=Sharing(message.sharing),
+        outside_claim=message.outside_claim,
+        edge_uncertainty_ns=message.edge_uncertainty_ns,
+        rules_version=message.rules_version,
+        evidence=message.evidence,
+    )
+
+
+def _owner_out(owner: Owner) -> wire.Owner:
+    tags = [wire.Tag(key=key, value=value) for key, value in owner.tags]
+    return wire.Owner(
+        tenant=owner.tenant, project=owner.project, rule=owner.rule, reason=owner.reason, tags=tags
+    )
+
+
+def _owner_in(message: wire.Owner) -> Owner:
+    tags = tuple((tag.key, tag.value) for tag in message.tags)
+    return Owner(message.tenant, message.project, message.rule, message.reason, tags)
+
+
+def _row_out(row: DeviceWindow, segment: int) -> wire.DeviceWindow:
+    return wire.DeviceWindow(
+        segment=segment,
+        revision=row.revision,
+        idle_ns=row.idle_ns,
+        unobserved=[wire.Unobserved(reason=reason, length_ns=length) for reason, length in row.unobserved_ns],
+        record_count=row.record_count,
+        records_digest=row.records_digest,
+        energy_start_mj=row.energy_start_mj,
+        energy_end_mj=row.energy_end_mj,
+        idle_energy_mj=row.idle_energy_mj,
+        unobserved_energy_mj=row.unobserved_energy_mj,
+    )
+
+
+def _row_in(message: wire.DeviceWindow, segment: Segment) -> DeviceWindow:
+    return DeviceWindow(
+        segment=segment,
+        revision=message.revision,
+        idle_ns=message.idle_ns,
+        unobserved_ns=tuple((entry.reason, entry.length_ns) for entry in message.unobserved),
+        record_count=message.record_count,
+        records_digest=message.records_digest,
+        energy_start_mj=_known(message, "energy_start_mj"),
+        energy_end_mj=_known(message, "energy_end_mj"),
+        idle_energy_mj=message.idle_energy_mj,
+        unobserved_energy_mj=message.unobserved_energy_mj,
+    )
+
+
+def _known(message: Any, field: str) -> int | None:
+    return getattr(message, field) if message.HasField(field) else None
