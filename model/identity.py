@@ -38,7 +38,7 @@ def segment_key(host_id: str, boot_id: str, segment: Segment) -> bytes:
 
 
 def usage_key(host_id: str, boot_id: str, record: UsageRecord) -> bytes:
-    """Names a usage record: 16 bytes. No tenant in it: to attribute anew is a revision, never a second count."""
+    """Names a usage record: 16 bytes. No tenant in it: attributing anew is a revision, not a second count."""
     place = _place(record.segment)
     return _hash(
         encode(
