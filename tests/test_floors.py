@@ -35,8 +35,8 @@ MAY_SEE = {
     "trio": ("daemon/", "plugins/nvml/", "plugins/ports.py", "cli/", "simulator/"),
 }
 PURE = {  # what the model may take from the standard library: nothing that reads the world
-    "bisect", "collections", "dataclasses", "enum", "fnmatch", "fractions", "functools", "hashlib", "heapq",
-    "itertools", "math", "operator", "re", "struct", "types", "typing",
+    "bisect", "collections", "dataclasses", "difflib", "enum", "fnmatch", "fractions", "functools", "hashlib",
+    "heapq", "itertools", "math", "operator", "re", "struct", "tomllib", "types", "typing",
 }  # fmt: skip
 
 

@@ -1,0 +1,74 @@
+"""collector.toml: read whole, checked across keys, or refused before anything is touched."""
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+
+from ..model.endpoint import Endpoint, parse_endpoint
+from ..model.settings import BadSettings, Complaints
+from ..model.settings_read import read_settings
+from ..plugins.tls import check_tls, locate_credentials
+from ..plugins.toml_file import read_toml
+from .config import ApiConfig, CollectorConfig, IntakeConfig, SkuConfig
+
+
+def load_collector_config(path: Path | None, environ: Mapping[str, str]) -> CollectorConfig:
+    """The collector's configuration: environment before file before default. No path: no file.
+
+    Names of systemd credentials come out as paths. Raises BadSettings with every problem at once.
+    """
+    source = "" if path is None else str(path)
+    config = read_settings(CollectorConfig, {} if path is None else read_toml(path), environ, source)
+    config = replace(config, intake=locate_credentials(config.intake, environ))
+    complaints = Complaints(source, environ)
+    _check_intake(config.intake, complaints)
+    _check_api(config.api, complaints)
+    _check_skus(config.skus, complaints)
+    complaints.settle()
+    return config
+
+
+def _check_intake(intake: IntakeConfig, complaints: Complaints) -> None:
+    listen = _parse_listen("intake.listen", intake.listen, complaints)
+    if not intake.insecure_plaintext:
+        check_tls("intake", intake, complaints)
+    elif listen is not None and not listen.is_loopback:
+        complaints.refuse(
+            "intake.insecure_plaintext",
+            f"is true and intake.listen ({listen}) is not on loopback: anyone could read and forge usage; "
+            "give ca, certificate and key, or listen on 127.0.0.1",
+        )
+
+
+def _check_api(api: ApiConfig, complaints: Complaints) -> None:
+    listen = _parse_listen("api.listen", api.listen, complaints)
+    if api.tokens is not None:
+        _check_tokens(Path(api.tokens), complaints)
+    elif listen is not None and not listen.is_loopback:
+        complaints.refuse(
+            "api.tokens",
+            f"is missing and api.listen ({listen}) is not on loopback: anyone could read all usage; "
+            "give a file of tokens, or listen on 127.0.0.1",
+        )
+
+
+def _check_tokens(path: Path, complaints: Complaints) -> None:
+    try:
+        read_toml(path)
+    except BadSettings as bad:
+        complaints.refuse("api.tokens", str(bad))
+
+
+def _check_skus(skus: tuple[SkuConfig, ...], complaints: Complaints) -> None:
+    for name, times in Counter(sku.name for sku in skus).items():
+        if times > 1:
+            complaints.refuse("skus", f'"{name}" is the name of {times} SKUs: give each a name of its own')
+
+
+def _parse_listen(key: str, text: str, complaints: Complaints) -> Endpoint | None:
+    try:
+        return parse_endpoint(text, lowest_port=0)
+    except ValueError as error:
+        complaints.refuse(key, str(error))
+        return None

@@ -1,0 +1,90 @@
+"""daemon.toml: read whole, checked across keys, or refused before anything is touched."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+
+from ..model.endpoint import Endpoint, parse_endpoint
+from ..model.settings import Complaints
+from ..model.settings_read import read_settings
+from ..plugins.otel.target import parse_otlp
+from ..plugins.tls import check_tls, locate_credentials
+from ..plugins.toml_file import read_toml
+from .config import DaemonConfig, SamplingConfig, TelemetryConfig, UplinkConfig
+
+_HOST_ID = re.compile(r"[!-~]{1,255}", re.ASCII)
+
+
+def load_daemon_config(path: Path | None, environ: Mapping[str, str]) -> DaemonConfig:
+    """The daemon's configuration: environment before file before default. No path: no file.
+
+    Names of systemd credentials come out as paths. Raises BadSettings with every problem at once.
+    """
+    source = "" if path is None else str(path)
+    config = read_settings(DaemonConfig, {} if path is None else read_toml(path), environ, source)
+    config = replace(config, uplink=locate_credentials(config.uplink, environ))
+    complaints = Complaints(source, environ)
+    _check_host_id(config.host.id, complaints)
+    _check_sampling(config.sampling, complaints)
+    _check_uplink(config.uplink, complaints)
+    _check_telemetry(config.telemetry, complaints)
+    complaints.settle()
+    return config
+
+
+def _check_host_id(host_id: str | None, complaints: Complaints) -> None:
+    if host_id is not None and not _HOST_ID.fullmatch(host_id):
+        complaints.refuse(
+            "host.id", f'is "{host_id}", must be 1 to 255 printable ASCII characters without spaces'
+        )
+
+
+def _check_sampling(sampling: SamplingConfig, complaints: Complaints) -> None:
+    if sampling.idle_every_s < sampling.every_s:
+        complaints.refuse(
+            "sampling.idle_every_s",
+            f"is {sampling.idle_every_s}, must be at least sampling.every_s ({sampling.every_s}): "
+            "an idle host is not watched more closely than a busy one",
+        )
+
+
+def _check_uplink(uplink: UplinkConfig, complaints: Complaints) -> None:
+    endpoints = _parse_endpoints(uplink, complaints)
+    if uplink.insecure_plaintext:
+        _check_plaintext(uplink, endpoints, complaints)
+    elif uplink.endpoints or uplink.ca or uplink.certificate or uplink.key:
+        check_tls("uplink", uplink, complaints)
+
+
+def _parse_endpoints(uplink: UplinkConfig, complaints: Complaints) -> list[Endpoint]:
+    endpoints: list[Endpoint] = []
+    for text in uplink.endpoints:
+        try:
+            endpoints.append(parse_endpoint(text))
+        except ValueError as error:
+            complaints.refuse("uplink.endpoints", str(error))
+    return endpoints
+
+
+def _check_plaintext(uplink: UplinkConfig, endpoints: list[Endpoint], complaints: Complaints) -> None:
+    far = [str(endpoint) for endpoint in endpoints if not endpoint.is_loopback]
+    if far and not uplink.insecure_plaintext_anywhere:
+        complaints.refuse(
+            "uplink.insecure_plaintext",
+            f"is true and {', '.join(far)} is not on loopback: anyone between could read and forge usage; "
+            "give ca, certificate and key, or set uplink.insecure_plaintext_anywhere = true as well",
+        )
+
+
+def _check_telemetry(telemetry: TelemetryConfig, complaints: Complaints) -> None:
+    try:
+        if telemetry.otlp is not None:
+            parse_otlp(telemetry.otlp)
+    except ValueError as error:
+        complaints.refuse("telemetry.otlp", str(error))
+    try:
+        if telemetry.prometheus is not None:
+            parse_endpoint(telemetry.prometheus, lowest_port=0)
+    except ValueError as error:
+        complaints.refuse("telemetry.prometheus", str(error))
