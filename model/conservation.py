@@ -39,18 +39,14 @@ def _check_row(row: DeviceWindow, records: list[UsageRecord]) -> Iterator[Violat
     if any(max(r.blind_ns, r.inferred_ns) > r.allocated_ns for r in records):
         yield _violation(segment, "has more blind or inferred than allocated time")
     if row.record_count != len(records) or row.records_digest != records_digest(records):
-        yield _violation(
-            segment, f"has {len(records)} records that are not the {row.record_count} its row names"
-        )
+        yield _violation(segment, f"has {len(records)} records that are not the {row.record_count} its row names")
     yield from _check_energy(row, records)
 
 
 def _check_energy(row: DeviceWindow, records: list[UsageRecord]) -> Iterator[Violation]:
     if row.energy_start_mj is None or row.energy_end_mj is None:
         return
-    spent_mj = (
-        sum(record.energy_mj or 0 for record in records) + row.idle_energy_mj + row.unobserved_energy_mj
-    )
+    spent_mj = sum(record.energy_mj or 0 for record in records) + row.idle_energy_mj + row.unobserved_energy_mj
     counted_mj = row.energy_end_mj - row.energy_start_mj
     if spent_mj != counted_mj:
         yield _violation(row.segment, f"accounts for {spent_mj} mJ of {counted_mj} mJ")

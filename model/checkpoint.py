@@ -1,0 +1,42 @@
+"""A meter as plain data and back: what a killed daemon needs to go on where it stood."""
+
+from typing import Any
+
+from .meter import Meter
+from .plain import from_plain, to_plain
+from .usage import Batch
+
+VERSION = 1
+"""Grows with every change to a dataclass that the meter holds."""
+
+
+class BadCheckpoint(ValueError):
+    """Data that are no checkpoint of this version."""
+
+
+def save(meter: Meter) -> dict[str, Any]:
+    """Everything that is open."""
+    return {"version": VERSION, "meter": to_plain(meter)}
+
+
+def load(data: Any) -> Meter:
+    """The meter as it stood; what passed since then may only be inferred.
+
+    Raises BadCheckpoint for anything but what ``save`` made.
+    """
+    if not isinstance(data, dict) or data.get("version") != VERSION:  # pyright: ignore[reportUnknownMemberType]
+        raise BadCheckpoint(f"the checkpoint is not of version {VERSION}: another gputally wrote it")
+    try:
+        meter: Meter = from_plain(Meter, data["meter"])
+    except (ValueError, TypeError, LookupError) as error:
+        raise BadCheckpoint(f"the checkpoint does not hold what it should: {error}") from None
+    for device in meter.devices.values():
+        assert meter.wall is not None
+        device.wall = meter.wall
+        device.resumed = device.sight is not None
+    return meter
+
+
+def end_of_boot(meter: Meter) -> Batch | None:
+    """The boot is over: its segments end where the last durable checkpoint left them. Nothing is inferred."""
+    return meter.cut()
