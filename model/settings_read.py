@@ -53,9 +53,7 @@ def read_settings(cls: type[T], told: Mapping[str, Any], environment: Mapping[st
     return settings
 
 
-def explain_settings(
-    settings: object, told: Mapping[str, Any], environment: Mapping[str, str]
-) -> list[Explained]:
+def explain_settings(settings: object, told: Mapping[str, Any], environment: Mapping[str, str]) -> list[Explained]:
     """Every key of ``settings`` with its origin; arguments as for ``read_settings``."""
     return [
         Explained(key, _value_at(settings, key.name), _origin(key, told, environment))
@@ -117,9 +115,7 @@ def _unknown(cls: type[Any], name: str, siblings: list[str]) -> str:
     near = get_close_matches(name, siblings, n=1)
     elsewhere = [key.name for key in keys_of(cls) if key.name.split(".")[-1] == name]
     meant = near or elsewhere[:1]
-    return (
-        f"unknown key; did you mean {meant[0]}?" if meant else f"unknown key; known are {', '.join(siblings)}"
-    )
+    return f"unknown key; did you mean {meant[0]}?" if meant else f"unknown key; known are {', '.join(siblings)}"
 
 
 def _stray_variables(cls: type[Any], environment: Mapping[str, str]) -> Iterator[Problem]:

@@ -3,6 +3,7 @@
 from typing import Protocol
 
 from ..model.reading import HostReading
+from ..model.usage import Batch
 from ..model.workload import Attribution
 
 
@@ -30,7 +31,13 @@ class Attributor(Protocol):
 class Telemetry(Protocol):
     """Takes what is to be shown to stacks that exist already. Must return at once and never raise."""
 
-    def observe(self, reading: HostReading) -> None: ...
+    def observe(self, reading: HostReading) -> None:
+        """What the host looks like now; a newer reading replaces one not yet taken."""
+        ...
+
+    def account(self, batch: Batch) -> None:
+        """Records and rows that were just closed, each revision once; their times become running sums."""
+        ...
 
     def close(self) -> None:
         """Returns within a second, whatever the exporter does."""
