@@ -8,6 +8,7 @@ from pathlib import Path
 from ..model.endpoint import Endpoint, parse_endpoint
 from ..model.settings import Complaints
 from ..model.settings_read import read_settings
+from ..model.settings_value import show
 from ..plugins.otel.target import parse_otlp
 from ..plugins.tls import check_tls, locate_credentials
 from ..plugins.toml_file import read_toml
@@ -35,9 +36,7 @@ def load_daemon_config(path: Path | None, environ: Mapping[str, str]) -> DaemonC
 
 def _check_host_id(host_id: str | None, complaints: Complaints) -> None:
     if host_id is not None and not _HOST_ID.fullmatch(host_id):
-        complaints.refuse(
-            "host.id", f'is "{host_id}", must be 1 to 255 printable ASCII characters without spaces'
-        )
+        complaints.refuse("host.id", f"is {show(host_id)}, must be 1 to 255 printable ASCII characters without spaces")
 
 
 def _check_sampling(sampling: SamplingConfig, complaints: Complaints) -> None:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 _SHAPE = re.compile(r"(?:\[(?P<v6>[0-9A-Fa-f:.]+)\]|(?P<host>[^\s:/\[\]@]+)):(?P<port>[0-9]{1,5})", re.ASCII)
 _LOOPBACK_V4 = re.compile(r"127\.[0-9]{1,3}\.[0-9]{1,3}\.[0-9]{1,3}", re.ASCII)
 _HIGHEST_PORT = 65_535
+_PASSWORD = re.compile(r"(://[^/@\s]*?):[^/@\s]*@")
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,3 +37,8 @@ def parse_endpoint(text: str, *, lowest_port: int = 1) -> Endpoint:
     if not lowest_port <= port <= _HIGHEST_PORT:
         raise ValueError(f'is "{text}", its port must be from {lowest_port} to {_HIGHEST_PORT}')
     return Endpoint(found["v6"] or found["host"], port)
+
+
+def without_password(address: str) -> str:
+    """An address fit to be shown: what is shown gets pasted into tickets."""
+    return _PASSWORD.sub(r"\1:***@", address)

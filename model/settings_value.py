@@ -1,8 +1,10 @@
 """One value of a configuration: what it may be, and what it is when the environment says it as text."""
 
 import math
+import re
 import tomllib
 from collections.abc import Callable, Iterable
+from dataclasses import fields, is_dataclass
 from enum import Enum
 from typing import Any, cast, get_args
 
@@ -11,6 +13,7 @@ from .settings import Key
 _YES = {"true", "yes", "on", "1"}
 _NO = {"false", "no", "off", "0"}
 _LONGEST_SHOWN = 60
+_BARE = re.compile(r"[A-Za-z0-9_-]+", re.ASCII)
 
 
 class WrongValue(ValueError):
@@ -174,22 +177,38 @@ def show_choice(choice: Any) -> str:
 
 def show(value: Any) -> str:
     """A value as TOML writes it, cut where it is long."""
-    text = _toml(value)
+    text = to_toml(value)
     return text if len(text) <= _LONGEST_SHOWN else text[: _LONGEST_SHOWN - 3] + "..."
 
 
-def _toml(value: Any) -> str:
-    if isinstance(value, Enum):
-        return _toml(value.value)
-    if isinstance(value, bool):
-        return str(value).lower()
-    if isinstance(value, str):
-        return '"' + value.replace("\\", "\\\\").replace('"', '\\"') + '"'
-    if isinstance(value, tuple):
-        return _toml(list(_each(value)))
-    items, table = as_list(value), as_table(value)
+def to_toml(value: Any) -> str:
+    """A value as TOML writes it; ``none`` for None, which TOML cannot say."""
+    plain = to_plain(value)
+    items, table = as_list(plain), as_table(plain)
     if items is not None:
-        return "[" + ", ".join(map(_toml, items)) + "]"
+        return "[" + ", ".join(map(to_toml, items)) + "]"
     if table is not None:
-        return "{" + ", ".join(f"{name} = {_toml(item)}" for name, item in table.items()) + "}"
-    return "none" if value is None else str(value)
+        return "{" + ", ".join(f"{_toml_name(name)} = {to_toml(item)}" for name, item in table.items()) + "}"
+    if isinstance(plain, str):
+        return _toml_text(plain)
+    return "none" if plain is None else str(plain).lower() if isinstance(plain, bool) else str(plain)
+
+
+def to_plain(value: Any) -> Any:
+    """A value in the terms of TOML and JSON: enumerations, tuples and dataclasses undone."""
+    if isinstance(value, Enum):
+        return value.value
+    if isinstance(value, tuple):
+        return [to_plain(item) for item in _each(value)]
+    if is_dataclass(value):
+        return {each.name: to_plain(getattr(value, each.name)) for each in fields(value)}
+    return value
+
+
+def _toml_name(name: str) -> str:
+    return name if _BARE.fullmatch(name) else _toml_text(name)
+
+
+def _toml_text(text: str) -> str:
+    escaped = text.replace("\\", "\\\\").replace('"', '\\"')
+    return '"' + "".join(f"\\u{ord(each):04x}" if each < " " or each == "\x7f" else each for each in escaped) + '"'

@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from urllib.parse import SplitResult, urlsplit
 
+from ...model.endpoint import without_password
+
 _HTTP_PORT = 4318
 _METRICS_PATH = "/v1/metrics"
 
@@ -29,13 +31,7 @@ def parse_otlp(text: str) -> OtlpTarget:
         port = parts.port
     except ValueError:
         raise _unusable(text) from None
-    if (
-        parts.scheme not in ("http", "https")
-        or not parts.hostname
-        or port == 0
-        or parts.query
-        or parts.fragment
-    ):
+    if parts.scheme not in ("http", "https") or not parts.hostname or port == 0 or parts.query or parts.fragment:
         raise _unusable(text)
     path = parts.path.rstrip("/")
     if port != _HTTP_PORT and not path:
@@ -50,6 +46,6 @@ def _rebuilt(parts: SplitResult, path: str) -> str:
 
 def _unusable(text: str) -> ValueError:
     return ValueError(
-        f'is "{text}", must be http://host:port or https://host:port; '
+        f'is "{without_password(text)}", must be http://host:port or https://host:port; '
         "gRPC, or HTTP where the port is 4318 or a path follows"
     )
