@@ -4,7 +4,6 @@ from typing import Any
 
 from .meter import Meter
 from .plain import from_plain, to_plain
-from .usage import Batch
 
 VERSION = 1
 """Grows with every change to a dataclass that the meter holds."""
@@ -35,8 +34,3 @@ def load(data: Any) -> Meter:
         device.wall = meter.wall
         device.resumed = device.sight is not None
     return meter
-
-
-def end_of_boot(meter: Meter) -> Batch | None:
-    """The boot is over: its segments end where the last durable checkpoint left them. Nothing is inferred."""
-    return meter.cut()

@@ -51,6 +51,15 @@ class Meter:
             device.cut()
         return self._take(None)
 
+    def reconfigure(self, window_length_ns: int, sharing: Sharing) -> None:
+        """Other settings hold from here on: what is open closes under the old ones."""
+        if (window_length_ns, sharing) == (self.window_length_ns, self.sharing):
+            return
+        self.window_length_ns, self.sharing = window_length_ns, sharing
+        for device in self.devices.values():
+            device.window_length_ns, device.sharing = window_length_ns, sharing
+            device.cut()
+
     def holders_of(self, device_id: str) -> list[Holder]:
         """Who held the device when it was last seen."""
         sight = self.devices[device_id].sight

@@ -14,8 +14,13 @@ from .share import share_out
 from .usage import Sharing
 from .workload import Holder, Owner, Unattributed, Workload
 
-MAX_WORKLOADS = 500
-"""Distinct workloads on one device in one segment; what comes beyond is booked together, unattributed."""
+MAX_WORKLOADS = 200
+"""Distinct workloads on one device in one segment; what comes beyond is booked together, unattributed.
+
+With MAX_EVIDENCE it keeps any segment within one frame.
+"""
+MAX_EVIDENCE = 256
+"""Characters of a boundary's path that a record keeps."""
 OVERFLOW = Workload("cgroup", "__other__")
 OVERFLOW_OWNER = Owner(reason=Unattributed.UNKNOWN_TENANT)
 
@@ -109,7 +114,7 @@ class Tally:
         if account is None:
             owner = OVERFLOW_OWNER if workload == OVERFLOW else holder.owner
             busy, memory = self.carried.get(workload, (0, 0))
-            account = Account(owner, holder.boundary, busy_percent_ns=busy, memory_byte_ns=memory)
+            account = Account(owner, holder.boundary[:MAX_EVIDENCE], busy_percent_ns=busy, memory_byte_ns=memory)
             self.accounts[workload] = account
         return account
 

@@ -1,0 +1,68 @@
+"""``gputally daemon``: the host process, in the foreground."""
+
+import logging
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import click
+import trio
+
+from ..daemon import wiring
+from ..daemon.control import ControlUnusable
+from ..daemon.loading import load_daemon_config
+from ..model.settings import BadSettings
+from ..plugins.attribution.rules import BadRules
+from ..plugins.otel.errors import TelemetryUnusable
+from ..storage.wal import LogBroken, LogUnusable
+from . import exits
+from .logs import log_to_stderr
+
+log = logging.getLogger("gputally")
+
+
+@click.command()
+@click.option("--config", "path", type=click.Path(path_type=Path), help="daemon.toml; without it: defaults.")
+@click.option("--verbose", is_flag=True, help="Log what is only of use when something is wrong.")
+def command(path: Path | None, verbose: bool) -> None:
+    """Run the host process until SIGTERM: sample, attribute, meter, keep, send."""
+    log_to_stderr(verbose)
+    sys.exit(_run(path))
+
+
+def _run(path: Path | None) -> int:
+    try:
+        config = load_daemon_config(path, os.environ)
+        with wiring.opened(config) as parts:
+            trio.run(wiring.run, parts, click.echo)
+    except (BadSettings, BadRules, TelemetryUnusable, ControlUnusable, LogUnusable) as error:
+        return _refuse(error)
+    except BaseExceptionGroup as group:
+        return max(map(_refuse, _leaves(group)))
+    return exits.OK
+
+
+def _refuse(error: BaseException) -> int:
+    """Says what is wrong without a traceback, and which exit code it is."""
+    log.error("%s", error)
+    log.debug("where it came from", exc_info=error)
+    match error:
+        case BadSettings() | BadRules():
+            return exits.CONFIG
+        case LogUnusable() | TelemetryUnusable():
+            return error.exit_code
+        case ControlUnusable():
+            return exits.UNAVAILABLE
+        case LogBroken():
+            return exits.IO
+        case _:
+            return exits.SOFTWARE
+
+
+def _leaves(group: BaseExceptionGroup[BaseException]) -> Iterator[BaseException]:
+    for error in group.exceptions:
+        if isinstance(error, BaseExceptionGroup):
+            yield from _leaves(error)
+        else:
+            yield error

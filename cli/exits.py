@@ -1,0 +1,17 @@
+"""What the command's exit codes mean; the numbers are those of sysexits(3)."""
+
+OK = 0
+USAGE = 64
+"""The command line is wrong."""
+REFUSED = 65
+"""The collector refused the question."""
+NO_INPUT = 66
+"""A file that was named is not there, or is not what it should be."""
+UNAVAILABLE = 69
+"""Nobody answers at an address, or it is taken by somebody else."""
+SOFTWARE = 70
+"""A part crashed more often than it may: a defect of ours."""
+IO = 74
+"""The disk failed, or is full."""
+CONFIG = 78
+"""The configuration is wrong: another start would not help (systemd does not try)."""

@@ -1,0 +1,76 @@
+"""The local socket that ``gputally status`` asks: whoever connects is told, as one line of JSON."""
+
+import json
+import logging
+import os
+import socket
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import trio
+
+log = logging.getLogger(__name__)
+
+ANSWER_WITHIN_S = 5.0
+MAX_CLIENTS = 8
+"""Beyond these, clients wait in the listen queue."""
+
+
+class ControlUnusable(Exception):
+    """The socket cannot be opened. The message names it and the cure."""
+
+
+def open_control(path: str) -> trio.SocketListener:
+    """Listens on the socket, replacing what a former life left there. Raises ControlUnusable."""
+    try:
+        _remove_stale(path)
+        listener = trio.socket.socket(trio.socket.AF_UNIX)
+        _bind(listener, path)
+    except OSError as error:
+        raise ControlUnusable(
+            f"control.socket: {path} cannot be opened ({error.strerror}): "
+            "its folder must exist and be writable, or set control.socket elsewhere"
+        ) from None
+    return trio.SocketListener(listener)
+
+
+async def serve_status(listener: trio.SocketListener, describe: Callable[[], dict[str, Any]]) -> None:
+    """Answers until it is cancelled."""
+    room = trio.CapacityLimiter(MAX_CLIENTS)
+
+    async def answer(stream: trio.SocketStream) -> None:
+        async with room:
+            with trio.move_on_after(ANSWER_WITHIN_S):
+                await _tell(stream, describe)
+
+    await trio.serve_listeners(answer, [listener])
+
+
+async def _tell(stream: trio.SocketStream, describe: Callable[[], dict[str, Any]]) -> None:
+    try:
+        await stream.send_all(json.dumps(describe()).encode() + b"\n")
+    except trio.BrokenResourceError:
+        pass  # it hung up: nothing was asked of us any more
+    finally:
+        await trio.aclose_forcefully(stream)
+
+
+def _bind(listener: trio.socket.SocketType, path: str) -> None:
+    plain = socket.socket(fileno=os.dup(listener.fileno()))
+    with plain:
+        plain.bind(path)
+        plain.listen(MAX_CLIENTS)
+
+
+def _remove_stale(path: str) -> None:
+    """A socket that nobody listens on is a former life's; one that answers is another daemon's."""
+    if not Path(path).is_socket():
+        return
+    with socket.socket(socket.AF_UNIX) as probe:
+        try:
+            probe.connect(path)
+        except ConnectionRefusedError:
+            Path(path).unlink()
+        else:
+            raise ControlUnusable(f"control.socket: another daemon answers on {path}: stop it, or set another socket")

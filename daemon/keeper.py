@@ -1,0 +1,92 @@
+"""Writes what closed, and what is still open, to the log: one transaction, in the one writer thread."""
+
+import logging
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from typing import Protocol, TypeVar
+
+import trio
+
+from ..model.batching import split
+from ..model.checkpoint import BadCheckpoint, load, save
+from ..model.meter import Meter
+from ..model.plain import from_plain, to_plain
+from ..model.refused import Refused
+from ..model.usage import Batch
+from ..proto.convert import encode_batch
+from ..storage.checkpoint import DamagedCheckpoint, decode, encode
+from ..storage.frame import MAX_PAYLOAD_BYTES, MAX_RECORDS
+from ..storage.wal import Entry, Log, LogFull
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+
+class InWriter(Protocol):
+    """Runs some work in the log's writer thread."""
+
+    def __call__(self, work: Callable[[], T], /) -> Awaitable[T]: ...
+
+
+class WriterThread:
+    """All writing to the log happens here, one call at a time, and never on trio's thread."""
+
+    def __init__(self) -> None:
+        self._one_at_a_time = trio.CapacityLimiter(1)
+
+    async def __call__(self, work: Callable[[], T], /) -> T:
+        return await trio.to_thread.run_sync(work, limiter=self._one_at_a_time)
+
+
+@dataclass(slots=True)
+class Keeper:
+    """From the return of ``keep`` on, nothing that it was given may be lost."""
+
+    log: Log
+    in_writer: InWriter
+    refused: Refused = field(default_factory=Refused)
+
+    async def keep(self, meter: Meter, batch: Batch | None) -> None:
+        """Commits the batch together with a checkpoint that no longer holds what the batch closed.
+
+        A full log refuses the batch: its time is then declared as a gap, exactly, once there is room.
+        """
+        batches = [] if batch is None else split(self.refused.before(batch), MAX_RECORDS)
+        try:
+            await self._commit([_entry(part) for part in batches], meter, Refused())
+        except LogFull as full:
+            assert batch is not None
+            self._refuse(batch, full)
+            await self._commit([], meter, self.refused)
+        else:
+            self.refused = Refused() if batches else self.refused
+
+    async def restore(self) -> Meter | None:
+        """The meter of a former life, as its last checkpoint left it; None if there is none."""
+        raw = await self.in_writer(self.log.checkpoint)
+        if raw is None:
+            return None
+        try:
+            data = decode(raw)
+            self.refused = from_plain(Refused, data["refused"])
+            return load(data["meter"])
+        except (DamagedCheckpoint, BadCheckpoint) as error:
+            log.error("what was open when the daemon last stopped is lost: %s", error)
+            return None
+
+    async def _commit(self, entries: list[Entry], meter: Meter, refused: Refused) -> None:
+        kept = refused if entries else self.refused
+        state = {"meter": save(meter), "refused": to_plain(kept)}
+        await self.in_writer(lambda: self.log.append(entries, encode(state)))
+
+    def _refuse(self, batch: Batch, full: LogFull) -> None:
+        if not self.refused.rows:
+            log.error("%s; until there is room, usage becomes an exact gap (buffer_full)", full)
+        self.refused.add(batch)
+
+
+def _entry(batch: Batch) -> Entry:
+    payload = encode_batch(batch)
+    assert len(payload) <= MAX_PAYLOAD_BYTES, len(payload)
+    return Entry(len(batch.records), payload)

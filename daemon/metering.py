@@ -1,0 +1,73 @@
+"""The actor between readings and the log: attributes, meters, keeps, and only then tells anyone."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import trio
+
+from ..model.meter import Meter
+from ..model.reading import HostReading
+from ..model.usage import Batch
+from ..model.workload import Attribution
+from ..plugins.ports import Attributor, Telemetry
+from .keeper import Keeper
+from .mailbox import Mailbox
+
+CHECKPOINT_EVERY_S = 10.0
+"""How old the checkpoint may grow while nothing begins or ends; an edge is written at once."""
+
+
+@dataclass(slots=True)
+class Metering:
+    """One host's meter and what feeds it. A life that crashes goes on from the last checkpoint."""
+
+    readings: Mailbox[HostReading]
+    attributor: Attributor
+    keeper: Keeper
+    new_meter: Callable[[], Meter]
+    on_kept: Callable[[], None]
+    """Called when frames were committed: the uplink has something to say."""
+    on_tick: Callable[[HostReading, Attribution], None]
+    """Called when a reading has gone all the way: the only thing that counts as progress."""
+    telemetry: Telemetry | None = None
+    meter: Meter | None = None
+    _kept_at_s: float = field(default=-CHECKPOINT_EVERY_S)
+    _kept_edges: int = -1
+
+    async def run(self) -> None:
+        """Until the mailbox is closed and empty; then closes every segment where it stands."""
+        meter = self.meter = await self._resume()
+        async with self.readings.reading() as readings:
+            async for reading in readings:
+                attribution = self.attributor.attribute(reading)
+                await self._keep(meter, meter.observe(reading, attribution))
+                self._show(reading)
+                self.on_tick(reading, attribution)
+        await self._keep(meter, meter.cut(), always=True)
+
+    async def _resume(self) -> Meter:
+        """Goes on where a former life of this boot stood; ends what another boot left open."""
+        former, meter = await self.keeper.restore(), self.new_meter()
+        if former is None or former.host_id != meter.host_id:
+            return meter
+        if former.boot_id == meter.boot_id:
+            former.reconfigure(meter.window_length_ns, meter.sharing)
+            return former
+        meter.complete_through_ns = former.complete_through_ns
+        await self._keep(meter, former.cut(), always=True)
+        return meter
+
+    async def _keep(self, meter: Meter, batch: Batch | None, always: bool = False) -> None:
+        old = trio.current_time() - self._kept_at_s >= CHECKPOINT_EVERY_S
+        if batch is None and not (always or old or meter.edges != self._kept_edges):
+            return
+        await self.keeper.keep(meter, batch)
+        self._kept_at_s, self._kept_edges = trio.current_time(), meter.edges
+        if batch is not None:
+            self.on_kept()
+            if self.telemetry is not None:
+                self.telemetry.account(batch)
+
+    def _show(self, reading: HostReading) -> None:
+        if self.telemetry is not None:
+            self.telemetry.observe(reading)

@@ -1,0 +1,39 @@
+"""Asks the probe on each tick, and says how far apart the ticks are."""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+import trio
+
+from ..model.interval import NS_PER_S
+from ..model.reading import DeviceReading, HostReading
+
+Take = Callable[[int], Awaitable[HostReading]]
+"""Reads the host once; told the cadence in force, in ns."""
+
+Offer = Callable[[HostReading], bool]
+
+
+@dataclass(frozen=True, slots=True)
+class Cadence:
+    """How often the host is read: seldom while nothing holds a GPU, for polling keeps idle ones awake."""
+
+    every_s: float
+    idle_every_s: float
+
+    def after(self, reading: HostReading) -> float:
+        held = any(isinstance(part, DeviceReading) and part.processes for part in reading.readings)
+        return self.every_s if held else max(self.idle_every_s, self.every_s)
+
+
+async def sample(take: Take, offer: Offer, cadence: Cadence, stopping: trio.Event) -> None:
+    """Samples until ``stopping``, then once more: what is closed at the end should end now."""
+    every_s, due_s = cadence.every_s, trio.current_time()
+    while not stopping.is_set():
+        with trio.move_on_at(due_s):
+            await stopping.wait()
+        reading = await take(round(every_s * NS_PER_S))
+        offer(reading)
+        every_s = cadence.after(reading)
+        # Skip what was slept through: a late reading is a gap, not a burst.
+        due_s = max(due_s + every_s, trio.current_time())

@@ -1,0 +1,76 @@
+"""What ``gputally status`` shows, as plain data for JSON."""
+
+import time
+from collections import Counter
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from .. import __version__
+from ..model.device_meter import DeviceMeter
+from ..model.meter import Meter
+from ..storage.wal import Log
+from .uplink import Uplink
+from .vitals import Vitals
+
+CPU_TICKS = 14
+"""Where utime and stime stand in /proc/PID/stat, counted from 1 (proc_pid_stat(5)); both in ticks of 10 ms."""
+
+
+def describe_devices(meter: Meter | None) -> list[dict[str, Any]]:
+    """Each known device: observed or not and why, and who is on it."""
+    return [] if meter is None else [_describe_device(meter, device) for device in meter.devices.values()]
+
+
+def _describe_device(meter: Meter, device: DeviceMeter) -> dict[str, Any]:
+    holders = meter.holders_of(device.device.device_id)
+    counts = Counter((h.owner.tenant, h.owner.project, h.workload.subject_id) for h in holders)
+    return {
+        "uuid": device.device.device_id.partition(":")[2],
+        "model": device.device.model,
+        "state": "observed" if device.gap_reason is None else "gap",
+        "gap_reason": device.gap_reason,
+        "tenants": [
+            {"tenant": tenant, "project": project, "workload": workload, "processes": count}
+            for (tenant, project, workload), count in sorted(counts.items())
+        ],
+    }
+
+
+def describe_log(log: Log) -> dict[str, Any]:
+    stat = asdict(log.stat())
+    return {**stat, "epoch": stat["epoch"].hex()}
+
+
+def describe_uplink(uplink: Uplink) -> dict[str, Any]:
+    return asdict(uplink.status())
+
+
+def describe_sampling(vitals: Vitals, missed: int, child_pid: int | None) -> dict[str, Any]:
+    reading = vitals.reading
+    cpu_ms = (time.process_time() + _cpu_s(child_pid)) * 1000
+    return {
+        "ticks": vitals.ticks,
+        "missed": missed,
+        "cpu_ms_per_tick": round(cpu_ms / vitals.ticks, 3) if vitals.ticks else None,
+        "nvml_calls_per_tick": reading.driver_calls if reading else None,
+    }
+
+
+def describe_self(host_id: str, vitals: Vitals) -> dict[str, Any]:
+    return {
+        "host_id": host_id,
+        "version": __version__,
+        "uptime_s": round(vitals.uptime_s, 3),
+        "ready": vitals.ready,
+    }
+
+
+def _cpu_s(pid: int | None) -> float:
+    """CPU that a child has used; 0 where it cannot be read."""
+    try:
+        told = Path(f"/proc/{pid}/stat").read_text()
+    except OSError:
+        return 0.0
+    after_name = told.rpartition(")")[2].split()
+    return sum(map(int, after_name[CPU_TICKS - 3 : CPU_TICKS - 1])) / 100

@@ -1,0 +1,49 @@
+"""Whether the daemon makes progress, and the watchdog that is fed by nothing else."""
+
+import time
+from dataclasses import dataclass, field
+
+from ..model.reading import DeviceGap, DeviceReading, HostReading
+from ..model.workload import UNATTRIBUTED, Attribution
+from ..plugins.notify import Notifier
+
+
+@dataclass(slots=True)
+class Vitals:
+    """Told of each reading that has gone all the way through meter and log."""
+
+    notifier: Notifier
+    started_s: float = field(default_factory=time.monotonic)
+    ticks: int = 0
+    ready: bool = False
+    reading: HostReading | None = None
+    attribution: Attribution | None = None
+    parts: dict[str, DeviceReading | DeviceGap] = field(default_factory=dict[str, DeviceReading | DeviceGap])
+    _fed_s: float = 0.0
+
+    def tick(self, reading: HostReading, attribution: Attribution) -> None:
+        """A reading reached the log's side: only this feeds the watchdog."""
+        self.ticks += 1
+        self.reading, self.attribution = reading, attribution
+        self.parts.update((part.device_id, part) for part in reading.readings)
+        self._feed()
+
+    @property
+    def uptime_s(self) -> float:
+        return time.monotonic() - self.started_s
+
+    @property
+    def processes(self) -> int:
+        return len(self.attribution.holders) if self.attribution else 0
+
+    @property
+    def unattributed(self) -> int:
+        """Processes on GPUs for which no tenant is known."""
+        holders = self.attribution.holders.values() if self.attribution else ()
+        return sum(holder.owner.tenant == UNATTRIBUTED for holder in holders)
+
+    def _feed(self) -> None:
+        every_s = self.notifier.watchdog_interval_s
+        if every_s is not None and self.uptime_s - self._fed_s >= every_s / 3:
+            self._fed_s = self.uptime_s
+            self.notifier.watchdog()
