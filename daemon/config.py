@@ -30,9 +30,7 @@ class MeteringConfig:
 class LogConfig:
     path: str = setting("/var/lib/gputally/log", "folder of the write-ahead log")
     cap_mib: int = setting(512, "size of the log's file, reserved at once", at_least=1, at_most=1_048_576)
-    at_cap: str = setting(
-        "refuse_new", "what gives way when it is full", choices=("refuse_new", "drop_oldest")
-    )
+    at_cap: str = setting("refuse_new", "what gives way when it is full", choices=("refuse_new", "drop_oldest"))
     keep_acked_h: float = setting(48, "hours that acknowledged frames are kept, space permitting", at_least=0)
 
 
@@ -44,9 +42,7 @@ class UplinkConfig:
     key: str | None = setting(None, "file of its private key")
     linger_s: float = setting(5.0, "how long an idle stream stays open; inf: always", at_least=0)
     insecure_plaintext: bool = setting(False, "no TLS; refused for anything but loopback")
-    insecure_plaintext_anywhere: bool = setting(
-        False, "no TLS, and not only on loopback: anyone may read and forge"
-    )
+    insecure_plaintext_anywhere: bool = setting(False, "no TLS, and not only on loopback: anyone may read and forge")
 
 
 @dataclass(frozen=True, slots=True)

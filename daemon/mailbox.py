@@ -3,7 +3,7 @@
 ``send`` waits, ``offer`` returns False: the overflow policy is the word at the call site.
 """
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from typing import Generic, TypeVar
 
@@ -34,7 +34,7 @@ class Mailbox(Generic[T]):
         return True
 
     @asynccontextmanager
-    async def reading(self) -> AsyncIterator[trio.MemoryReceiveChannel[T]]:
+    async def reading(self) -> AsyncGenerator[trio.MemoryReceiveChannel[T]]:
         """A clone to read from, for one life of an actor."""
         async with self._get.clone() as messages:
             yield messages

@@ -9,7 +9,7 @@ commits; the uplink says what it can; and a deadline stands around it all.
 
 import logging
 import signal
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncGenerator, Callable, Generator
 from contextlib import ExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -69,7 +69,7 @@ class Parts:
 
 
 @contextmanager
-def opened(config: DaemonConfig) -> Iterator[Parts]:
+def opened(config: DaemonConfig) -> Generator[Parts]:
     """Opens every part, the log last of those that can be refused, so that a wrong setting touches nothing.
 
     Raises BadSettings, BadRules, TelemetryUnusable, ControlUnusable or LogUnusable.
@@ -194,7 +194,7 @@ def _readiness(parts: Parts, reading: HostReading) -> str:
 
 
 @asynccontextmanager
-async def _probe(config: DaemonConfig) -> AsyncIterator[NvmlProbe]:
+async def _probe(config: DaemonConfig) -> AsyncGenerator[NvmlProbe]:
     probe = NvmlProbe(config.sampling.deadline_s)
     try:
         yield probe

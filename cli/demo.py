@@ -1,0 +1,40 @@
+"""``gputally demo``: the main job on simulated GPUs, in under a minute."""
+
+import sys
+import tempfile
+from collections.abc import Generator
+from contextlib import contextmanager
+from pathlib import Path
+
+import click
+
+from . import exits
+
+
+@click.command()
+@click.option("--keep", type=click.Path(path_type=Path), help="Work in this new folder and leave everything there.")
+def command(keep: Path | None) -> None:
+    """See GPUs sampled, processes attributed, usage buffered, streamed, and GPU-hours come out."""
+    try:
+        from ..simulator import demo, demo_report, driver, stack
+    except ImportError as error:
+        click.echo(f"the demo needs more packages ({error}): pip install 'gputally[collector,simulator]'", err=True)
+        sys.exit(exits.UNAVAILABLE)
+    try:
+        with _folder(keep) as folder, demo_report.progress() as progress:
+            outcome = demo.run(folder, progress)
+    except (driver.DriverBuildError, stack.NotReady) as error:
+        click.echo(f"the demo cannot run: {error}", err=True)
+        sys.exit(exits.UNAVAILABLE)
+    demo_report.show(outcome)
+    sys.exit(exits.OK if outcome.exact and outcome.truthful else exits.SOFTWARE)
+
+
+@contextmanager
+def _folder(keep: Path | None) -> Generator[Path]:
+    if keep is not None:
+        keep.mkdir(parents=True)
+        yield keep
+        return
+    with tempfile.TemporaryDirectory(prefix="gputally-demo-") as folder:
+        yield Path(folder)
