@@ -17,6 +17,7 @@ class Unattributed(StrEnum):
     GHOST_MEMORY = "ghost_memory"
     MAPPING_PENDING = "mapping_pending"
     OWNER_CHANGED = "owner_changed"
+    CGROUP_HIDDEN = "cgroup_hidden"
 
 
 @dataclass(frozen=True, slots=True, order=True)
