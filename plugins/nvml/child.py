@@ -1,0 +1,134 @@
+"""The child's main loop: one request, one reply, until the daemon closes the pipe.
+
+    python -P -S -c 'from gputally.plugins.nvml.child import main; main()' REQUEST_FD REPLY_FD MARKER_FD
+
+It initialises NVML once in its life; to initialise anew, the daemon starts another
+child. It is told to leave by the end of the request pipe, which also comes when
+the daemon dies, so that it never outlives the daemon by more than one call.
+Signals do not end it: SIGTERM at most wakes a driver call that lets itself be
+woken, for ending a process in the middle of a call has frozen GPUs in the field.
+"""
+
+import os
+import signal
+import sys
+import time
+from collections.abc import Container
+from contextlib import suppress
+
+from . import calls, codec, errors, marker
+from .device import WatchedDevice
+
+READ_BYTES = 65536
+
+
+def main() -> None:
+    """Runs until the request pipe ends; exit status 0, or 70 for a fault of our own, told in one line."""
+    request_fd, reply_fd, marker_fd = (int(word) for word in sys.argv[-3:])
+    signal.signal(signal.SIGTERM, _stay)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    status = 0
+    try:
+        _serve(request_fd, reply_fd, Watch(marker.Marker(marker_fd)))
+    except (OSError, EOFError):
+        pass  # the daemon is gone: nobody is left to be told
+    except Exception as error:
+        status = 70
+        os.write(2, f"gputally: the NVML child fails: {type(error).__name__}: {error}\n".encode())
+    os._exit(status)
+
+
+def _stay(_number: int, _frame: object) -> None:
+    pass
+
+
+def _serve(request_fd: int, reply_fd: int, watch: "Watch") -> None:
+    inbox = codec.Inbox()
+    try:
+        while data := os.read(request_fd, READ_BYTES):
+            for request in inbox.feed(data):
+                _send(reply_fd, codec.pack(watch.reply(request)))
+    finally:
+        watch.close()
+
+
+def _send(fd: int, frame: bytes) -> None:
+    while frame:
+        frame = frame[os.write(fd, frame) :]
+
+
+class Watch:
+    """NVML as this process sees it: not yet initialised, refused with a code, or serving devices."""
+
+    def __init__(self, where: marker.Marker) -> None:
+        self._marker = where
+        self._driver: calls.Driver | None = None
+        self._code: int | None = None
+        self._devices: list[WatchedDevice] = []
+        self._told: list[object] | None = None
+        self._tick = 0
+
+    def reply(self, request: object) -> list[object]:
+        """What codec.py calls a reply, to what it calls a request."""
+        seq, skip = codec.read_request(request)
+        if self._code is None:
+            self._code = self._start(skip)
+        rows = self._rows(skip)
+        told, self._told = self._told, None
+        return [seq, self._calls(), self._code, told, rows]
+
+    def _rows(self, skip: Container[int]) -> list[object]:
+        rows: list[object] = [device.read(self._tick) for device in self._devices if device.index not in skip]
+        self._enter(marker.IDLE)
+        self._tick += 1
+        return rows
+
+    def _calls(self) -> int:
+        """Calls since the last reply."""
+        if self._driver is None:
+            return 0
+        count, self._driver.calls = self._driver.calls, 0
+        return count
+
+    def _enter(self, stage: int, device: int = 0) -> None:
+        self._marker.enter(stage, device, time.clock_gettime_ns(time.CLOCK_BOOTTIME))
+
+    def _start(self, skip: Container[int]) -> int:
+        self._enter(marker.INIT)
+        try:
+            calls.nvml_init()
+            self._driver = calls.Driver(self._marker)
+            self._told = self._open_all(self._driver, skip)
+        except calls.NVMLError as error:
+            return error.value
+        return 0
+
+    def _open_all(self, driver: calls.Driver, skip: Container[int]) -> list[object]:
+        """One lost device does not end the enumeration of the others."""
+        told: list[object] = []
+        for index in range(driver.device_count()):
+            if index in skip:
+                continue
+            self._enter(marker.OPEN, index)
+            told.append(self._open(index, driver))
+        return told
+
+    def _open(self, index: int, driver: calls.Driver) -> list[object]:
+        try:
+            device = WatchedDevice(index, driver, self._marker)
+            told = device.identify()
+        except calls.NVMLError:
+            return [index, None, "", 0]
+        self._devices.append(device)
+        return told
+
+    def close(self) -> None:
+        """Lets go of the driver politely. It may hang in here as in any call."""
+        if self._code == errors.SUCCESS:
+            self._enter(marker.SHUTDOWN)
+            with suppress(calls.NVMLError):
+                calls.nvml_shutdown()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,76 @@
+"""Frames on the pipes between daemon and child: four bytes of length, then msgpack.
+
+A request is ``[seq, [device index to leave out, ...]]``. A reply is
+``[seq, driver calls, code, [[index, uuid, name, memory in bytes], ...] or nil, [row, ...]]``
+and a row is ``[index, at_ns, code, utilization, memory in bytes, energy in mJ, [pid, bytes, sm, ...]]``.
+The devices are told once, in a child's first reply; one that cannot be opened has no UUID.
+``nil`` is what the driver did not say.
+Codes are NVML's (errors.py); a reply with a code has no rows.
+"""
+
+import struct
+from typing import cast
+
+import msgpack
+
+LIMIT_BYTES = 4 << 20
+"""Far above 64 devices with thousands of processes each, and far below what would hurt the daemon."""
+
+_LENGTH = struct.Struct("<I")
+
+
+class BrokenFrameError(Exception):
+    """The other end sent what is no frame of ours."""
+
+
+def pack(message: list[object]) -> bytes:
+    payload: bytes = msgpack.packb(message)
+    if len(payload) > LIMIT_BYTES:
+        raise BrokenFrameError(f"a frame of {len(payload)} bytes exceeds the limit of {LIMIT_BYTES}")
+    return _LENGTH.pack(len(payload)) + payload
+
+
+def read_request(message: object) -> tuple[int, list[int]]:
+    """The sequence number and the devices to leave out. Raises BrokenFrameError."""
+    try:
+        seq, skip = cast("tuple[int, list[int]]", message)
+        return int(seq), [int(index) for index in skip]
+    except (TypeError, ValueError) as error:
+        raise BrokenFrameError(f"not a request: {error}") from error
+
+
+class Inbox:
+    """Gathers what a pipe delivers in pieces, and gives whole messages."""
+
+    __slots__ = ("_rest",)
+
+    def __init__(self) -> None:
+        self._rest = b""
+
+    def feed(self, data: bytes) -> list[object]:
+        """The messages completed by ``data``, oldest first. Raises BrokenFrameError."""
+        rest = self._rest + data if self._rest else data
+        messages: list[object] = []
+        start = 0
+        while (end := self._end(rest, start)) <= len(rest):
+            messages.append(_unpack(rest[start + _LENGTH.size : end]))
+            start = end
+        self._rest = rest[start:]
+        return messages
+
+    @staticmethod
+    def _end(data: bytes, start: int) -> int:
+        """Where the frame at ``start`` ends; past the end of ``data`` while that is not known."""
+        if len(data) - start < _LENGTH.size:
+            return len(data) + 1
+        (length,) = _LENGTH.unpack_from(data, start)
+        if length > LIMIT_BYTES:
+            raise BrokenFrameError(f"a frame of {length} bytes exceeds the limit of {LIMIT_BYTES}")
+        return start + _LENGTH.size + int(length)
+
+
+def _unpack(payload: bytes) -> object:
+    try:
+        return msgpack.unpackb(payload)
+    except (ValueError, msgpack.UnpackException) as error:
+        raise BrokenFrameError(f"not msgpack: {error}") from error

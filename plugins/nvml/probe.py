@@ -1,0 +1,316 @@
+"""The daemon's end of NVML: one reading of the host per tick, whatever the driver does.
+
+Calls into the driver can block for ever, in uninterruptible sleep, and a hung
+thread cannot be ended. So they run in child processes (child.py). This file is
+the loop around them: it asks, waits, looks at who is late, and starts and
+dismisses whom the roster names. Which child reads what is decided in roster.py;
+what a reading is made of, in host.py.
+
+Everything the children do arrives through one epoll descriptor, and a tick in
+good order is one write, one wait and one read.
+"""
+
+import logging
+import os
+import random
+import select
+import signal
+import time
+from collections.abc import Mapping
+from contextlib import suppress
+
+import trio
+
+from ...model.reading import GapReason, HostReading
+from .host import Host, trouble
+from .namespaces import check_namespaces
+from .replies import Reply, unusable
+from .roster import Patience, Roster
+from .spawn import Child, ChildGoneError
+
+__all__ = ["NvmlProbe", "Patience", "check_namespaces"]
+
+log = logging.getLogger(__name__)
+
+_S = 1_000_000_000
+MIN_SOFT_NS = _S // 10
+"""Below this a late answer says more about a busy machine than about a driver."""
+
+
+def _boot_ns() -> int:
+    return time.clock_gettime_ns(time.CLOCK_BOOTTIME)
+
+
+class NvmlProbe:
+    """Reads this host's GPUs. One task at a time may be in ``read``, ``release`` or ``aclose``.
+
+    ``deadline_s`` is how long a tick may take when a call hangs. ``environment`` is the
+    children's, if it is not our own.
+    """
+
+    def __init__(
+        self,
+        deadline_s: float,
+        *,
+        patience: Patience | None = None,
+        environment: Mapping[str, str] | None = None,
+    ) -> None:
+        self.driver_calls = 0
+        """NVML calls in the latest tick, of all children together."""
+        self._deadline_ns = int(deadline_s * _S)
+        self._environment = environment
+        self._roster = Roster(patience or Patience())
+        self._host = Host()
+        self._children: dict[int, Child] = {}
+        self._born = 0
+        self._why = GapReason.NVML_HANG
+        """Of what nobody reads: the latest thing that went wrong."""
+        self._ids: dict[int, str] = {}
+        """Devices by the index at which some child met them last."""
+        self._asked: set[int] = set()
+        self._answered = False
+        self._epoll = select.epoll()
+        self._by_fd: dict[int, Child] = {}
+
+    # ---- what others see
+
+    @property
+    def child_pid(self) -> int | None:
+        """The process that reads the devices now."""
+        return None if self._roster.main is None else self._children[self._roster.main].pid
+
+    @property
+    def child_pids(self) -> tuple[int, ...]:
+        """All of our processes, stuck and leaving ones included."""
+        return tuple(child.pid for child in self._children.values())
+
+    @property
+    def abandoned(self) -> int:
+        """How many of them hang in the driver or will not leave."""
+        return self._roster.abandoned()
+
+    @property
+    def restarts(self) -> int:
+        """How many ended without having been told to."""
+        return self._roster.deaths
+
+    # ---- a tick
+
+    async def read(self, interval_ns: int) -> HostReading:
+        """One tick: each known device's reading or gap. Returns within about the deadline, always.
+
+        ``interval_ns`` is the cadence in force.
+        """
+        begin_ns = _boot_ns()
+        self.driver_calls = 0
+        self._answered = False
+        self._asked.clear()
+        soft_ns = self._soft_ns(interval_ns)
+        if self._roster.unsettled():
+            self._take_events()  # what came between the ticks
+            self._look(soft_ns, begin_ns)
+        self._go_on(begin_ns)
+        await self._until_answered(begin_ns, soft_ns)
+        self._roster.tick_over(self._deadline_ns, _boot_ns())
+        self._tell_dismissed()
+        return self._reading(begin_ns, interval_ns)
+
+    def _soft_ns(self, interval_ns: int) -> int:
+        """From when on a late answer is looked into."""
+        return max(min(self._deadline_ns, interval_ns) // 2, min(MIN_SOFT_NS, self._deadline_ns // 2))
+
+    async def _until_answered(self, begin_ns: int, soft_ns: int) -> None:
+        end_ns, look_ns = begin_ns + self._deadline_ns, begin_ns + soft_ns
+        while (awaited_ns := self._roster.awaited_until_ns(self._deadline_ns)) is not None:
+            await self._event(min(end_ns, awaited_ns, look_ns))
+            self._take_events()
+            now_ns = _boot_ns()
+            if now_ns >= end_ns:
+                return
+            if now_ns >= awaited_ns:
+                self._roster.tick_over(self._deadline_ns, now_ns)
+            if now_ns >= look_ns:
+                self._look(soft_ns, now_ns)
+                look_ns = now_ns + soft_ns // 2
+            self._go_on(now_ns)
+
+    async def _event(self, until_ns: int) -> None:
+        with trio.move_on_after(max(until_ns - _boot_ns(), 0) / _S):
+            await trio.lowlevel.wait_readable(self._epoll.fileno())
+
+    def _look(self, soft_ns: int, now_ns: int) -> None:
+        """At everybody who is late. One device may take half of what all may before somebody looks."""
+        for number in self._roster.late():
+            child = self._children[number]
+            where = child.where()
+            if self._roster.looked(number, where, soft_ns // 2, now_ns):
+                self._why = GapReason.NVML_HANG
+                log.warning("NVML process %d hangs: %s; going on without it", child.pid, where)
+
+    def _go_on(self, now_ns: int) -> None:
+        """Starts whom the roster wants, and asks the main child once a tick."""
+        devices = len(self._host)
+        if self._roster.wants_main(devices, now_ns):
+            self._start(self._roster.skip(), now_ns)
+        elif self._roster.wants_scout(devices, now_ns):
+            self._start(self._roster.scout_skip(), now_ns)
+        main = self._roster.idle_main()
+        if main is not None and main not in self._asked:
+            self._ask(self._children[main], self._roster.skip())
+            self._roster.asked(main, now_ns)
+
+    def _reading(self, begin_ns: int, interval_ns: int) -> HostReading:
+        otherwise = GapReason.GPU_LOST if self._answered else self._why
+        suspects = dict.fromkeys(self._suspects(), GapReason.NVML_HANG)
+        if self._roster.closed:
+            otherwise, suspects = GapReason.RELEASED, {}
+        readings = self._host.take_readings(suspects, otherwise, self._roster.asked_ns(begin_ns))
+        return HostReading(
+            boot_ns=_boot_ns(),
+            wall_ns=time.time_ns(),
+            interval_ns=interval_ns,
+            readings=readings,
+            devices=self._host.take_devices(),
+            driver_calls=self.driver_calls,
+            trouble=trouble(readings, otherwise),
+        )
+
+    def _suspects(self) -> set[str]:
+        return {self._ids[index] for index in self._roster.skip() if index in self._ids}
+
+    # ---- children
+
+    def _start(self, skip: frozenset[int], now_ns: int) -> None:
+        self._born += 1
+        try:
+            child = Child(self._born, os.environ if self._environment is None else self._environment)
+        except OSError as error:
+            log.error("cannot start a process for NVML: %s", error.strerror)
+            self._roster.not_started(now_ns, random.randrange(1001))
+            return
+        self._children[child.number] = child
+        for fd in (child.reply_fd, child.pid_fd):
+            self._epoll.register(fd, select.EPOLLIN)
+            self._by_fd[fd] = child
+        self._roster.started(child.number, skip, now_ns)
+        self._ask(child, skip)
+
+    def _ask(self, child: Child, skip: frozenset[int]) -> None:
+        """That it is gone is seen by its end, which is an event."""
+        self._asked.add(child.number)
+        with suppress(ChildGoneError):
+            child.ask(skip)
+
+    def _take_events(self) -> None:
+        for fd, _ in self._epoll.poll(0):
+            child = self._by_fd.get(fd)
+            if child is None:
+                continue  # buried by an earlier event
+            if fd == child.pid_fd:
+                self._bury(child)
+            else:
+                self._hear(child)
+        self._tell_dismissed()
+
+    def _hear(self, child: Child) -> None:
+        try:
+            reply = child.receive()
+        except ChildGoneError as error:
+            self._forget_fd(child.reply_fd)
+            self._give_up(child, str(error))
+            return
+        if reply is not None:
+            self._take_reply(child, reply)
+
+    def _take_reply(self, child: Child, reply: Reply) -> None:
+        now_ns = _boot_ns()
+        self.driver_calls += reply.driver_calls
+        if reply.devices is not None:
+            child.met(reply.devices, self._host.enumerated(reply.devices))
+            self._ids.update(child.device_ids)
+        for row in reply.rows:
+            self._host.take_row(row, child.device_ids)
+        sees = sum(row.code == 0 for row in reply.rows)
+        useless = unusable(reply, skipped=bool(self._roster.seats[child.number].skip))
+        if useless is None:
+            self._answered = True
+            missing = child.unopened or self._host.missing(self._suspects())
+            self._roster.answered(child.number, sees, missing, now_ns)
+            return
+        reason, words = useless
+        if reason is not self._why:
+            log.error("no GPU can be read: %s", words)
+        self._why = reason
+        self._roster.failed(child.number, now_ns)
+
+    def _give_up(self, child: Child, why: str) -> None:
+        if not self._roster.seats[child.number].leaving:
+            log.error("%s (process %d); starting another", why, child.pid)
+            self._why = GapReason.NVML_ERROR
+        self._roster.broke(child.number, _boot_ns(), random.randrange(1001))
+
+    def _bury(self, child: Child) -> None:
+        """Its process has ended. What it said last is heard first."""
+        if child.reply_fd in self._by_fd:
+            self._hear(child)
+        self._give_up(child, f"the NVML child ended with status {child.ended()}")
+        self._roster.ended(child.number)
+        self._let_go(child)
+
+    def _let_go(self, child: Child) -> None:
+        for fd in (child.reply_fd, child.pid_fd):
+            self._forget_fd(fd)
+        child.close()
+        del self._children[child.number]
+
+    def _forget_fd(self, fd: int) -> None:
+        if self._by_fd.pop(fd, None) is not None:
+            self._epoll.unregister(fd)
+
+    def _tell_dismissed(self) -> None:
+        for number in self._roster.take_dismissed():
+            self._children[number].leave()
+
+    # ---- letting go
+
+    async def release(self, within_s: float) -> bool:
+        """Lets go of NVML and of every device, so that a driver can be unloaded.
+
+        Until ``resume`` each reading is a gap. False: a child that hangs still holds
+        the driver after ``within_s``.
+        """
+        self._roster.dismiss_all(_boot_ns())
+        self._tell_dismissed()
+        await self._all_ended(_boot_ns() + int(within_s * _S))
+        return not self._children
+
+    def resume(self) -> None:
+        """Takes NVML up again with the next reading."""
+        self._roster.reopen(_boot_ns())
+
+    async def aclose(self, deadline_s: float) -> None:
+        """Ends every child, politely as long as there is time, and returns within ``deadline_s``.
+
+        At first they are told to leave, at half time a signal wakes calls that can be
+        woken, towards the end they are killed; one in uninterruptible sleep is left behind.
+        """
+        if self._epoll.closed:
+            return
+        begin_ns = _boot_ns()
+        self._roster.dismiss_all(begin_ns)
+        self._tell_dismissed()
+        with trio.CancelScope(shield=True):
+            for share, end in ((0.5, signal.SIGTERM), (0.8, signal.SIGKILL), (1.0, None)):
+                await self._all_ended(begin_ns + int(share * deadline_s * _S))
+                for child in self._children.values():
+                    if end is not None:
+                        child.send(end)
+        for child in list(self._children.values()):
+            log.error("NVML process %d does not end (it hangs in the driver): leaving it behind", child.pid)
+            self._let_go(child)
+        self._epoll.close()
+
+    async def _all_ended(self, until_ns: int) -> None:
+        while self._children and _boot_ns() < until_ns:
+            await self._event(until_ns)
+            self._take_events()

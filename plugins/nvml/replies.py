@@ -1,0 +1,65 @@
+"""A child's reply as the daemon reads it: checked for shape, since it comes from another process."""
+
+from typing import NamedTuple, cast
+
+from ...model.reading import GapReason
+from . import errors
+from .codec import BrokenFrameError
+
+
+class Told(NamedTuple):
+    """A device as a child enumerated it, under its index; without a UUID if it could not be opened."""
+
+    number: int
+    uuid: str | None
+    model: str
+    memory_bytes: int
+
+
+class Row(NamedTuple):
+    """One device, by its index, in one reply; see codec.py."""
+
+    number: int
+    at_ns: int
+    code: int
+    utilization_percent: int | None
+    memory_used_bytes: int | None
+    energy_mj: int | None
+    processes: list[int | None]
+    """pid, memory in bytes, per cent of the SMs; three each."""
+
+
+class Reply(NamedTuple):
+    seq: int
+    driver_calls: int
+    code: int
+    devices: list[Told] | None
+    rows: list[Row]
+
+
+def parse(message: object) -> Reply:
+    """Raises BrokenFrameError on anything but a reply."""
+    try:
+        seq, calls, code, devices, rows = cast(
+            "tuple[int, int, int, list[list[object]] | None, list[list[object]]]", message
+        )
+        told = None if devices is None else [Told._make(cast("list[int]", one)) for one in devices]
+        return Reply(seq, calls, code, told, [Row._make(cast("list[int]", row)) for row in rows])
+    except (TypeError, ValueError) as error:
+        raise BrokenFrameError(f"not a reply: {error}") from error
+
+
+def unusable(reply: Reply, skipped: bool) -> tuple[GapReason, str] | None:
+    """Why the child that said this will never read a device, and in words; None if it may.
+
+    One device that alone says that the driver is gone is that device's gap. A host
+    without any GPU is one whose driver cannot be used: GPUs do not go home.
+    """
+    if reply.code:
+        return GapReason(errors.trouble_reason(reply.code)), errors.words(reply.code)
+    if reply.devices == [] and not skipped:
+        return GapReason.DRIVER_MISSING, errors.words(errors.GPU_NOT_FOUND)
+    codes = {row.code for row in reply.rows}
+    if codes and codes <= errors.DRIVER_GONE:
+        return GapReason.DRIVER_RELOAD, errors.words(max(codes))
+    return None
