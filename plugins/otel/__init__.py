@@ -35,10 +35,10 @@ def make_telemetry(config: TelemetryTable, host_id: str, environ: Mapping[str, s
 
         return OtelTelemetry(config.otlp, config.prometheus, host_id, environ)
     except ImportError as error:
-        raise _missing(config, error) from None
+        raise _missing(error) from None
 
 
-def _missing(config: TelemetryTable, error: ImportError) -> BadSettings:
-    key = "telemetry.otlp" if config.otlp is not None else "telemetry.prometheus"
+def _missing(error: ImportError) -> BadSettings:
+    key = "telemetry.prometheus" if "prometheus" in (error.name or "") else "telemetry.otlp"
     what = f"needs {error.name}, which is not installed: pip install 'gputally[otel]', or remove the key"
     return BadSettings([Problem("", key, what)])

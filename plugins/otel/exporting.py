@@ -6,7 +6,7 @@ does, hang included, it does in its own thread.
 
 import platform
 from collections.abc import Mapping
-from threading import Thread
+from threading import Lock, Thread
 from typing import Final
 
 from opentelemetry.sdk.metrics import MeterProvider
@@ -38,14 +38,15 @@ class OtelTelemetry:
         """Raises ValueError for an address that is none, ImportError, TelemetryUnusable."""
         self._view, self._sums = HostView(), Sums()
         self._server: ScrapeServer | None = None
+        # What may be refused comes first: the readers start threads.
+        exporter = _otlp_exporter(parse_otlp(otlp)) if otlp is not None else None
         readers: list[MetricReader] = []
         if prometheus is not None:
             reader, render = _prometheus()
-            # Before the exporter: nothing has been started yet if the address is taken.
             self._server = ScrapeServer(parse_endpoint(prometheus, lowest_port=0), render)
             readers.append(reader)
-        if otlp is not None:
-            readers.append(_periodic(parse_otlp(otlp), environ))
+        if exporter is not None:
+            readers.append(_periodic(exporter, environ))
         self._provider = MeterProvider(readers, _describe_host(host_id), shutdown_on_exit=False)
         create_instruments(self._provider.get_meter("gputally", __version__, SCHEMA_URL), self._view, self._sums)
 
@@ -84,10 +85,10 @@ def _describe_host(host_id: str) -> Resource:
     )
 
 
-def _periodic(target: OtlpTarget, environ: Mapping[str, str]) -> MetricReader:
+def _periodic(exporter: MetricExporter, environ: Mapping[str, str]) -> MetricReader:
     # Where the operator set the standard variable, the SDK reads it.
     every_ms = None if _INTERVAL_VARIABLE in environ else EXPORT_EVERY_MS
-    return PeriodicExportingMetricReader(_otlp_exporter(target), every_ms)
+    return PeriodicExportingMetricReader(exporter, every_ms)
 
 
 def _otlp_exporter(target: OtlpTarget) -> MetricExporter:
@@ -105,10 +106,11 @@ def _prometheus() -> tuple[MetricReader, Render]:
     from prometheus_client import CollectorRegistry
     from prometheus_client.exposition import choose_encoder
 
-    registry = CollectorRegistry()
+    registry, one_at_a_time = CollectorRegistry(), Lock()
 
     def render(accept: str) -> tuple[bytes, str]:
         encode, content_type = choose_encoder(accept)
-        return encode(registry), content_type
+        with one_at_a_time:  # two scrapes at once would take each other's data from the reader
+            return encode(registry), content_type
 
-    return PrometheusMetricReader(registry=registry), render
+    return PrometheusMetricReader(registry=registry, scope_info_enabled=False), render
