@@ -1,0 +1,67 @@
+"""``gputally log``: the write-ahead log of a host, looked into from outside, its daemon running or not."""
+
+import json
+import sys
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, NoReturn
+
+import click
+
+from ..storage.wal_errors import NotALog
+from ..storage.wal_offline import look, verify
+from ..storage.wal_state import LogStat
+from . import exits
+
+
+@click.group()
+def command() -> None:
+    """Look into a write-ahead log, its daemon running or not."""
+
+
+@command.command()
+@click.argument("path", type=click.Path(path_type=Path))
+@click.option("--json", "as_json", is_flag=True, help="One JSON object, as in `gputally status --json`.")
+def stat(path: Path, as_json: bool) -> None:
+    """How many frames wait in the log at PATH, and how much of it they take."""
+    try:
+        found = look(path)
+    except NotALog as error:
+        _exit(str(error), exits.NO_INPUT)
+    click.echo(json.dumps(describe(found)) if as_json else _table(found))
+
+
+@command.command(name="verify")
+@click.argument("path", type=click.Path(path_type=Path))
+def verify_command(path: Path) -> None:
+    """Check every page, hash and link of the log at PATH; its daemon must have stopped. Exit 74 if it is damaged."""
+    try:
+        problems = list(verify(path))
+    except NotALog as error:
+        _exit(str(error), exits.NO_INPUT)
+    if problems:
+        _exit("\n".join([*problems, f"{path} is damaged: keep it, what can be read can be salvaged"]), exits.IO)
+    click.echo(f"{path}: whole")
+
+
+def describe(found: LogStat) -> dict[str, Any]:
+    """The ``log`` object of ``gputally status --json``."""
+    return asdict(found) | {"epoch": found.epoch.hex()}
+
+
+def _table(found: LogStat) -> str:
+    used_percent = 100 * found.bytes // found.cap_bytes
+    return "\n".join(
+        (
+            f"epoch      {found.epoch.hex()}",
+            f"frames     {found.first_seq} to {found.last_seq}, acknowledged through {found.acked_seq}",
+            f"waiting    {found.unacked_frames} frames, {found.unacked_records} usage records",
+            f"refused    {found.rejected_frames} frames",
+            f"used       {found.bytes} of {found.cap_bytes} bytes ({used_percent} %)",
+        )
+    )
+
+
+def _exit(message: str, exit_code: int) -> NoReturn:
+    click.echo(message, err=True)
+    sys.exit(exit_code)

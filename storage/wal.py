@@ -1,0 +1,248 @@
+"""The write-ahead log of a host: what is in it survives, in order, until the collector has it.
+
+Frames, their chain, the acknowledgements and the keeper's checkpoint change
+together or not at all: each public method that writes is one LMDB transaction,
+flushed before it returns (two flushes each, so batch).
+
+Threads: one thread writes (``append``, ``acknowledge``, ``take_back``, ``bury``,
+``trim``), and never the event loop's. ``read``, ``head_hash``, ``checkpoint`` and
+``stat`` may be called from any thread at any time; they copy out and let go, for
+one open reader keeps every page that is freed meanwhile from being used again.
+
+Only a tenth of the file beyond the logical cap makes deletion always work: LMDB
+copies a page before it changes it, so a map that is really full cannot shrink.
+"""
+
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import lmdb
+
+from .checkpoint import DamagedCheckpoint, encode
+from .frame import DamagedFrame, make_frame
+from .wal_errors import HostIdChanged, LogBroken, LogError, LogFull, LogUnusable
+from .wal_open import OpenLog, open_log
+from .wal_state import LogStat, LogState, Mark, stat_of
+from .wal_tables import Txn, verified
+
+__all__ = ["Entry", "HostIdChanged", "Log", "LogBroken", "LogError", "LogFull", "LogStat", "LogUnusable"]
+
+_TRIM_AT_ONCE: Final = 1_000
+_DEAD_PART: Final = 20
+"""Refused frames are kept while they take at most this part of the cap."""
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One serialized batch, already cut to the limits of a frame."""
+
+    record_count: int
+    payload: bytes
+
+
+class Log:
+    """Open it with ``Log.open``; one process at a time has it."""
+
+    def __init__(self, opened: OpenLog, cap_bytes: int) -> None:
+        self.epoch: Final = opened.epoch
+        self._opened = opened
+        self._tables = opened.tables
+        self._cap_bytes = cap_bytes
+        self._limit_bytes = cap_bytes * 9 // 10
+
+    @classmethod
+    def open(cls, folder: Path, host_id: str, cap_bytes: int) -> "Log":
+        """The log in ``folder``, made if there is none; its file takes ``cap_bytes`` at once.
+
+        Raises LogUnusable, or HostIdChanged if another host wrote it.
+        """
+        return cls(open_log(folder, host_id, cap_bytes), cap_bytes)
+
+    def close(self) -> None:
+        self._opened.close()
+
+    def append(self, entries: Sequence[Entry], checkpoint: bytes | None) -> int:
+        """Writes a frame per entry and, unless None, the checkpoint: durable on return. The newest seq.
+
+        At the cap the oldest acknowledged frames give way. Raises LogFull if
+        that is not enough (nothing was written), LogBroken if the disk fails,
+        ValueError for an entry beyond the limits of a frame.
+        """
+        try:
+            return self._append(entries, checkpoint)
+        except LogFull:
+            self._settle(sum(len(entry.payload) for entry in entries))
+            return self._append(entries, checkpoint)
+
+    def checkpoint(self) -> bytes | None:
+        """The last one appended."""
+        with self._reading() as txn:
+            return self._tables.checkpoint(txn)
+
+    def read(self, first_seq: int, max_frames: int, max_bytes: int) -> list[bytes]:
+        """Frames from ``first_seq`` on as they were sealed; the first even if it alone exceeds ``max_bytes``.
+
+        Empty behind the newest. Raises LogBroken with its seq for a frame that
+        does not verify, or is no longer held.
+        """
+        found: list[bytes] = []
+        room_bytes = max_bytes
+        with self._reading() as txn:
+            for seq, stored_hash, raw in self._tables.frames_from(txn, first_seq):
+                if len(found) >= max_frames or (found and len(raw) > room_bytes):
+                    break
+                self._verify(seq, first_seq + len(found), stored_hash, raw)
+                found.append(raw)
+                room_bytes -= len(raw)
+        return found
+
+    def head_hash(self, seq: int) -> bytes | None:
+        """Of the frame at ``seq``, also where it was trimmed last; the genesis hash at 0; else None."""
+        with self._reading() as txn:
+            mark = self._mark(txn, self._tables.state(txn), seq)
+            return mark.hash if mark else None
+
+    def acknowledge(self, through_seq: int, now_wall_ns: int) -> None:
+        """The collector has everything through this seq, durably. What it has said before changes nothing.
+
+        Raises ValueError for a frame that was never written.
+        """
+        with self._writing() as txn:
+            state = self._tables.state(txn)
+            if through_seq > state.acked.seq:
+                self._tables.put_state(txn, self._acknowledged(txn, state, through_seq, now_wall_ns))
+
+    def take_back(self, through_seq: int) -> None:
+        """The collector has lost what it had acknowledged beyond this seq: those frames must be said again.
+
+        A ledger restored from a backup is filled up again from here. Raises
+        ValueError if they are not held any more.
+        """
+        with self._writing() as txn:
+            state = self._tables.state(txn)
+            mark = self._mark(txn, state, through_seq)
+            if mark is None or through_seq > state.acked.seq:
+                raise ValueError(f"cannot go back to frame {through_seq}: {state.acked.seq} is acknowledged")
+            self._tables.forget_acks(txn, beyond_seq=through_seq)
+            self._tables.put_state(txn, state.with_acked(mark))
+
+    def bury(self, seq: int, reason: str, now_wall_ns: int) -> None:
+        """The collector has put a tombstone in this frame's place: it counts as acknowledged, and is kept aside."""
+        with self._writing() as txn:
+            state = self._tables.state(txn)
+            if seq <= state.acked.seq:
+                return
+            letter = encode({"reason": reason, "at_wall_ns": now_wall_ns, "frame": self._tables.frame(txn, seq)})
+            if self._tables.used_bytes(txn, "dead") + len(letter) <= self._cap_bytes // _DEAD_PART:
+                self._tables.put_dead(txn, seq, letter)
+            state = self._acknowledged(txn, state, seq, now_wall_ns)
+            self._tables.put_state(txn, state.with_one_more_rejected())
+
+    def trim(self, keep_after_wall_ns: int) -> int:
+        """Deletes the frames that were acknowledged before this instant, and says how many."""
+        with self._reading() as txn:
+            due = [seq for seq, wall_ns in self._tables.acks(txn) if wall_ns < keep_after_wall_ns]
+            first = self._tables.state(txn).trimmed.seq
+        through_seq = max(due, default=0)  # acknowledgements come in order, whatever the wall clock said
+        # In steps: one huge transaction would need room for all the pages it touches.
+        for step in range(first + _TRIM_AT_ONCE, through_seq + _TRIM_AT_ONCE, _TRIM_AT_ONCE):
+            with self._writing() as txn:
+                state = self._delete_frames(txn, self._tables.state(txn), min(step, through_seq))
+                self._tables.put_state(txn, state)
+        self._opened.env.reader_check()  # one that was killed while it looked must not hold pages for ever
+        return max(through_seq - first, 0)
+
+    def stat(self) -> LogStat:
+        with self._reading() as txn:
+            return stat_of(self._tables.state(txn), self._tables.used_bytes(txn), self._cap_bytes)
+
+    def _append(self, entries: Sequence[Entry], checkpoint: bytes | None) -> int:
+        with self._writing() as txn:
+            state = self._tables.state(txn)
+            head = state.head
+            for entry in entries:
+                frame = make_frame(self.epoch, head.seq + 1, head.hash, entry.record_count, entry.payload)
+                head = self._tables.put_frame(txn, frame, head)
+            if checkpoint is not None:
+                self._tables.put_checkpoint(txn, checkpoint)
+            state = state.with_head(head)
+            # A checkpoint replaces the one before: it may use the reserve, so that a full log can still say so.
+            self._tables.put_state(txn, self._make_room(txn, state) if entries else state)
+        return head.seq
+
+    def _make_room(self, txn: Txn, state: LogState) -> LogState:
+        """At the cap, what is acknowledged goes before its time. Raises LogFull if that is not enough."""
+        while self._tables.used_bytes(txn) > self._limit_bytes:
+            if state.trimmed.seq == state.acked.seq:
+                raise self._full()
+            state = self._delete_frames(txn, state, state.trimmed.seq + 1)
+        return state
+
+    def _settle(self, needed_bytes: int) -> None:
+        """Gives LMDB pages it can use: what one transaction frees, only the second after it may take."""
+        with self._writing() as txn:
+            state = self._tables.state(txn)
+            goal_bytes = self._tables.used_bytes(txn) - 2 * needed_bytes
+            while state.trimmed.seq < state.acked.seq and self._tables.used_bytes(txn) > goal_bytes:
+                state = self._delete_frames(txn, state, state.trimmed.seq + 1)
+            self._tables.put_state(txn, state)
+        with self._writing() as txn:
+            self._tables.put_state(txn, self._tables.state(txn))
+
+    def _delete_frames(self, txn: Txn, state: LogState, through_seq: int) -> LogState:
+        """The one place where frames are deleted: oldest first, and never one that is not acknowledged."""
+        if through_seq > state.acked.seq:
+            raise ValueError(f"frame {through_seq} is not acknowledged; only {state.acked.seq} is")
+        mark = self._mark(txn, state, through_seq)
+        if mark is None:
+            return state
+        for seq in range(state.trimmed.seq + 1, through_seq + 1):
+            self._tables.delete_frame(txn, seq)
+        self._tables.delete_acks_through(txn, through_seq)
+        return state.with_trimmed(mark)
+
+    def _acknowledged(self, txn: Txn, state: LogState, through_seq: int, now_wall_ns: int) -> LogState:
+        mark = self._mark(txn, state, through_seq)
+        if mark is None:
+            raise ValueError(f"frame {through_seq} was acknowledged, but {state.head.seq} is the newest")
+        self._tables.note_ack(txn, through_seq, now_wall_ns)
+        return state.with_acked(mark)
+
+    def _mark(self, txn: Txn, state: LogState, seq: int) -> Mark | None:
+        known = {mark.seq: mark for mark in (state.trimmed, state.acked, state.head)}
+        return known.get(seq) or self._tables.mark(txn, seq)
+
+    def _verify(self, seq: int, expected_seq: int, stored_hash: bytes, raw: bytes) -> None:
+        if seq != expected_seq:
+            raise LogBroken(f"{self._opened.folder}: frame {expected_seq} is not held", expected_seq)
+        try:
+            verified(seq, stored_hash, raw, self.epoch)
+        except DamagedFrame as error:
+            raise LogBroken(f"{self._opened.folder}: {error}", seq) from None
+
+    @contextmanager
+    def _reading(self) -> Generator[Txn]:
+        try:
+            with self._opened.env.begin() as txn:
+                yield txn
+        except (lmdb.Error, DamagedCheckpoint) as error:
+            raise LogBroken(f"{self._opened.folder}: the log cannot be read: {error}") from None
+
+    @contextmanager
+    def _writing(self) -> Generator[Txn]:
+        try:
+            with self._opened.env.begin(write=True) as txn:
+                yield txn
+        except lmdb.MapFullError:
+            raise self._full() from None
+        except (lmdb.Error, DamagedCheckpoint) as error:
+            raise LogBroken(f"{self._opened.folder}: the log cannot be written: {error}") from None
+
+    def _full(self) -> LogFull:
+        return LogFull(
+            f"{self._opened.folder}: the log holds all it may of its {self._cap_bytes} bytes, and the collector has "
+            "acknowledged none of that: nothing new is taken until it does; see uplink, or raise log.cap_mib"
+        )

@@ -1,0 +1,45 @@
+"""What can be wrong with a log, sorted by what its owner does about it."""
+
+from typing import Final
+
+EX_IOERR: Final = 74
+EX_CONFIG: Final = 78
+
+
+class LogError(Exception):
+    """Any trouble with the write-ahead log."""
+
+
+class LogUnusable(LogError):
+    """It cannot be opened. The message names the folder and the cure.
+
+    ``exit_code`` is 78 where the configuration or the permissions must change,
+    74 where the disk must (no space, damage).
+    """
+
+    def __init__(self, message: str, exit_code: int = EX_CONFIG) -> None:
+        super().__init__(message)
+        self.exit_code = exit_code
+
+
+class HostIdChanged(LogUnusable):
+    """The log was written under another host id: its frames would be billed to the wrong host."""
+
+
+class LogFull(LogError):
+    """The logical cap is reached and nothing acknowledged is left to drop. Nothing was written."""
+
+
+class LogBroken(LogError):
+    """The disk or the file failed. After a failed commit its outcome is unknown: open the log anew.
+
+    ``seq`` names the frame that does not verify, where it is one.
+    """
+
+    def __init__(self, message: str, seq: int | None = None) -> None:
+        super().__init__(message)
+        self.seq = seq
+
+
+class NotALog(LogError):
+    """The folder holds no log, or one that this version cannot read. For those who only look."""

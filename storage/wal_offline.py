@@ -1,0 +1,112 @@
+"""Looking into a log without owning it: how it stands, and whether it is what was written.
+
+``look`` works while the daemon writes: where the lock table is there and ours
+to write it registers as a reader, so that no page is used again under it.
+"""
+
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import lmdb
+from lmdb.verify import VerifyError
+from lmdb.verify import verify as _check_pages  # pyright: ignore[reportUnknownVariableType] (lmdb types only its core)
+
+from .checkpoint import DamagedCheckpoint
+from .frame import DamagedFrame
+from .wal_errors import LogUnusable, NotALog
+from .wal_files import DATA, owner_of
+from .wal_open import MIN_FILE_BYTES, check_length
+from .wal_state import LogStat, LogState, stat_of
+from .wal_tables import Tables, Txn, open_to_look, verified
+
+_LOCKS = "lock.mdb"
+
+
+def look(folder: Path) -> LogStat:
+    """How the log in ``folder`` stands. Raises NotALog, with what is there instead."""
+    with _looking(folder) as (tables, txn):
+        return stat_of(tables.state(txn), tables.used_bytes(txn), (folder / DATA).stat().st_size)
+
+
+def verify(folder: Path) -> Iterator[str]:
+    """What is wrong with a log that nobody writes, one sentence each; nothing if it is whole.
+
+    Its pages are walked in Python first: LMDB ends the process over a damaged
+    one. Raises NotALog if it is none, or is in use.
+    """
+    owner = owner_of(folder)
+    if owner is not None:
+        raise NotALog(f"{folder} is in use by process {owner}: a log can be verified when its daemon has stopped")
+    _file(folder)
+    problems = _page_problems(folder)
+    yield from problems
+    if not problems:
+        with _looking(folder) as (tables, txn):
+            yield from _check_chain(tables, txn)
+
+
+def _page_problems(folder: Path) -> list[str]:
+    try:
+        return [str(problem) for problem in _check_pages(str(folder), subdir=True)]  # type: ignore[no-untyped-call]
+    except VerifyError as error:
+        return [str(error)]
+
+
+def _check_chain(tables: Tables, txn: Txn) -> Iterator[str]:
+    state = tables.state(txn)
+    before = state.trimmed.hash
+    expected_seq = state.trimmed.seq + 1
+    for seq, stored_hash, raw in tables.frames_from(txn, 0):
+        if seq != expected_seq:
+            yield f"frames {expected_seq} to {seq - 1} are not there"
+        yield from _check_frame(state, seq, stored_hash, raw, before)
+        before, expected_seq = stored_hash, seq + 1
+    if (state.head.seq, state.head.hash) != (expected_seq - 1, before):
+        yield f"the log's state says that frame {state.head.seq} is the newest; the frames end at {expected_seq - 1}"
+
+
+def _check_frame(state: LogState, seq: int, stored_hash: bytes, raw: bytes, before: bytes) -> Iterator[str]:
+    try:
+        frame = verified(seq, stored_hash, raw, state.epoch)
+        frame.payload()
+    except DamagedFrame as error:
+        yield str(error)
+        return
+    if frame.previous_hash != before:
+        yield f"frame {seq} does not follow the one before it"
+
+
+@contextmanager
+def _looking(folder: Path) -> Generator[tuple[Tables, Txn]]:
+    file = _file(folder)
+    try:
+        with open_to_look(folder, lock=_may_lock(folder)) as env:
+            check_length(folder, env)
+            tables = Tables(env)
+            with env.begin() as txn:
+                yield tables, txn
+    except (lmdb.Error, DamagedCheckpoint, LogUnusable) as error:
+        raise NotALog(f"{file} is no log that can be read: {error}") from None
+
+
+def _file(folder: Path) -> Path:
+    file = folder / DATA
+    try:
+        size_bytes = file.stat().st_size
+        file.open("rb").close()
+    except FileNotFoundError:
+        raise NotALog(f"{folder} holds no log: there is no {DATA} in it") from None
+    except OSError as error:
+        raise NotALog(f"{file} cannot be read: {error.strerror}") from None
+    if size_bytes < MIN_FILE_BYTES:
+        raise NotALog(f"{file} is no log: it has {size_bytes} bytes")
+    return file
+
+
+def _may_lock(folder: Path) -> bool:
+    try:
+        (folder / _LOCKS).open("r+b").close()
+    except OSError:
+        return False
+    return True

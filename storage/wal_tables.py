@@ -1,0 +1,149 @@
+"""The tables of the log inside LMDB, and how its pages are counted.
+
+| table      | key                | value                                            |
+|------------|--------------------|--------------------------------------------------|
+| frames     | seq, 8 bytes       | hash (32), records up to here (8), the frame     |
+| state      | ``log``            | LogState                                         |
+| checkpoint | ``open``           | what the keeper handed in                        |
+| acks       | through seq        | when it was acknowledged, ns since 1970 (8)      |
+| dead       | seq                | frames that the collector refused, and why       |
+"""
+
+import struct
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final, TypeAlias
+
+import lmdb
+
+from .frame import DamagedFrame, Frame, read_frame
+from .wal_state import LogState, Mark, read_state, write_state
+
+Txn: TypeAlias = "lmdb.Transaction[bytes]"
+
+TABLES: Final = ("frames", "state", "checkpoint", "acks", "dead")
+_STATE_KEY: Final = b"log"
+_CHECKPOINT_KEY: Final = b"open"
+_SEQ: Final = struct.Struct(">Q")
+_WALL: Final = struct.Struct(">q")
+_HEAD: Final = struct.Struct(">32sQ")
+_META_PAGES: Final = 2
+_ACK_GRAIN_NS: Final = 60_000_000_000
+_MAX_READERS: Final = 16
+
+
+def open_environment(folder: Path, map_bytes: int) -> lmdb.Environment:
+    """For the one writer. Sync on; never writemap, which turns a full disk into SIGBUS."""
+    return lmdb.open(
+        str(folder),
+        map_size=map_bytes,
+        max_dbs=len(TABLES),
+        max_readers=_MAX_READERS,
+        mode=0o750,
+        sync=True,
+        metasync=True,
+        writemap=False,
+        lock=True,
+        lib_version=0,
+    )
+
+
+def open_to_look(folder: Path, *, lock: bool) -> lmdb.Environment:
+    """For those who only read. Without ``lock`` a writer may reuse pages under a reader: be brief."""
+    return lmdb.open(str(folder), readonly=True, create=False, max_dbs=len(TABLES), lock=lock, lib_version=0)
+
+
+class Tables:
+    """The tables of one open environment. Every call belongs to a transaction of the caller's."""
+
+    def __init__(self, env: lmdb.Environment, *, create: bool = False) -> None:
+        self._db = {name: env.open_db(name.encode(), create=create) for name in TABLES}
+        self._page_bytes = env.stat()["psize"]
+
+    def used_bytes(self, txn: Txn, *names: str) -> int:
+        """Bytes of the pages that hold data; of the whole file without names. Free pages do not count."""
+        counted = [txn.stat(self._db[name]) for name in names or TABLES]
+        pages = sum(s["branch_pages"] + s["leaf_pages"] + s["overflow_pages"] for s in counted)
+        return (pages + (0 if names else _META_PAGES + 1)) * self._page_bytes
+
+    def state(self, txn: Txn) -> LogState:
+        """Raises DamagedCheckpoint."""
+        return read_state(txn.get(_STATE_KEY, b"", db=self._db["state"]))
+
+    def put_state(self, txn: Txn, state: LogState) -> None:
+        txn.put(_STATE_KEY, write_state(state), db=self._db["state"])
+
+    def checkpoint(self, txn: Txn) -> bytes | None:
+        return txn.get(_CHECKPOINT_KEY, db=self._db["checkpoint"])
+
+    def put_checkpoint(self, txn: Txn, checkpoint: bytes) -> None:
+        txn.put(_CHECKPOINT_KEY, checkpoint, db=self._db["checkpoint"])
+
+    def put_frame(self, txn: Txn, frame: Frame, before: Mark) -> Mark:
+        """Behind ``before``, the newest so far. Returns where the chain now ends."""
+        raw = frame.to_bytes()
+        mark = Mark(frame.seq, frame.hash, before.records + frame.record_count)
+        value = _HEAD.pack(mark.hash, mark.records) + raw
+        txn.put(_SEQ.pack(frame.seq), value, append=True, db=self._db["frames"])
+        return mark
+
+    def mark(self, txn: Txn, seq: int) -> Mark | None:
+        """The place of a frame that is held."""
+        raw = txn.get(_SEQ.pack(seq), db=self._db["frames"])
+        return None if raw is None else Mark(seq, *_HEAD.unpack_from(raw))
+
+    def frames_from(self, txn: Txn, seq: int) -> Iterator[tuple[int, bytes, bytes]]:
+        """(seq, hash, bytes) of each frame held from ``seq`` on."""
+        with txn.cursor(self._db["frames"]) as cursor:
+            if not cursor.set_range(_SEQ.pack(seq)):
+                return
+            for key, value in cursor.iternext():
+                yield _SEQ.unpack(key)[0], value[:32], value[_HEAD.size :]
+
+    def frame(self, txn: Txn, seq: int) -> bytes | None:
+        raw = txn.get(_SEQ.pack(seq), db=self._db["frames"])
+        return None if raw is None else raw[_HEAD.size :]
+
+    def delete_frame(self, txn: Txn, seq: int) -> None:
+        txn.delete(_SEQ.pack(seq), db=self._db["frames"])
+
+    def put_dead(self, txn: Txn, seq: int, letter: bytes) -> None:
+        txn.put(_SEQ.pack(seq), letter, db=self._db["dead"])
+
+    def acks(self, txn: Txn, after_seq: int = 0) -> Iterator[tuple[int, int]]:
+        """(through seq, ns since 1970) of each acknowledgement beyond ``after_seq``, oldest first."""
+        with txn.cursor(self._db["acks"]) as cursor:
+            if not cursor.set_range(_SEQ.pack(after_seq + 1)):
+                return
+            for key, value in cursor.iternext():
+                yield _SEQ.unpack(key)[0], _WALL.unpack(value)[0]
+
+    def note_ack(self, txn: Txn, through_seq: int, wall_ns: int) -> None:
+        """One entry a minute is enough; its latest time stands for all of it, which keeps frames longer."""
+        with txn.cursor(self._db["acks"]) as cursor:
+            if cursor.last() and _WALL.unpack(cursor.value())[0] // _ACK_GRAIN_NS == wall_ns // _ACK_GRAIN_NS:
+                cursor.delete()
+            cursor.put(_SEQ.pack(through_seq), _WALL.pack(wall_ns))
+
+    def forget_acks(self, txn: Txn, beyond_seq: int) -> None:
+        """The entry that spans ``beyond_seq`` still holds for what lies before it."""
+        beyond = list(self.acks(txn, after_seq=beyond_seq))
+        for seq, _ in beyond:
+            txn.delete(_SEQ.pack(seq), db=self._db["acks"])
+        if beyond and beyond_seq > 0:
+            self.note_ack(txn, beyond_seq, beyond[0][1])
+
+    def delete_acks_through(self, txn: Txn, seq: int) -> None:
+        with txn.cursor(self._db["acks"]) as cursor:
+            while cursor.first() and _SEQ.unpack(cursor.key())[0] <= seq:
+                cursor.delete()
+
+
+def verified(seq: int, expected_hash: bytes, raw: bytes, epoch: bytes) -> Frame:
+    """The frame that stood under ``seq``. Raises DamagedFrame if it is not, bit for bit, what was put there."""
+    frame = read_frame(raw)
+    if frame.hash != expected_hash:
+        raise DamagedFrame(f"frame {seq}: its bytes do not have the hash that was stored with them")
+    if (frame.seq, frame.epoch) != (seq, epoch):
+        raise DamagedFrame(f"frame {seq}: calls itself {frame.seq} of epoch {frame.epoch.hex()}")
+    return frame

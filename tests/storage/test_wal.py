@@ -1,0 +1,343 @@
+"""What the log promises to those who write to it: order, durability, and that nothing unacknowledged ever goes."""
+
+import os
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from gputally.storage.frame import MAX_PAYLOAD_BYTES, genesis_hash, read_frame
+from gputally.storage.wal import Entry, Log, LogBroken, LogFull
+
+MIB = 1024 * 1024
+HOST = "gpu-01"
+MINUTE_NS = 60 * 10**9
+Open = Callable[[], Log]
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return tmp_path / "log"
+
+
+@pytest.fixture
+def log(folder: Path) -> Iterator[Log]:
+    opened = Log.open(folder, HOST, MIB)
+    yield opened
+    opened.close()
+
+
+def entries(count: int, payload_bytes: int = 200) -> list[Entry]:
+    """Random payloads: what compresses away would never fill a log."""
+    return [Entry(10, os.urandom(payload_bytes)) for _ in range(count)]
+
+
+def fill(log: Log, payload_bytes: int = 1_500) -> None:
+    with pytest.raises(LogFull):
+        while True:
+            log.append(entries(8, payload_bytes), None)
+
+
+def read_all(log: Log, first_seq: int = 1) -> list[bytes]:
+    return log.read(first_seq, 10**6, 10**9)
+
+
+def test_frames_come_back_in_order_with_the_payload_that_went_in(log: Log) -> None:
+    written = entries(20)
+    assert log.append(written[:5], None) == 5
+    assert log.append(written[5:], None) == 20
+    frames = [read_frame(raw) for raw in read_all(log)]
+    assert [frame.seq for frame in frames] == list(range(1, 21))
+    assert [Entry(frame.record_count, frame.payload()) for frame in frames] == written
+
+
+def test_each_frame_holds_the_hash_of_the_one_before_it(log: Log) -> None:
+    log.append(entries(3), None)
+    log.append(entries(3), None)
+    before = genesis_hash(HOST, log.epoch)
+    for raw in read_all(log):
+        frame = read_frame(raw)
+        assert frame.previous_hash == before
+        before = frame.hash
+    assert log.head_hash(6) == before
+
+
+def test_a_restart_goes_on_in_the_same_epoch_behind_the_newest_frame(folder: Path) -> None:
+    first = Log.open(folder, HOST, MIB)
+    first.append(entries(3), b"open windows")
+    first.acknowledge(2, MINUTE_NS)
+    epoch, stat, head = first.epoch, first.stat(), first.head_hash(3)
+    first.close()
+    again = Log.open(folder, HOST, MIB)
+    assert (again.epoch, again.stat(), again.checkpoint()) == (epoch, stat, b"open windows")
+    again.append(entries(1), None)
+    assert read_frame(again.read(4, 1, MIB)[0]).previous_hash == head
+    again.close()
+
+
+def test_a_checkpoint_alone_is_written_and_moves_no_frame(log: Log) -> None:
+    assert log.checkpoint() is None
+    log.append(entries(2), b"one")
+    assert log.append([], b"two") == 2
+    assert log.append(entries(1), None) == 3
+    assert log.checkpoint() == b"two"
+
+
+def test_an_entry_that_is_too_large_leaves_neither_its_neighbours_nor_the_checkpoint(log: Log) -> None:
+    log.append(entries(1), b"before")
+    too_large = Entry(1, os.urandom(MAX_PAYLOAD_BYTES + 1))
+    with pytest.raises(ValueError, match="too much for one frame"):
+        log.append([*entries(1), too_large], b"after")
+    assert (log.stat().last_seq, log.checkpoint()) == (1, b"before")
+
+
+def test_reading_stops_at_either_limit_but_always_gives_the_first_frame(log: Log) -> None:
+    log.append(entries(10, 1_000), None)
+    sizes = [len(raw) for raw in read_all(log)]
+    assert len(log.read(1, 4, MIB)) == 4
+    assert len(log.read(1, 10, sum(sizes[:3]))) == 3
+    assert len(log.read(1, 10, sum(sizes[:3]) - 1)) == 2
+    assert len(log.read(1, 10, 0)) == 1
+    assert log.read(11, 10, MIB) == []
+
+
+def test_the_whole_file_is_reserved_from_the_start(folder: Path, log: Log) -> None:
+    found = (folder / "data.mdb").stat()
+    assert found.st_size == MIB
+    assert found.st_blocks * 512 >= MIB
+
+
+def test_the_depth_of_the_log_is_told_in_frames_records_and_bytes(log: Log) -> None:
+    empty = log.stat()
+    assert (empty.first_seq, empty.last_seq, empty.unacked_frames, empty.unacked_records) == (0, 0, 0, 0)
+    log.append(entries(5), None)
+    log.acknowledge(2, MINUTE_NS)
+    stat = log.stat()
+    assert (stat.first_seq, stat.last_seq, stat.acked_seq) == (1, 5, 2)
+    assert (stat.unacked_frames, stat.unacked_records) == (3, 30)
+    assert empty.bytes < stat.bytes < stat.cap_bytes == MIB
+
+
+def test_an_acknowledgement_that_comes_twice_or_late_changes_nothing(log: Log) -> None:
+    log.append(entries(5), None)
+    log.acknowledge(4, MINUTE_NS)
+    before = log.stat()
+    log.acknowledge(4, 2 * MINUTE_NS)
+    log.acknowledge(1, 3 * MINUTE_NS)
+    assert log.stat() == before
+
+
+def test_an_acknowledgement_of_what_was_never_written_is_refused(log: Log) -> None:
+    log.append(entries(2), None)
+    with pytest.raises(ValueError, match="2 is the newest"):
+        log.acknowledge(3, MINUTE_NS)
+    assert log.stat().acked_seq == 0
+
+
+def test_trimming_takes_what_is_acknowledged_and_past_its_retention_and_nothing_else(log: Log) -> None:
+    log.append(entries(9), None)
+    log.acknowledge(3, 10 * MINUTE_NS)
+    log.acknowledge(6, 20 * MINUTE_NS)
+    assert log.trim(10 * MINUTE_NS) == 0
+    assert log.trim(10 * MINUTE_NS + 1) == 3
+    assert (log.stat().first_seq, log.stat().acked_seq) == (4, 6)
+    assert log.trim(10**18) == 3
+    assert log.stat().first_seq == 7
+    assert [read_frame(raw).seq for raw in read_all(log, 7)] == [7, 8, 9]
+
+
+def test_trimming_tens_of_thousands_of_frames_works_in_steps(folder: Path) -> None:
+    log = Log.open(folder, HOST, 16 * MIB)
+    log.append([Entry(1, b"x" * 40)] * 12_345, None)
+    log.acknowledge(12_000, MINUTE_NS)
+    assert log.trim(2 * MINUTE_NS) == 12_000
+    assert log.stat().first_seq == 12_001
+    assert log.trim(2 * MINUTE_NS) == 0
+    log.close()
+
+
+def test_the_hash_of_a_place_is_known_from_the_last_trimmed_frame_to_the_newest(log: Log) -> None:
+    log.append(entries(6), None)
+    hashes = {seq: log.head_hash(seq) for seq in range(7)}
+    assert hashes[0] == genesis_hash(HOST, log.epoch)
+    assert len(set(hashes.values())) == 7
+    log.acknowledge(4, MINUTE_NS)
+    log.trim(2 * MINUTE_NS)
+    assert {seq: log.head_hash(seq) for seq in range(4, 7)} == {seq: hashes[seq] for seq in range(4, 7)}
+    assert [log.head_hash(seq) for seq in (0, 1, 3, 7)] == [None] * 4
+
+
+def test_a_full_log_refuses_and_keeps_everything_it_had(log: Log) -> None:
+    fill(log)
+    stat, newest = log.stat(), read_all(log)[-1]
+    with pytest.raises(LogFull, match=r"log\.cap_mib"):
+        log.append(entries(20, 1_500), b"not written")
+    assert (log.stat(), read_all(log)[-1], log.checkpoint()) == (stat, newest, None)
+    assert stat.bytes <= 0.9 * MIB
+
+
+def test_a_full_log_still_takes_a_checkpoint_that_says_what_was_refused(log: Log) -> None:
+    fill(log)
+    for size in (100, 5_000, 100):
+        log.append([], bytes(size))
+        assert log.checkpoint() == bytes(size)
+
+
+def test_at_the_cap_the_oldest_acknowledged_frames_give_way_before_their_time(log: Log) -> None:
+    fill(log)
+    last = log.stat().last_seq
+    log.acknowledge(last // 2, MINUTE_NS)
+    log.append(entries(8, 1_500), None)
+    stat = log.stat()
+    assert 1 < stat.first_seq <= last // 2 + 1
+    assert stat.last_seq == last + 8
+    assert len(read_all(log, stat.first_seq)) == stat.last_seq - stat.first_seq + 1
+
+
+def test_a_log_that_was_full_to_the_brim_again_and_again_can_always_be_emptied(log: Log) -> None:
+    for round_number in range(1, 12):
+        fill(log, payload_bytes=1_700 if round_number % 2 else 30_000)
+        last = log.stat().last_seq
+        log.acknowledge(last, round_number * MINUTE_NS)
+        assert log.trim(round_number * MINUTE_NS + 1) > 0
+        assert log.append(entries(1, MAX_PAYLOAD_BYTES), b"checkpoint") == last + 1
+        log.acknowledge(last + 1, round_number * MINUTE_NS)
+
+
+def test_a_ledger_restored_from_a_backup_is_filled_up_from_what_is_still_held(log: Log) -> None:
+    log.append(entries(9), None)
+    log.acknowledge(3, 10 * MINUTE_NS)
+    log.acknowledge(8, 20 * MINUTE_NS)
+    log.take_back(5)
+    assert (log.stat().acked_seq, log.stat().unacked_records) == (5, 40)
+    assert log.trim(10**18) == 5
+    assert [read_frame(raw).seq for raw in read_all(log, 6)] == [6, 7, 8, 9]
+
+
+def test_going_back_to_what_was_trimmed_or_never_acknowledged_is_refused(log: Log) -> None:
+    log.append(entries(9), None)
+    log.acknowledge(5, MINUTE_NS)
+    log.trim(2 * MINUTE_NS)
+    for seq in (4, 6):
+        with pytest.raises(ValueError, match="cannot go back"):
+            log.take_back(seq)
+    assert log.stat().acked_seq == 5
+
+
+def test_a_frame_that_the_collector_refused_counts_as_acknowledged_and_is_counted(log: Log) -> None:
+    log.append(entries(4), None)
+    log.bury(2, "no batch", MINUTE_NS)
+    log.bury(2, "no batch", MINUTE_NS)
+    stat = log.stat()
+    assert (stat.acked_seq, stat.unacked_records, stat.rejected_frames) == (2, 20, 1)
+
+
+def test_refused_frames_never_take_the_log(log: Log) -> None:
+    for seq in range(1, 200):
+        log.append(entries(1, 3_000), None)
+        log.bury(seq, "no batch", seq * MINUTE_NS)
+    log.trim(10**18)
+    assert log.stat().rejected_frames == 199
+    assert log.stat().bytes < MIB // 8
+
+
+def test_a_frame_whose_bytes_have_changed_is_named_and_never_sent(folder: Path, log: Log) -> None:
+    payloads = entries(5, 1_000)
+    log.append(payloads, None)
+    log.close()
+    file = folder / "data.mdb"
+    raw = file.read_bytes()
+    place = raw.index(payloads[2].payload) + 500
+    file.write_bytes(raw[:place] + bytes([raw[place] ^ 1]) + raw[place + 1 :])
+    again = Log.open(folder, HOST, MIB)
+    assert len(again.read(1, 2, MIB)) == 2
+    for first_seq in (1, 3):
+        with pytest.raises(LogBroken, match="frame 3") as caught:
+            again.read(first_seq, 5, MIB)
+        assert caught.value.seq == 3
+    again.close()
+
+
+def test_reading_a_frame_that_was_trimmed_is_an_error_not_a_silent_jump(log: Log) -> None:
+    log.append(entries(5), None)
+    log.acknowledge(3, MINUTE_NS)
+    log.trim(2 * MINUTE_NS)
+    with pytest.raises(LogBroken) as caught:
+        log.read(2, 5, MIB)
+    assert caught.value.seq == 2
+
+
+def test_other_threads_read_whole_frames_while_one_writes_and_trims(log: Log) -> None:
+    def write() -> None:
+        for step in range(150):
+            last = log.append(entries(4, 900), os.urandom(2_000))
+            log.acknowledge(last - 3, step * MINUTE_NS)
+            log.trim((step - 50) * MINUTE_NS)  # long enough that a slow reader still finds what it was told of
+
+    def look() -> int:
+        seen = 0
+        while not writing.done():
+            stat = log.stat()
+            assert stat.last_seq - stat.acked_seq == stat.unacked_frames
+            for seq, raw in enumerate(log.read(stat.acked_seq + 1, 3, MIB), stat.acked_seq + 1):
+                assert read_frame(raw).hash == log.head_hash(seq)
+                seen += 1
+        return seen
+
+    with ThreadPoolExecutor(3) as threads:
+        writing = threads.submit(write)
+        looking = [threads.submit(look) for _ in range(2)]
+        writing.result()
+        assert all(future.result() > 0 for future in looking)
+
+
+def test_a_closed_log_says_so(log: Log) -> None:
+    log.close()
+    with pytest.raises(LogBroken):
+        log.stat()
+    with pytest.raises(LogBroken):
+        log.append([], b"")
+
+
+steps = st.one_of(
+    st.tuples(st.just("append"), st.integers(0, 6)),
+    st.tuples(st.just("acknowledge"), st.integers(0, 8)),
+    st.tuples(st.just("trim"), st.integers(0, 40)),
+    st.tuples(st.just("take_back"), st.integers(0, 8)),
+    st.tuples(st.just("reopen"), st.just(0)),
+)
+
+
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.lists(steps, max_size=25))
+def test_whatever_is_done_in_whatever_order_nothing_unacknowledged_is_ever_gone(
+    tmp_path_factory: pytest.TempPathFactory, todo: list[tuple[str, int]]
+) -> None:
+    folder = tmp_path_factory.mktemp("any") / "log"
+    log = Log.open(folder, HOST, MIB)
+    written: list[bytes] = []
+    acked, now_ns = 0, 0
+    for what, number in todo:
+        now_ns += MINUTE_NS
+        if what == "append":
+            new = entries(number)
+            log.append(new, b"checkpoint")
+            written += [entry.payload for entry in new]
+        elif what == "acknowledge":
+            acked = max(acked, min(number, len(written)))
+            log.acknowledge(acked, now_ns)
+        elif what == "trim":
+            log.trim(number * MINUTE_NS)
+        elif what == "take_back" and log.stat().first_seq <= number + 1 <= acked:
+            log.take_back(number)
+            acked = number
+        elif what == "reopen":
+            log.close()
+            log = Log.open(folder, HOST, MIB)
+        waiting = [read_frame(raw).payload() for raw in read_all(log, acked + 1)]
+        assert waiting == written[acked:]
+        assert (log.stat().last_seq, log.stat().acked_seq) == (len(written), acked)
+    log.close()
