@@ -19,7 +19,7 @@ DEFAULT_SOCKET = "/run/gputally/daemon.sock"
 def command(path: str, as_json: bool) -> None:
     """Devices, tenants on them now, log depth, stream, gaps."""
     try:
-        told = _ask(path)
+        told = ask_daemon(path)
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
         click.echo(
@@ -29,7 +29,8 @@ def command(path: str, as_json: bool) -> None:
     click.echo(json.dumps(told, indent=2) if as_json else _in_words(told))
 
 
-def _ask(path: str) -> dict[str, Any]:
+def ask_daemon(path: str) -> dict[str, Any]:
+    """What the daemon behind this socket says of itself. Raises OSError if nobody answers."""
     with socket.socket(socket.AF_UNIX) as asked:
         asked.settimeout(ANSWER_WITHIN_S)
         asked.connect(path)

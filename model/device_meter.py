@@ -9,10 +9,11 @@ from dataclasses import dataclass, field
 
 from .closing import Closed, Open, close_segment, remainders
 from .counter import Counter, counter_between
+from .crew import Crew
 from .holding import Sight, held_between, slices
 from .interval import NS_PER_S
+from .plain import DERIVED
 from .reading import Device, GapReason
-from .samples import add_samples
 from .tally import GONE, Quality, Tally, sharers_of
 from .usage import ClockState, Sharing
 from .window import window_start_ns
@@ -57,6 +58,8 @@ class DeviceMeter:
     resumed: bool = False
     """A former life of the daemon left ``sight``: what lies since then may only be inferred."""
     carried: dict[Workload, tuple[int, int]] = field(default_factory=dict[Workload, tuple[int, int]])
+    crew: Crew | None = field(default=None, compare=False, metadata=DERIVED)
+    """Who was booked last: worked out again from the holders whenever it does not fit."""
     open: Open = field(init=False)
     closed: list[Closed] = field(default_factory=list[Closed])
 
@@ -76,7 +79,8 @@ class DeviceMeter:
             self._meter(before, now, ended)
         self._restart_energy(now.energy_mj)
         self.sight, self.gap_reason, self.resumed = now, None, False
-        if rules_version != self.rules_version or self._owner_changed(now):
+        same_holders = before is not None and before.holders == now.holders
+        if rules_version != self.rules_version or not (same_holders or self._owners_stay(now)):
             self.rules_version = rules_version
             self.cut()
 
@@ -130,16 +134,11 @@ class DeviceMeter:
     # What is booked for a piece of such a stretch.
 
     def _holding(self, sight: Sight, holders: tuple[Holder, ...]) -> Add:
-        sharers = sharers_of(holders)
-
         def add(length_ns: int, energy_mj: int) -> None:
-            tally = self.open.tally
-            if not holders:
-                tally.add_idle(length_ns, energy_mj)
-                return
-            booked = tuple(sorted({tally.book_on(workload) for workload in sharers}))
-            shared = tally.add_shared(booked, length_ns, energy_mj, Quality.OBSERVED)
-            add_samples(tally, shared, sight, holders, length_ns)
+            if holders:
+                self._crew_of(holders).add(length_ns, energy_mj, sight)
+            else:
+                self.open.tally.add_idle(length_ns, energy_mj)
 
         return add
 
@@ -149,10 +148,21 @@ class DeviceMeter:
         sharers = tuple(sorted(w if w in still else Workload(GONE, w.subject_id) for w in expected))
 
         def add(length_ns: int, energy_mj: int) -> None:
-            self.open.tally.add_held(length_ns, kept)
-            self.open.tally.add_shared(sharers, length_ns, energy_mj, Quality.INFERRED)
+            tally = self.open.tally
+            for workload in still:
+                holder = next(holder for holder in kept if holder.workload == workload)
+                tally.account(tally.book_on(workload), holder).held_ns += length_ns
+            shared = tally.shared_by(sharers, Quality.INFERRED)
+            shared.ns += length_ns
+            shared.energy_mj += energy_mj
 
         return add
+
+    def _crew_of(self, holders: tuple[Holder, ...]) -> Crew:
+        crew = self.crew
+        if crew is None or crew.tally is not self.open.tally or crew.holders != holders:
+            crew = self.crew = Crew.on(self.open.tally, holders)
+        return crew
 
     # Pieces never cross the edge of a window.
 
@@ -219,10 +229,10 @@ class DeviceMeter:
         self.energy_mj = now_mj
         self.open = self._open_at(self.settled_ns)
 
-    def _owner_changed(self, now: Sight) -> bool:
+    def _owners_stay(self, now: Sight) -> bool:
         accounts = self.open.tally.accounts
         booked = ((accounts.get(holder.workload), holder) for holder in now.holders.values())
-        return any(account is not None and account.owner != holder.owner for account, holder in booked)
+        return all(account is None or account.owner == holder.owner for account, holder in booked)
 
 
 def _unchanged(holder: Holder, later: Holder | None) -> bool:

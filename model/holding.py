@@ -50,6 +50,8 @@ def held_between(before: Sight, now: Sight, ended: Mapping[ProcessId, int]) -> H
     device four days after it started is not billed for four days. It ends with
     its process, or with its absence from the later sight.
     """
+    if before.holders == now.holders:  # as at almost every tick
+        return Held(tuple(Hold(holder, before.at_ns, now.at_ns) for holder in before.holders.values()), 0)
     holds: list[Hold] = []
     uncertainty_ns = 0
     for process, holder in before.holders.items():
@@ -82,6 +84,9 @@ class Slice:
 
 def slices(start_ns: int, end_ns: int, holds: Sequence[Hold]) -> Iterator[Slice]:
     """Cuts [start, end) wherever a hold begins or ends; together the slices are the whole stretch."""
+    if not any(start_ns < hold.start_ns or hold.end_ns < end_ns for hold in holds):
+        yield Slice(start_ns, end_ns, tuple(hold.holder for hold in holds))
+        return
     inner = {edge for hold in holds for edge in (hold.start_ns, hold.end_ns) if start_ns < edge < end_ns}
     edges = [start_ns, *sorted(inner), end_ns]
     for left, right in pairwise(edges):

@@ -1,7 +1,7 @@
 """Dataclasses as plain data (lists, strings, integers, booleans, None) and back, by their annotations.
 
-Enough for checkpoints: dataclasses, enums, dicts, tuples, lists and optional
-values, nested at will. A dataclass is the list of its fields in order.
+Enough for checkpoints: dataclasses, named tuples, enums, dicts, tuples, lists and optional
+values, nested at will. Each of the first two is the list of its fields in order.
 """
 
 import types
@@ -11,6 +11,9 @@ from dataclasses import fields, is_dataclass
 from enum import Enum
 from functools import cache
 from typing import Any, Union, get_args, get_origin, get_type_hints
+
+DERIVED = {"derived": True}
+"""Metadata of a field that is not kept but worked out again: it comes back as None."""
 
 _LEAVES = (int, str, bool, bytes, type(None))
 
@@ -35,7 +38,7 @@ def from_plain(kind: Any, data: Any) -> Any:
 
 @cache
 def _names(cls: Any) -> tuple[str, ...]:
-    return tuple(f.name for f in fields(cls))
+    return tuple(f.name for f in fields(cls) if not f.metadata.get("derived"))
 
 
 @cache
@@ -47,6 +50,8 @@ def _reader(kind: Any) -> Callable[[Any], Any]:
         return _mapping(origin, *args)
     if origin in (tuple, list):
         return _sequence(origin, args)
+    if isinstance(kind, type) and issubclass(kind, tuple):
+        return _named_tuple(kind)
     if is_dataclass(kind):
         return _dataclass(kind)
     if isinstance(kind, type) and issubclass(kind, Enum):
@@ -76,6 +81,11 @@ def _sequence(origin: Any, args: tuple[Any, ...]) -> Callable[[Any], Any]:
     return read
 
 
+def _named_tuple(cls: Any) -> Callable[[Any], Any]:
+    kinds = get_type_hints(cls)
+    return lambda data: cls(*(_reader(kinds[name])(item) for name, item in zip(cls._fields, data, strict=True)))
+
+
 def _dataclass(cls: Any) -> Callable[[Any], Any]:
     kinds = get_type_hints(cls)
 
@@ -83,6 +93,9 @@ def _dataclass(cls: Any) -> Callable[[Any], Any]:
         made: Any = cls.__new__(cls)
         for name, item in zip(_names(cls), data, strict=True):
             object.__setattr__(made, name, _reader(kinds[name])(item))  # frozen ones too
+        for derived in fields(cls):
+            if derived.metadata.get("derived"):
+                object.__setattr__(made, derived.name, None)
         return made
 
     return read

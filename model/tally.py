@@ -5,7 +5,7 @@ for 30 s, then A and B for 30 s, is 45 and 15, however many ticks it took.
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 
@@ -87,21 +87,9 @@ class Tally:
         self.unobserved_ns[reason] += length_ns
         self.unobserved_energy_mj += energy_mj
 
-    def add_shared(self, sharers: tuple[Workload, ...], length_ns: int, energy_mj: int, quality: Quality) -> Shared:
-        shared = self.shared.setdefault((sharers, quality), Shared())
-        shared.ns += length_ns
-        shared.energy_mj += energy_mj
-        return shared
-
-    def add_held(self, length_ns: int, holders: Iterable[Holder]) -> dict[Workload, Account]:
-        """Counts each workload's wall time once, however many processes it has. Returns their accounts."""
-        active: dict[Workload, Account] = {}
-        for holder in holders:
-            workload = self.book_on(holder.workload)
-            if workload not in active:
-                active[workload] = self._account(workload, holder)
-                active[workload].held_ns += length_ns
-        return active
+    def shared_by(self, sharers: tuple[Workload, ...], quality: Quality) -> Shared:
+        """What this set of sharers has together, to be added to."""
+        return self.shared.setdefault((sharers, quality), Shared())
 
     def book_on(self, workload: Workload) -> Workload:
         """The workload itself, or the overflow once too many have been seen."""
@@ -109,7 +97,8 @@ class Tally:
             return workload
         return OVERFLOW
 
-    def _account(self, workload: Workload, holder: Holder) -> Account:
+    def account(self, workload: Workload, holder: Holder) -> Account:
+        """The account of a workload that ``book_on`` named; its first holder says whose it is."""
         account = self.accounts.get(workload)
         if account is None:
             owner = OVERFLOW_OWNER if workload == OVERFLOW else holder.owner

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import NamedTuple
 
 UNATTRIBUTED = "unattributed"
 """The reserved tenant of time that belongs to nobody we can name."""
@@ -20,8 +21,7 @@ class Unattributed(StrEnum):
     CGROUP_HIDDEN = "cgroup_hidden"
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class Workload:
+class Workload(NamedTuple):
     """What ran: a pod, a job, a container, a unit, a user. Never who pays for it.
 
     ``kind`` is one of the kinds of the configuration reference (kubernetes,
@@ -56,8 +56,7 @@ class Owner:
 NOBODY = Owner(reason=Unattributed.NO_RULE)
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class ProcessId:
+class ProcessId(NamedTuple):
     """A process of this boot. ``start_ns`` is CLOCK_BOOTTIME as procfs gives it: true to 10 ms."""
 
     pid: int

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from gputally.cli.status import ask_daemon
 from gputally.simulator.driver import DriverBuildError, build_driver
 from gputally.simulator.rig import Rig
 from gputally.simulator.scenario import Scenario
@@ -54,7 +55,11 @@ class Field:
     def __post_init__(self) -> None:
         self.intake = f"127.0.0.1:{free_port()}"
         self.collector_toml = collector_config(self.folder, {"Large": "NVIDIA H100*"}, self.intake)
-        settings: dict[str, Mapping[str, Any]] = {"metering": {"window_s": 10}, "sampling": {"every_s": 0.5, "idle_every_s": 0.5}, **self.settings}
+        settings: dict[str, Mapping[str, Any]] = {
+            "metering": {"window_s": 10},
+            "sampling": {"every_s": 0.5, "idle_every_s": 0.5},
+            **self.settings,
+        }
         self.daemon_toml = daemon_config(self.folder, self.proc or self.rig.proc, self.intake, self.rules, **settings)
 
     def start_collector(self) -> None:
@@ -110,10 +115,7 @@ class Field:
             time.sleep(0.2)
 
     def status(self) -> dict[str, Any]:
-        from gputally.cli import status
-
-        told: dict[str, Any] = status._ask(str(self.folder / "daemon.sock"))
-        return told
+        return ask_daemon(str(self.folder / "daemon.sock"))
 
     def metered(self) -> dict[tuple[str, str], int]:
         """Nanoseconds by (tenant, device UUID), from the records that the ledger holds."""
