@@ -9,10 +9,13 @@ from ..model.endpoint import Endpoint, parse_endpoint
 from ..model.settings import Complaints
 from ..model.settings_read import read_settings
 from ..model.settings_value import show
+from ..plugins.attribution.checks import check_plugins
+from ..plugins.attribution.rule_reading import compile_rules
+from ..plugins.attribution.rules import BadRules
 from ..plugins.otel.target import parse_otlp
 from ..plugins.tls import check_tls, locate_credentials
 from ..plugins.toml_file import read_toml
-from .config import DaemonConfig, SamplingConfig, TelemetryConfig, UplinkConfig
+from .config import AttributionConfig, DaemonConfig, SamplingConfig, TelemetryConfig, UplinkConfig
 
 _HOST_ID = re.compile(r"[!-~]{1,255}", re.ASCII)
 
@@ -29,6 +32,7 @@ def load_daemon_config(path: Path | None, environ: Mapping[str, str]) -> DaemonC
     _check_host_id(config.host.id, complaints)
     _check_sampling(config.sampling, complaints)
     _check_uplink(config.uplink, complaints)
+    _check_attribution(config.attribution, complaints)
     _check_telemetry(config.telemetry, complaints)
     complaints.settle()
     return config
@@ -74,6 +78,16 @@ def _check_plaintext(uplink: UplinkConfig, endpoints: list[Endpoint], complaints
             f"is true and {', '.join(far)} is not on loopback: anyone between could read and forge usage; "
             "give ca, certificate and key, or set uplink.insecure_plaintext_anywhere = true as well",
         )
+
+
+def _check_attribution(attribution: AttributionConfig, complaints: Complaints) -> None:
+    for check in (lambda: check_plugins(attribution.plugins), lambda: compile_rules(attribution.rules)):
+        try:
+            check()
+        except BadRules as bad:
+            for problem in bad.problems:
+                key, _, what = problem.partition(": ")
+                complaints.refuse(f"attribution.{key}", what)
 
 
 def _check_telemetry(telemetry: TelemetryConfig, complaints: Complaints) -> None:

@@ -4,7 +4,7 @@ import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, ClassVar, Protocol, TypeVar
+from typing import Any, ClassVar, Protocol, Self, TypeVar
 
 from ..model.settings import Complaints
 
@@ -45,6 +45,10 @@ class TlsFiles:
     certificate: Path
     key: Path
 
+    @classmethod
+    def of(cls, ca: str, certificate: str, key: str) -> Self:
+        return cls(Path(ca), Path(certificate), Path(key))
+
     def read(self) -> tuple[bytes, bytes, bytes]:
         """(ca, certificate, key) as PEM, in this order. Raises OSError."""
         return self.ca.read_bytes(), self.certificate.read_bytes(), self.key.read_bytes()
@@ -72,7 +76,7 @@ def check_tls(name: str, table: TlsTable, complaints: Complaints) -> None:
     for key in missing:
         complaints.refuse(f"{name}.{key}", _MISSING)
     if not missing:
-        for key, what in tls_problems(TlsFiles(**{each: Path(path) for each, path in given.items()})):
+        for key, what in tls_problems(TlsFiles.of(**given)):
             complaints.refuse(f"{name}.{key}", what)
 
 

@@ -71,7 +71,7 @@ def test_what_is_shown_says_value_origin_and_meaning(toml: Path) -> None:
 @pytest.mark.parametrize(
     "text",
     [
-        '[[attribution.rules]]\nmatch = { label."a.b" = "\\u0001\\"\\\\" }\ntenant = "{1}"\n[uplink]\nlinger_s = inf\n',
+        '[[attribution.rules]]\nmatch = { label."a.b" = "\\u0001\\"\\\\" }\ntenant = "a"\n[uplink]\nlinger_s = inf\n',
         COLLECTOR + '[[skus]]\nname = "Large"\ngpu_model = "NVIDIA H100*"\n',
     ],
 )

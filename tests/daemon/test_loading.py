@@ -154,6 +154,8 @@ def test_a_credential_of_systemd_is_found_by_its_name(toml: Path, authority: Aut
         ('uplink.endpoints = ["http://a:1"]', 'uplink.endpoints: is "http://a:1", must be host:port'),
         ("sampling = { every_s = 6 }", "sampling.idle_every_s: is 5.0, must be at least"),
         ('host.id = "gpu 01"', 'host.id: is "gpu 01"'),
+        ('attribution.plugins = ["kubernets"]', "attribution.plugins: no such plugin: kubernets"),
+        ('[[attribution.rules]]\nmatch = { knd = "docker" }\ntenant = "a"', "attribution.rules: rule 1: "),
         ('telemetry.prometheus = "9464"', 'telemetry.prometheus: is "9464"'),
         ('telemetry.otlp = "127.0.0.1:4317"', 'telemetry.otlp: is "127.0.0.1:4317", must be http://'),
     ],
