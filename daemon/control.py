@@ -2,7 +2,6 @@
 
 import json
 import logging
-import os
 import socket
 from collections.abc import Callable
 from pathlib import Path
@@ -21,21 +20,22 @@ class ControlUnusable(Exception):
     """The socket cannot be opened. The message names it and the cure."""
 
 
-def open_control(path: str) -> trio.SocketListener:
+def open_control(path: str) -> socket.socket:
     """Listens on the socket, replacing what a former life left there. Raises ControlUnusable."""
+    listener = socket.socket(socket.AF_UNIX)
     try:
         _remove_stale(path)
-        listener = trio.socket.socket(trio.socket.AF_UNIX)
-        _bind(listener, path)
+        listener.bind(path)
+        listener.listen(MAX_CLIENTS)
     except OSError as error:
         raise ControlUnusable(
             f"control.socket: {path} cannot be opened ({error.strerror}): "
             "its folder must exist and be writable, or set control.socket elsewhere"
         ) from None
-    return trio.SocketListener(listener)
+    return listener
 
 
-async def serve_status(listener: trio.SocketListener, describe: Callable[[], dict[str, Any]]) -> None:
+async def serve_status(listener: socket.socket, describe: Callable[[], dict[str, Any]]) -> None:
     """Answers until it is cancelled."""
     room = trio.CapacityLimiter(MAX_CLIENTS)
 
@@ -44,7 +44,7 @@ async def serve_status(listener: trio.SocketListener, describe: Callable[[], dic
             with trio.move_on_after(ANSWER_WITHIN_S):
                 await _tell(stream, describe)
 
-    await trio.serve_listeners(answer, [listener])
+    await trio.serve_listeners(answer, [trio.SocketListener(trio.socket.from_stdlib_socket(listener))])
 
 
 async def _tell(stream: trio.SocketStream, describe: Callable[[], dict[str, Any]]) -> None:
@@ -54,13 +54,6 @@ async def _tell(stream: trio.SocketStream, describe: Callable[[], dict[str, Any]
         pass  # it hung up: nothing was asked of us any more
     finally:
         await trio.aclose_forcefully(stream)
-
-
-def _bind(listener: trio.socket.SocketType, path: str) -> None:
-    plain = socket.socket(fileno=os.dup(listener.fileno()))
-    with plain:
-        plain.bind(path)
-        plain.listen(MAX_CLIENTS)
 
 
 def _remove_stale(path: str) -> None:

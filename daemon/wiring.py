@@ -9,6 +9,7 @@ commits; the uplink says what it can; and a deadline stands around it all.
 
 import logging
 import signal
+import socket
 from collections.abc import AsyncGenerator, Callable, Generator
 from contextlib import ExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
@@ -64,7 +65,7 @@ class Parts:
     log: Log
     attributor: CgroupAttributor
     telemetry: Telemetry | None
-    control: trio.SocketListener | None
+    control: socket.socket | None
     notifier: Notifier
 
 

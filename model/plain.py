@@ -50,7 +50,7 @@ def _reader(kind: Any) -> Callable[[Any], Any]:
         return _mapping(origin, *args)
     if origin in (tuple, list):
         return _sequence(origin, args)
-    if isinstance(kind, type) and issubclass(kind, tuple):
+    if hasattr(kind, "_fields"):
         return _named_tuple(kind)
     if is_dataclass(kind):
         return _dataclass(kind)
