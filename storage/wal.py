@@ -130,16 +130,18 @@ class Log:
             self._tables.put_state(txn, state.with_acked(mark))
 
     def bury(self, seq: int, reason: str, now_wall_ns: int) -> None:
-        """The collector has put a tombstone in this frame's place: it counts as acknowledged, and is kept aside."""
+        """The collector has put a tombstone in this frame's place: it counts as acknowledged, and is kept aside.
+
+        Tombstones come in order, and again with each new stream; they are counted once.
+        """
         with self._writing() as txn:
             state = self._tables.state(txn)
-            if seq <= state.acked.seq:
-                return
-            letter = encode({"reason": reason, "at_wall_ns": now_wall_ns, "frame": self._tables.frame(txn, seq)})
-            if self._tables.used_bytes(txn, "dead") + len(letter) <= self._cap_bytes // _DEAD_PART:
-                self._tables.put_dead(txn, seq, letter)
-            state = self._acknowledged(txn, state, seq, now_wall_ns)
-            self._tables.put_state(txn, state.with_one_more_rejected())
+            if seq > state.acked.seq:
+                state = self._acknowledged(txn, state, seq, now_wall_ns)
+            if seq > state.rejected_seq:
+                self._put_aside(txn, seq, reason, now_wall_ns)
+                state = state.with_rejected(seq)
+            self._tables.put_state(txn, state)
 
     def trim(self, keep_after_wall_ns: int) -> int:
         """Deletes the frames that were acknowledged before this instant, and says how many."""
@@ -210,6 +212,12 @@ class Log:
             raise ValueError(f"frame {through_seq} was acknowledged, but {state.head.seq} is the newest")
         self._tables.note_ack(txn, through_seq, now_wall_ns)
         return state.with_acked(mark)
+
+    def _put_aside(self, txn: Txn, seq: int, reason: str, now_wall_ns: int) -> None:
+        raw = self._tables.frame(txn, seq)
+        letter = encode({"reason": reason, "at_wall_ns": now_wall_ns, "frame": raw})
+        if raw and self._tables.used_bytes(txn, "dead") + len(letter) <= self._cap_bytes // _DEAD_PART:
+            self._tables.put_dead(txn, seq, letter)
 
     def _mark(self, txn: Txn, state: LogState, seq: int) -> Mark | None:
         known = {mark.seq: mark for mark in (state.trimmed, state.acked, state.head)}

@@ -28,6 +28,8 @@ class LogState:
     head: Mark
     acked: Mark
     trimmed: Mark
+    rejected_seq: int = 0
+    """The newest frame that the collector has refused."""
     rejected_frames: int = 0
 
     @property
@@ -44,8 +46,8 @@ class LogState:
     def with_trimmed(self, trimmed: Mark) -> "LogState":
         return replace(self, trimmed=trimmed)
 
-    def with_one_more_rejected(self) -> "LogState":
-        return replace(self, rejected_frames=self.rejected_frames + 1)
+    def with_rejected(self, seq: int) -> "LogState":
+        return replace(self, rejected_seq=seq, rejected_frames=self.rejected_frames + 1)
 
 
 @dataclass(frozen=True, slots=True)

@@ -235,6 +235,13 @@ def test_a_frame_that_the_collector_refused_counts_as_acknowledged_and_is_counte
     assert (stat.acked_seq, stat.unacked_records, stat.rejected_frames) == (2, 20, 1)
 
 
+def test_a_refusal_first_heard_on_a_later_stream_is_still_counted(log: Log) -> None:
+    log.append(entries(4), None)
+    log.acknowledge(4, MINUTE_NS)
+    log.bury(2, "no batch", 2 * MINUTE_NS)
+    assert (log.stat().acked_seq, log.stat().rejected_frames) == (4, 1)
+
+
 def test_refused_frames_never_take_the_log(log: Log) -> None:
     for seq in range(1, 200):
         log.append(entries(1, 3_000), None)

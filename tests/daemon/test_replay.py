@@ -1,0 +1,371 @@
+"""The stream as a value: whatever is lost, doubled or comes late, everything is said and nothing is trimmed early."""
+
+import random
+from collections import deque
+
+import pytest
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+
+from gputally.daemon.replay import Phase, Replay, Violation
+from gputally.daemon.replay_events import (
+    Acked,
+    Acknowledge,
+    Answer,
+    Bury,
+    Event,
+    Fork,
+    Left,
+    Lost,
+    Opened,
+    Rejected,
+    Resumed,
+    Said,
+    TakeBack,
+    TakenBack,
+    Welcomed,
+    Written,
+)
+
+
+def hash_of(seq: int) -> bytes:
+    return b"hash of %d" % seq
+
+
+def welcome(committed_seq: int, frames: int = 10, size_bytes: int = 10_000) -> Welcomed:
+    return Welcomed(committed_seq, hash_of(committed_seq), hash_of(committed_seq), frames, size_bytes)
+
+
+def streaming(acked_seq: int = 0, newest_seq: int = 10, frames: int = 10, size_bytes: int = 10_000) -> Replay:
+    replay = Replay()
+    replay.take(Opened(acked_seq, newest_seq))
+    replay.take(welcome(acked_seq, frames, size_bytes))
+    return replay
+
+
+def say(replay: Replay, count: int, size_bytes: int = 100) -> list[int]:
+    said: list[int] = []
+    while (room := replay.room) is not None and len(said) < count and replay.may_say(room.first_seq, size_bytes):
+        replay.take(Said(room.first_seq, size_bytes))
+        said.append(room.first_seq)
+    return said
+
+
+def test_nothing_is_said_before_the_collector_has_said_where_it_stands() -> None:
+    replay = Replay()
+    replay.take(Opened(0, 10))
+    assert replay.room is None
+    replay.take(welcome(0))
+    assert say(replay, 3) == [1, 2, 3]
+
+
+def test_a_welcome_beyond_our_acknowledgement_counts_as_one() -> None:
+    replay = Replay()
+    replay.take(Opened(2, 10))
+    assert replay.take(welcome(7)) == Acknowledge(7)
+    assert say(replay, 10) == [8, 9, 10]
+
+
+def test_a_welcome_below_our_acknowledgement_is_taken_back_before_a_frame_is_said() -> None:
+    replay = Replay()
+    replay.take(Opened(7, 10))
+    assert replay.take(welcome(2)) == TakeBack(2)
+    assert replay.room is None
+    replay.take(TakenBack())
+    assert say(replay, 10) == [3, 4, 5, 6, 7, 8, 9, 10]
+
+
+FORKS = {
+    "beyond what was ever written": Welcomed(11, hash_of(11), None, 10, 10_000),
+    "below what was trimmed": Welcomed(1, hash_of(1), None, 10, 10_000),
+    "another frame in the same place": Welcomed(5, hash_of(5), b"another", 10, 10_000),
+}
+
+
+@pytest.mark.parametrize("case", FORKS)
+def test_a_fork_stops_everything_for_good(case: str) -> None:
+    replay = Replay()
+    replay.take(Opened(5, 10))
+    assert isinstance(replay.take(FORKS[case]), Fork)
+    for event in (Written(12), Acked(7), Resumed(3), Rejected(6, "no"), Left(), Lost()):
+        assert replay.take(event) is None
+        assert replay.room is None
+    assert (replay.phase, replay.acked_seq) == (Phase.FORKED, 5)
+    with pytest.raises(Violation):
+        replay.take(Opened(5, 12))
+
+
+def test_the_window_is_counted_in_frames() -> None:
+    replay = streaming(frames=4)
+    assert say(replay, 99) == [1, 2, 3, 4]
+    assert replay.room is None
+    replay.take(Acked(3))
+    assert say(replay, 99) == [5, 6, 7]
+
+
+def test_the_window_is_counted_in_bytes() -> None:
+    replay = streaming(size_bytes=1_000)
+    assert say(replay, 99, size_bytes=400) == [1, 2]
+    assert say(replay, 99, size_bytes=201) == []
+    assert say(replay, 99, size_bytes=200) == [3]
+    assert replay.room is None
+
+
+@pytest.mark.parametrize("window", [(0, 0), (10, 50), (0, 10_000)])
+def test_a_window_smaller_than_a_frame_lets_one_pass_at_a_time(window: tuple[int, int]) -> None:
+    replay = streaming(0, 3, *window)
+    for seq in (1, 2, 3):
+        assert say(replay, 99) == [seq]
+        assert replay.take(Acked(seq)) == Acknowledge(seq)
+    assert replay.all_acknowledged
+
+
+def test_saying_what_there_is_no_room_for_is_our_own_mistake() -> None:
+    replay = streaming(frames=1)
+    with pytest.raises(ValueError, match="may not be said"):
+        replay.take(Said(2, 100))
+    say(replay, 1)
+    with pytest.raises(ValueError, match="may not be said"):
+        replay.take(Said(2, 100))
+
+
+def test_an_acknowledgement_that_comes_twice_or_late_orders_nothing() -> None:
+    replay = streaming()
+    say(replay, 6)
+    assert replay.take(Acked(4)) == Acknowledge(4)
+    assert replay.take(Acked(4)) is None
+    assert replay.take(Acked(2)) is None
+    assert (replay.acked_seq, replay.on_wire_frames, replay.on_wire_bytes) == (4, 2, 200)
+
+
+def test_what_was_not_said_cannot_be_acknowledged_rejected_or_wanted() -> None:
+    for lie in (Acked(4), Rejected(4, "no"), Resumed(5)):
+        replay = streaming()
+        say(replay, 3)
+        with pytest.raises(Violation, match="only 3 was said"):
+            replay.take(lie)
+
+
+def test_a_resume_goes_back_to_the_frame_that_is_wanted() -> None:
+    replay = streaming()
+    say(replay, 6)
+    replay.take(Acked(2))
+    replay.take(Resumed(4))
+    assert replay.on_wire_frames == 1
+    assert say(replay, 99) == [4, 5, 6, 7, 8, 9, 10]
+
+
+def test_a_resume_that_was_overtaken_by_an_acknowledgement_changes_nothing() -> None:
+    replay = streaming()
+    say(replay, 6)
+    replay.take(Acked(5))
+    replay.take(Resumed(4))
+    assert say(replay, 1) == [7]
+
+
+def test_an_acknowledgement_of_what_was_said_before_a_resume_still_counts() -> None:
+    replay = streaming()
+    say(replay, 6)
+    replay.take(Resumed(3))
+    assert replay.take(Acked(5)) == Acknowledge(5)
+    assert (replay.on_wire_frames, replay.on_wire_bytes) == (0, 0)
+    assert say(replay, 1) == [6]
+
+
+def test_a_rejected_frame_is_buried_and_those_behind_it_go_on() -> None:
+    replay = streaming()
+    say(replay, 3)
+    assert replay.take(Rejected(2, "no batch")) == Bury(2, "no batch")
+    assert (replay.acked_seq, replay.on_wire_frames) == (2, 1)
+    assert say(replay, 1) == [4]
+    assert replay.take(Acked(4)) == Acknowledge(4)
+
+
+def test_a_rejection_of_an_earlier_stream_is_still_heard() -> None:
+    replay = Replay()
+    replay.take(Opened(2, 10))
+    replay.take(welcome(5))
+    assert replay.take(Rejected(4, "no batch")) == Bury(4, "no batch")
+    assert replay.acked_seq == 5
+
+
+def test_a_lost_stream_says_everything_unacknowledged_again() -> None:
+    replay = streaming()
+    say(replay, 6)
+    replay.take(Acked(4))
+    replay.take(Lost())
+    assert (replay.phase, replay.room) == (Phase.APART, None)
+    replay.take(Opened(4, 10))
+    replay.take(welcome(4))
+    assert say(replay, 99) == [5, 6, 7, 8, 9, 10]
+
+
+def test_after_goodbye_nothing_is_said_but_answers_still_count() -> None:
+    replay = streaming()
+    say(replay, 3)
+    replay.take(Left())
+    assert replay.room is None
+    assert replay.take(Acked(3)) == Acknowledge(3)
+    replay.take(Resumed(4))
+    assert replay.room is None
+
+
+def test_frames_written_while_streaming_may_be_said_at_once() -> None:
+    replay = streaming(newest_seq=0)
+    assert replay.room is None
+    replay.take(Written(2))
+    replay.take(Written(1))
+    assert say(replay, 99) == [1, 2]
+
+
+@pytest.mark.parametrize(
+    ("phase", "event"),
+    [
+        (Phase.APART, Acked(1)),
+        (Phase.APART, welcome(0)),
+        (Phase.GREETING, Acked(1)),
+        (Phase.GREETING, Opened(0, 1)),
+        (Phase.REWINDING, welcome(0)),
+        (Phase.STREAMING, welcome(0)),
+        (Phase.STREAMING, TakenBack()),
+        (Phase.LEAVING, Said(1, 1)),
+    ],
+)
+def test_what_makes_no_sense_in_a_phase_is_a_violation(phase: Phase, event: Event) -> None:
+    with pytest.raises(Violation, match=phase.value):
+        Replay(phase=phase).take(event)
+
+
+class Collector:
+    """A right collector at the other end of a stream that is not."""
+
+    def __init__(self) -> None:
+        self.cursor = 0
+        self.answers: list[Answer] = []
+
+    def hear(self, seq: int, poisoned: bool) -> None:
+        if seq == self.cursor + 1:
+            self.cursor = seq
+            self.answers.append(Rejected(seq, "poison") if poisoned else Acked(seq))
+        elif seq <= self.cursor:
+            self.answers.append(Acked(self.cursor))
+        else:
+            self.answers.append(Resumed(self.cursor + 1))
+
+
+class AnyNetwork(RuleBasedStateMachine):
+    """Acknowledgements are lost, doubled and reordered; frames vanish; streams break; ledgers are restored."""
+
+    @initialize(frames=st.integers(0, 5), size_bytes=st.integers(0, 500))
+    def begin(self, frames: int, size_bytes: int) -> None:
+        self.replay = Replay()
+        self.collector = Collector()
+        self.window = (frames, size_bytes)
+        self.newest = self.acked = self.trimmed = 0
+        self.wire: deque[int] = deque()
+
+    @rule(count=st.integers(1, 5))
+    def write(self, count: int) -> None:
+        self.newest += count
+        self.replay.take(Written(self.newest))
+
+    @precondition(lambda self: self.replay.phase is Phase.APART)
+    @rule()
+    def connect(self) -> None:
+        self.replay.take(Opened(self.acked, self.newest))
+        self.wire.clear()
+        self.collector.answers = [welcome(self.collector.cursor, *self.window)]
+
+    @rule(count=st.integers(1, 6), sizes=st.randoms(use_true_random=False))
+    def say(self, count: int, sizes: random.Random) -> None:
+        for _ in range(count):
+            self.wire.extend(say(self.replay, 1, sizes.randrange(1, 300)))
+
+    @precondition(lambda self: self.wire)
+    @rule(vanishes=st.booleans(), poisoned=st.booleans())
+    def arrive(self, vanishes: bool, poisoned: bool) -> None:
+        seq = self.wire.popleft()
+        if not vanishes:
+            self.collector.hear(seq, poisoned)
+
+    @precondition(lambda self: self.collector.answers)
+    @rule(place=st.integers(0, 3), again=st.booleans())
+    def answer(self, place: int, again: bool) -> None:
+        """Mostly the next one; sometimes a later one first, or one that stays to come again."""
+        place = min(place, len(self.collector.answers) - 1)
+        answer = self.collector.answers[place]
+        if not again:
+            del self.collector.answers[place]
+        try:
+            self.obey(answer)
+        except Violation:
+            self.lose()
+
+    @precondition(lambda self: self.collector.answers)
+    @rule()
+    def lose_an_answer(self) -> None:
+        del self.collector.answers[0]
+
+    @rule()
+    def leave(self) -> None:
+        if self.replay.phase not in (Phase.APART, Phase.FORKED):
+            self.replay.take(Left())
+
+    @rule()
+    def lose(self) -> None:
+        self.replay.take(Lost())
+        self.wire.clear()
+        self.collector.answers.clear()
+
+    @rule(back=st.integers(1, 6))
+    def restore_the_ledger_from_a_backup(self, back: int) -> None:
+        self.lose()
+        self.collector.cursor = max(self.trimmed, self.collector.cursor - back)
+
+    @rule(count=st.integers(1, 4))
+    def trim(self, count: int) -> None:
+        if self.replay.phase is Phase.STREAMING:
+            self.trimmed = min(self.trimmed + count, self.acked)
+
+    def obey(self, answer: Answer) -> None:
+        order = self.replay.take(answer)
+        assert not isinstance(order, Fork), order
+        if isinstance(order, TakeBack):
+            assert self.trimmed <= order.through_seq == self.collector.cursor
+            self.acked = order.through_seq
+            self.replay.take(TakenBack())
+        elif isinstance(order, Acknowledge):
+            assert self.acked < order.through_seq <= self.collector.cursor, "acknowledged what is not committed"
+            self.acked = order.through_seq
+        elif isinstance(order, Bury):
+            assert order.seq <= self.collector.cursor
+            self.acked = max(self.acked, order.seq)
+
+    @invariant()
+    def the_wire_holds_no_more_than_the_window(self) -> None:
+        frames, size_bytes = self.window
+        assert self.replay.on_wire_frames <= max(frames, 1)
+        assert self.replay.on_wire_bytes <= size_bytes or self.replay.on_wire_frames == 1
+
+    @invariant()
+    def nothing_is_trimmed_that_the_collector_lacks(self) -> None:
+        assert self.trimmed <= self.collector.cursor
+        assert self.trimmed <= self.acked <= self.newest
+
+    def teardown(self) -> None:
+        """On a stream that works, everything is said and acknowledged in the end."""
+        self.lose()
+        self.connect()
+        for _ in range(5 * self.newest + 10):
+            while self.collector.answers:
+                self.obey(self.collector.answers.pop(0))
+            self.say(1, random.Random(1))
+            while self.wire:
+                self.arrive(vanishes=False, poisoned=False)
+        assert self.collector.cursor == self.acked == self.newest
+        assert self.replay.all_acknowledged
+
+
+AnyNetwork.TestCase.settings = settings(max_examples=150, stateful_step_count=40, deadline=None)
+TestAnyNetwork = AnyNetwork.TestCase
