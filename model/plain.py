@@ -1,7 +1,8 @@
 """Dataclasses as plain data (lists, strings, integers, booleans, None) and back, by their annotations.
 
-Enough for checkpoints: dataclasses, named tuples, enums, dicts, tuples, lists and optional
-values, nested at will. Each of the first two is the list of its fields in order.
+Enough for checkpoints: dataclasses, named tuples, enums, dicts, tuples, lists
+and optional values, nested at will. Each of the first two is the list of its
+fields in order. What is to be done for a type is worked out once.
 """
 
 import types
@@ -15,39 +16,33 @@ from typing import Any, Union, get_args, get_origin, get_type_hints
 DERIVED = {"derived": True}
 """Metadata of a field that is not kept but worked out again: it comes back as None."""
 
-_LEAVES = (int, str, bool, bytes, type(None))
+Step = Callable[[Any], Any]
 
 
 def to_plain(value: Any) -> Any:
-    """What ``from_plain`` makes ``value`` of again."""
-    if type(value) in _LEAVES:
-        return value
-    if isinstance(value, Enum):
-        return value.value
-    if isinstance(value, dict):
-        return [[to_plain(k), to_plain(v)] for k, v in value.items()]  # pyright: ignore[reportUnknownVariableType]
-    if isinstance(value, (list, tuple)):
-        return [to_plain(item) for item in value]  # pyright: ignore[reportUnknownVariableType]
-    return [to_plain(getattr(value, name)) for name in _names(value.__class__)]
+    """What ``from_plain`` makes ``value`` of again. ``value`` is a dataclass or a named tuple."""
+    return _form(value.__class__).write(value)
 
 
 def from_plain(kind: Any, data: Any) -> Any:
     """A value of type ``kind``. Raises ValueError, TypeError or IndexError where ``data`` do not fit it."""
-    return _reader(kind)(data)
+    return _form(kind).read(data)
+
+
+class _Form:
+    """How values of one type are written and read. ``as_is``: they are plain already."""
+
+    def __init__(self, write: Step, read: Step, as_is: bool = False) -> None:
+        self.write, self.read, self.as_is = write, read, as_is
 
 
 @cache
-def _names(cls: Any) -> tuple[str, ...]:
-    return tuple(f.name for f in fields(cls) if not f.metadata.get("derived"))
-
-
-@cache
-def _reader(kind: Any) -> Callable[[Any], Any]:
+def _form(kind: Any) -> _Form:
     origin, args = get_origin(kind), get_args(kind)
     if origin in (Union, types.UnionType):
-        return _optional(next(arg for arg in args if arg is not type(None)))
+        return _optional(_form(next(arg for arg in args if arg is not type(None))))
     if origin in (dict, defaultdict):
-        return _mapping(origin, *args)
+        return _mapping(origin, args[1], _form(args[0]), _form(args[1]))
     if origin in (tuple, list):
         return _sequence(origin, args)
     if hasattr(kind, "_fields"):
@@ -55,56 +50,84 @@ def _reader(kind: Any) -> Callable[[Any], Any]:
     if is_dataclass(kind):
         return _dataclass(kind)
     if isinstance(kind, type) and issubclass(kind, Enum):
-        return kind
+        return _Form(lambda value: value.value, kind)
     return _leaf(kind)
 
 
-def _optional(kind: Any) -> Callable[[Any], Any]:
-    return lambda data: None if data is None else _reader(kind)(data)
+def _optional(inner: _Form) -> _Form:
+    def write(value: Any) -> Any:
+        return None if value is None else inner.write(value)
 
-
-def _mapping(origin: Any, key: Any, value: Any) -> Callable[[Any], Any]:
     def read(data: Any) -> Any:
-        pairs = {_reader(key)(k): _reader(value)(v) for k, v in data}
-        return defaultdict(value, pairs) if origin is defaultdict else pairs
+        return None if data is None else inner.read(data)
 
-    return read
+    return _Form(write, read, inner.as_is)
 
 
-def _sequence(origin: Any, args: tuple[Any, ...]) -> Callable[[Any], Any]:
+def _mapping(origin: Any, value_kind: Any, key: _Form, value: _Form) -> _Form:
+    def write(pairs: Any) -> Any:
+        return [[key.write(k), value.write(v)] for k, v in pairs.items()]
+
     def read(data: Any) -> Any:
-        fixed = origin is tuple and args[-1] is not Ellipsis
-        kinds = args if fixed else (args[0],) * len(data)
-        items: list[Any] = [_reader(kind)(item) for kind, item in zip(kinds, data, strict=True)]
+        pairs = {key.read(k): value.read(v) for k, v in data}
+        return defaultdict(value_kind, pairs) if origin is defaultdict else pairs
+
+    return _Form(write, read)
+
+
+def _sequence(origin: Any, args: tuple[Any, ...]) -> _Form:
+    is_fixed = origin is tuple and args[-1] is not Ellipsis
+    forms = [_form(arg) for arg in args if arg is not Ellipsis]
+
+    def among(items: Any) -> list[_Form]:
+        return forms if is_fixed else forms * len(items)
+
+    def write(items: Any) -> Any:
+        return [form.write(item) for form, item in zip(among(items), items, strict=True)]
+
+    def read(data: Any) -> Any:
+        items: list[Any] = [form.read(item) for form, item in zip(among(data), data, strict=True)]
         return items if origin is list else tuple(items)
 
-    return read
+    return _Form(write, read)
 
 
-def _named_tuple(cls: Any) -> Callable[[Any], Any]:
+def _named_tuple(cls: Any) -> _Form:
     kinds = get_type_hints(cls)
-    return lambda data: cls(*(_reader(kinds[name])(item) for name, item in zip(cls._fields, data, strict=True)))
+    forms = [_form(kinds[name]) for name in cls._fields]
+
+    def write(value: Any) -> Any:
+        return [form.write(item) for form, item in zip(forms, value, strict=True)]
+
+    def read(data: Any) -> Any:
+        return cls(*(form.read(item) for form, item in zip(forms, data, strict=True)))
+
+    return _Form(write, read)
 
 
-def _dataclass(cls: Any) -> Callable[[Any], Any]:
+def _dataclass(cls: Any) -> _Form:
     kinds = get_type_hints(cls)
+    kept = [(f.name, _form(kinds[f.name])) for f in fields(cls) if not f.metadata.get("derived")]
+    derived = [f.name for f in fields(cls) if f.metadata.get("derived")]
+
+    def write(value: Any) -> Any:
+        return [getattr(value, n) if form.as_is else form.write(getattr(value, n)) for n, form in kept]
 
     def read(data: Any) -> Any:
         made: Any = cls.__new__(cls)
-        for name, item in zip(_names(cls), data, strict=True):
-            object.__setattr__(made, name, _reader(kinds[name])(item))  # frozen ones too
-        for derived in fields(cls):
-            if derived.metadata.get("derived"):
-                object.__setattr__(made, derived.name, None)
+        for (name, form), item in zip(kept, data, strict=True):
+            object.__setattr__(made, name, form.read(item))  # frozen ones too
+        for name in derived:
+            object.__setattr__(made, name, None)
         return made
 
-    return read
+    return _Form(write, read)
 
 
-def _leaf(kind: Any) -> Callable[[Any], Any]:
+def _leaf(kind: Any) -> _Form:
     def read(data: Any) -> Any:
         if type(data) is not kind:
             raise ValueError(f"{data!r} is no {kind.__name__}")
         return data
 
-    return read
+    return _Form(lambda value: value, read, as_is=True)

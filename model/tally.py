@@ -84,7 +84,7 @@ class Tally:
         self.idle_energy_mj += energy_mj
 
     def add_unobserved(self, length_ns: int, energy_mj: int, reason: GapReason) -> None:
-        self.unobserved_ns[reason] += length_ns
+        self.unobserved_ns[reason.value] += length_ns
         self.unobserved_energy_mj += energy_mj
 
     def shared_by(self, sharers: tuple[Workload, ...], quality: Quality) -> Shared:
