@@ -18,6 +18,7 @@ from ...model.endpoint import Endpoint, parse_endpoint
 from ...model.reading import HostReading
 from ...model.usage import Batch
 from .instruments import create_instruments
+from .quiet import quieten
 from .scrape import Render, ScrapeServer
 from .sums import Sums
 from .target import OtlpTarget, parse_otlp
@@ -40,6 +41,7 @@ class OtelTelemetry:
         self._server: ScrapeServer | None = None
         # What may be refused comes first: the readers start threads.
         exporter = _otlp_exporter(parse_otlp(otlp)) if otlp is not None else None
+        quieten()
         readers: list[MetricReader] = []
         if prometheus is not None:
             reader, render = _prometheus()

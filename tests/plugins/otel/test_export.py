@@ -228,3 +228,14 @@ def test_the_address_says_which_protocol_is_spoken(text: str, target: OtlpTarget
 def test_an_address_that_says_nothing_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match="must be http://host:port"):
         parse_otlp(text)
+
+
+def test_a_receiver_that_is_away_is_named_once() -> None:
+    code = (
+        "import time; from types import SimpleNamespace as N; from gputally.plugins.otel import *\n"
+        "t = make_telemetry(N(otlp='http://127.0.0.1:1', prometheus=None), 'h'); time.sleep(2); t.close()"
+    )
+    environ = {**OFTEN, "OTEL_EXPORTER_OTLP_METRICS_TIMEOUT": "1"}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environ, check=True)
+    assert len(done.stderr.splitlines()) == 1
+    assert "127.0.0.1:1" in done.stderr
