@@ -94,12 +94,12 @@ class Doorman:
 
     def _acquaint(self, identity: Identity, pidfd: int | None) -> Acquaintance:
         pid = identity.process.pid
-        cgroup_file = self._keep(pid, "cgroup")
-        stat_file = self._keep(pid, "stat") if pidfd is None else None
+        cgroup_file = self._keep(pid, "cgroup", spare=True)
+        stat_file = self._keep(pid, "stat", spare=False) if pidfd is None else None
         return Acquaintance(identity.process, identity.cgroup, identity.exiting, pidfd, cgroup_file, stat_file)
 
-    def _keep(self, pid: int, name: str) -> int | None:
+    def _keep(self, pid: int, name: str, *, spare: bool) -> int | None:
         try:
-            return self._descriptors.keep(self._proc.open(pid, name))
+            return self._descriptors.keep(self._proc.open(pid, name), spare=spare)
         except (ProcessGone, ProcessHidden):
             return None

@@ -5,6 +5,7 @@ tenant cannot add a line.
 """
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final
 
 from .place import Place, locate
@@ -28,6 +29,7 @@ class Seat:
     """The group is gone and the process outlived it: who owned it before, still does."""
 
 
+@lru_cache(maxsize=64)  # processes of one workload share their text, and they come and go together
 def find_seat(raw: bytes) -> Seat | None:
     """The seat that decides: of the hierarchies in order of preference, the first whose path names an owner.
 

@@ -31,9 +31,12 @@ class Descriptors:
         self._most = most
         self.held = 0
 
-    def keep(self, descriptor: int) -> int | None:
-        """Takes a descriptor over; closes it and answers None where the budget is spent."""
-        if self.held >= self._most:
+    def keep(self, descriptor: int, *, spare: bool = False) -> int | None:
+        """Takes a descriptor over; closes it and answers None where the budget is spent.
+
+        ``spare`` ones only save time, and leave the second half to those that tell of exits.
+        """
+        if self.held >= (self._most // 2 if spare else self._most):
             os.close(descriptor)
             return None
         self.held += 1

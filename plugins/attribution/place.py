@@ -10,7 +10,8 @@ from .shapes.shape import Found
 KINDS: Final = (*(shape.kind for shape in SHAPES), "lease", fallback.CGROUP, fallback.HOST)
 """Every kind that a workload, and so a rule, can have."""
 
-MOST_COMPONENTS: Final = 64
+MOST_COMPONENTS: Final = 16
+"""No manager puts its boundary deeper; whatever lies beyond is not even looked at."""
 _LONGEST_NAME: Final = 255
 """NAME_MAX of the kernel: no cgroup is called anything longer."""
 
