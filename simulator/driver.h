@@ -1,0 +1,189 @@
+/* A fake libnvidia-ml.so.1: the nouns, and who does what.
+ *
+ *   driver_scenario.c   reads a scenario file into a struct scenario, whole or not at all
+ *   driver_schedule.c   values over time, and their exact integral
+ *   driver_state.c      what this process knows: the scenario in force, what it initialised, its handles
+ *   driver_faults.c     errors, delays and hangs that a scenario orders
+ *   driver_processes.c  who is on a device, and what each did lately
+ *   driver_host.c       nvml* calls about the host: init, shutdown, versions, enumeration
+ *   driver_device.c     nvml* calls about one device
+ *   driver_lists.c      nvml* calls that fill arrays: processes and samples
+ *   driver.py           generates the rest of the header's symbols, which answer NOT_SUPPORTED
+ *
+ * Everything the driver says is a function of the scenario and the clock: two processes that look at
+ * the same moment read the same, and a replaced scenario never loses a millijoule. All times are
+ * CLOCK_BOOTTIME in nanoseconds, as in the rest of the project. */
+#ifndef GPUTALLY_DRIVER_H
+#define GPUTALLY_DRIVER_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+/* Old and new symbols live side by side in the real library; without this the header renames ours. */
+#define NVML_NO_UNVERSIONED_FUNC_DEFS
+#pragma GCC visibility push(default)
+#include <nvml.h>
+#pragma GCC visibility pop
+
+enum { MAX_DEVICES = 64, TEXT_BYTES = 96 };
+static const int64_t NEVER_NS = INT64_MAX;
+
+typedef char text[TEXT_BYTES];
+
+/* ---- scenario: what a file says; never changed once read ---- */
+
+struct step {
+    int64_t at_ns;
+    int64_t value;
+    __int128 before; /* integral of value over ns from the first step to this one */
+};
+
+/* Piecewise constant; 0 before the first step. */
+struct schedule {
+    struct step *steps;
+    size_t count;
+};
+
+enum kind { COMPUTE, GRAPHICS, MPS };
+
+struct process {
+    int64_t pid;
+    int64_t kind;
+    int64_t start_ns, end_ns; /* half-open */
+    struct schedule memory_bytes;
+    bool memory_unavailable;
+    struct schedule sm_percent;
+    bool follow;
+    int64_t gpu_instance, compute_instance; /* -1: none */
+    /* What follow has seen. Not part of the file, forgotten with it. */
+    int64_t asked_ns;
+    bool gone;
+};
+
+enum mig { MIG_UNSUPPORTED, MIG_DISABLED, MIG_ENABLED };
+
+enum quirk {
+    QUIRK_ZEROS = 1,         /* process samples are padded with zeros */
+    QUIRK_JUNK = 2,          /* process samples: a foreign pid, a utilization of 999, a stamp in the future */
+    QUIRK_EMPTY_SUCCESS = 4, /* nothing new is SUCCESS with no samples, not NOT_FOUND */
+    QUIRK_WIDE_ROWS = 8,     /* drivers 535.43 to 535.86: rows of 32 bytes behind the v3 symbols */
+    QUIRK_STALE_COUNT = 16,  /* the size call does not yet know the newest process */
+};
+
+struct device {
+    text uuid, name, serial, bus;
+    int64_t minor;
+    int64_t memory_bytes, reserved_bytes, unlisted_bytes;
+    struct schedule utilization, memory_utilization, power_mw, temperature_c;
+    int64_t energy_origin_ns;
+    int64_t mig;
+    int64_t quirks;
+    int64_t generation; /* counts returns from the dead */
+    bool lost;
+    struct process *processes;
+    size_t process_count;
+};
+
+enum { ALL_DEVICES = -1, NO_DEVICE = -2 };
+
+struct fault {
+    text call;      /* exact, without its version, or a prefix with a star */
+    int64_t device; /* index in the scenario, or ALL_DEVICES */
+    int64_t error;  /* 0: answers as usual */
+    int64_t delay_ns;
+    bool hang;
+    int64_t from_ns, until_ns;
+};
+
+struct driver {
+    bool told; /* the file has a driver line */
+    bool missing;
+    int64_t epoch;
+    text version; /* of the kernel module */
+    text library; /* of the user-space library on disk; empty: the same */
+    text nvml;
+    int64_t cuda;
+};
+
+struct scenario {
+    struct driver driver;
+    int64_t sample_period_ns;
+    struct device devices[MAX_DEVICES];
+    size_t device_count;
+    struct fault *faults;
+    size_t fault_count;
+};
+
+/* NULL when the file cannot be read or any line of it is wrong; `why` then says which and what. */
+struct scenario *read_scenario(const char *path, char *why, size_t why_bytes);
+void free_scenario(struct scenario *scenario);
+
+/* ---- schedule ---- */
+
+void prepare_schedule(struct schedule *schedule);
+int64_t value_at(const struct schedule *schedule, int64_t at_ns);
+/* Integral from the first step until at_ns. The difference of two is exact. */
+__int128 integral_until(const struct schedule *schedule, int64_t at_ns);
+
+/* ---- state ---- */
+
+/* A handle stays at one address for the life of the process, as callers keep copies of it. */
+struct slot {
+    text uuid;
+    int64_t generation;
+    bool lost; /* sticky: only a new init sees a returned device */
+    int device; /* index in the scenario in force, or NO_DEVICE */
+};
+
+/* One call from outside. Opened calls hold the lock; close_call gives it back. */
+struct call {
+    const char *function;
+    const struct scenario *scenario;
+    struct device *device; /* NULL in calls about the host */
+    struct slot *slot;
+    int64_t now_ns;
+};
+
+/* SUCCESS, or the answer to give. Always followed by close_call, whatever was answered. */
+nvmlReturn_t open_call(struct call *call, const char *function);
+nvmlReturn_t open_device_call(struct call *call, const char *function, nvmlDevice_t handle);
+nvmlReturn_t close_call(nvmlReturn_t answer);
+
+/* Enumeration; on SUCCESS the call is about that device. NULL when there is none. */
+nvmlReturn_t open_index_call(struct call *call, const char *function, unsigned int index);
+nvmlReturn_t open_match_call(struct call *call, const char *function, bool (*same)(const struct device *, const char *),
+                             const char *wanted);
+nvmlReturn_t initialise(const char *function);
+nvmlReturn_t shut_down(const char *function);
+unsigned int slot_count(void);
+unsigned int slot_index(const struct slot *slot);
+
+/* Lets go of the lock for that long, and brings call->now_ns and call->scenario up to date. */
+void pause_call(struct call *call, int64_t pause_ns);
+int64_t clock_ns(int clock);
+
+/* ---- faults ---- */
+
+nvmlReturn_t suffer(struct call *call);
+
+/* ---- processes ---- */
+
+bool is_listed(struct process *process, enum kind kind, int64_t now_ns);
+int64_t used_bytes(struct device *device, int64_t now_ns);
+
+/* ---- generated from the header by driver.py ---- */
+
+struct error_text {
+    nvmlReturn_t code;
+    const char *name; /* without NVML_ERROR_ */
+    const char *words;
+};
+extern const struct error_text ERROR_TEXTS[];
+extern const size_t ERROR_TEXT_COUNT;
+
+/* What the header declares and no file here simulates. */
+nvmlReturn_t unsimulated(const char *function);
+nvmlReturn_t unsimulated_device(const char *function, nvmlDevice_t handle);
+
+#endif
