@@ -1,14 +1,18 @@
 """Writes what closed, and what is still open, to the log: one transaction, in the one writer thread."""
 
 import logging
+import math
+import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Protocol, TypeVar
 
 import trio
 
 from ..model.batching import split
 from ..model.checkpoint import BadCheckpoint, load, save
+from ..model.interval import NS_PER_HOUR
 from ..model.meter import Meter
 from ..model.plain import from_plain, to_plain
 from ..model.refused import Refused
@@ -21,6 +25,8 @@ from ..storage.wal import Entry, Log, LogFull
 log = logging.getLogger(__name__)
 
 T = TypeVar("T")
+
+RETAIN_EVERY_S = 600.0
 
 
 class InWriter(Protocol):
@@ -84,6 +90,14 @@ class Keeper:
         if not self.refused.rows:
             log.error("%s; until there is room, usage becomes an exact gap (buffer_full)", full)
         self.refused.add(batch)
+
+
+async def retain(frames: Log, in_writer: InWriter, keep_acked_h: float) -> None:
+    """Drops acknowledged frames that are older than they need be kept. Runs for ever."""
+    while math.isfinite(keep_acked_h):
+        oldest_ns = time.time_ns() - round(keep_acked_h * NS_PER_HOUR)
+        await in_writer(partial(frames.trim, oldest_ns))
+        await trio.sleep(RETAIN_EVERY_S)
 
 
 def _entry(batch: Batch) -> Entry:

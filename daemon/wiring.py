@@ -35,7 +35,7 @@ from . import status
 from .config import DaemonConfig
 from .control import open_control, serve_status
 from .host import derive_host_id, read_boot_id
-from .keeper import Keeper, WriterThread
+from .keeper import Keeper, WriterThread, retain
 from .mailbox import Mailbox
 from .metering import Metering
 from .sampler import Cadence, sample
@@ -86,6 +86,10 @@ def opened(config: DaemonConfig) -> Generator[Parts]:
         telemetry = make_telemetry(config.telemetry, host_id)
         if telemetry is not None:
             stack.callback(telemetry.close)
+        if config.log.at_cap != "refuse_new":
+            log.warning(
+                "log.at_cap = %s is not there yet: a full log refuses new usage, as exact gaps", config.log.at_cap
+            )
         frames = Log.open(Path(config.log.path), host_id, config.log.cap_mib * MIB)
         stack.callback(frames.close)
         control = open_control(config.control.socket) if config.control.socket else None
@@ -137,6 +141,7 @@ class _Tree:
         start("uplink", self.uplink.run)
         self.metered = start("metering", self.metering.run)
         self.sampled = start("sampler", partial(sample, self.probe.read, self.readings.offer, cadence, self.stopping))
+        start("retention", partial(retain, self.parts.log, self.in_writer, self.parts.config.log.keep_acked_h))
         start("exits", partial(note_exits, self.parts.attributor))
         if self.parts.control is not None:
             start("control", partial(serve_status, self.parts.control, self.describe))
