@@ -72,7 +72,8 @@ def test_a_process_that_procfs_hides_is_there_and_hidden(host: PaperHost, caplog
 
 def test_a_process_that_is_moved_into_its_group_after_it_started_is_found_there(host: PaperHost) -> None:
     pid = host.start("/system.slice/containerd.service")
-    assert host.holder(pid).workload.kind == "service"
+    for _ in range(5):
+        assert host.holder(pid).workload.kind == "service"
     host.sit(pid, DOCKER)
     holder = host.holder(pid)
     assert (holder.workload.kind, holder.owner.tenant, holder.boundary) == ("docker", "acme", DOCKER)
@@ -94,6 +95,26 @@ def test_a_process_that_outlives_its_group_keeps_its_owner(host: PaperHost) -> N
     assert host.holder(pid) == before
     host.sit(pid, USER + " (deleted)")
     assert host.holder(pid) == before
+
+
+def test_an_ending_process_that_v1_shows_in_the_root_keeps_its_owner(host: PaperHost) -> None:
+    pid = host.start(DOCKER)
+    before = host.holder(pid)
+    host.sit(pid, "/")
+    stat = host.proc / str(pid) / "stat"
+    name, told = stat.read_text().rsplit(")", 1)
+    fields = told.split(" ")
+    stat.unlink()
+    stat.write_text(" ".join([f"{name})", "R", *fields[2:7], str(int(fields[7]) | 0x4), *fields[8:]]))
+    assert host.holder(pid) == before
+    assert host.look(pid, later_s=60).holders[pid] == before
+
+
+def test_a_living_process_that_root_moves_to_the_root_is_the_hosts(host: PaperHost) -> None:
+    pid = host.start(DOCKER)
+    host.holder(pid)
+    host.sit(pid, "/")
+    assert host.holder(pid).workload.is_host
 
 
 def test_a_process_met_after_its_group_was_removed_is_still_its_owners(host: PaperHost) -> None:
