@@ -68,12 +68,18 @@ class ExitWatch:
         """
         try:
             kept = self._descriptors.keep(os.pidfd_open(pid))
-        except OSError:
+        except (OSError, OverflowError):  # a driver's unsigned pid need not be a pid_t
             return None
-        if kept is not None:
-            self._epoll.register(kept, select.EPOLLIN)
-            self._pids[kept] = pid
-        return kept
+        return None if kept is None else self._register(kept, pid)
+
+    def _register(self, pidfd: int, pid: int) -> int | None:
+        try:
+            self._epoll.register(pidfd, select.EPOLLIN)
+        except OSError:  # fs.epoll.max_user_watches
+            self._descriptors.drop(pidfd)
+            return None
+        self._pids[pidfd] = pid
+        return pidfd
 
     @staticmethod
     def is_alive(pidfd: int) -> bool:

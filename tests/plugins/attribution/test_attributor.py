@@ -45,7 +45,7 @@ def test_every_pid_of_the_reading_has_a_holder_whatever_it_is(host: PaperHost) -
     alive, broken = host.start(USER), host.start(USER)
     (host.proc / str(broken) / "cgroup").unlink()
     (host.proc / str(broken) / "cgroup").mkdir()
-    pids = (alive, broken, 2**22 + 7, 0, -1)
+    pids = (alive, broken, 2**22 + 7, 2**32 - 1, 0, -1)
     assert host.look(*pids).holders.keys() == set(pids)
 
 
