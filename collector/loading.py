@@ -61,9 +61,9 @@ def _check_tokens(path: Path, complaints: Complaints) -> None:
 
 
 def _check_skus(skus: tuple[SkuConfig, ...], complaints: Complaints) -> None:
-    for name, times in Counter(sku.name for sku in skus).items():
+    for sku, times in Counter(skus).items():
         if times > 1:
-            complaints.refuse("skus", f'"{name}" is the name of {times} SKUs: give each a name of its own')
+            complaints.refuse("skus", f'"{sku.name}" names {sku.gpu_model} {times} times: once is enough')
 
 
 def _parse_listen(key: str, text: str, complaints: Complaints) -> Endpoint | None:

@@ -15,7 +15,7 @@ from ..plugins.attribution.rules import BadRules
 from ..plugins.otel.target import parse_otlp
 from ..plugins.tls import check_tls, locate_credentials
 from ..plugins.toml_file import read_toml
-from .config import AttributionConfig, DaemonConfig, SamplingConfig, TelemetryConfig, UplinkConfig
+from .config import AttributionConfig, DaemonConfig, TelemetryConfig, UplinkConfig
 
 _HOST_ID = re.compile(r"[!-~]{1,255}", re.ASCII)
 
@@ -30,7 +30,6 @@ def load_daemon_config(path: Path | None, environ: Mapping[str, str]) -> DaemonC
     config = replace(config, uplink=locate_credentials(config.uplink, environ))
     complaints = Complaints(source, environ)
     _check_host_id(config.host.id, complaints)
-    _check_sampling(config.sampling, complaints)
     _check_uplink(config.uplink, complaints)
     _check_attribution(config.attribution, complaints)
     _check_telemetry(config.telemetry, complaints)
@@ -41,15 +40,6 @@ def load_daemon_config(path: Path | None, environ: Mapping[str, str]) -> DaemonC
 def _check_host_id(host_id: str | None, complaints: Complaints) -> None:
     if host_id is not None and not _HOST_ID.fullmatch(host_id):
         complaints.refuse("host.id", f"is {show(host_id)}, must be 1 to 255 printable ASCII characters without spaces")
-
-
-def _check_sampling(sampling: SamplingConfig, complaints: Complaints) -> None:
-    if sampling.idle_every_s < sampling.every_s:
-        complaints.refuse(
-            "sampling.idle_every_s",
-            f"is {sampling.idle_every_s}, must be at least sampling.every_s ({sampling.every_s}): "
-            "an idle host is not watched more closely than a busy one",
-        )
 
 
 def _check_uplink(uplink: UplinkConfig, complaints: Complaints) -> None:

@@ -65,9 +65,9 @@ def test_an_api_that_others_can_reach_needs_tokens(toml: Path, tmp_path: Path) -
     assert load(toml, far + f'api.tokens = "{tokens}"').api.tokens == str(tokens)
 
 
-def test_two_skus_of_one_name_are_refused(toml: Path) -> None:
+def test_an_sku_that_names_one_model_twice_is_refused(toml: Path) -> None:
     sku = '[[skus]]\nname = "Large"\ngpu_model = "x"\n'
-    assert 'skus: "Large" is the name of 2 SKUs' in refusal(toml, PLAIN + sku * 2)
+    assert 'skus: "Large" names x 2 times' in refusal(toml, PLAIN + sku * 2)
 
 
 def test_an_address_that_is_none_is_named(toml: Path) -> None:

@@ -152,7 +152,6 @@ def test_a_credential_of_systemd_is_found_by_its_name(toml: Path, authority: Aut
     ("text", "said"),
     [
         ('uplink.endpoints = ["http://a:1"]', 'uplink.endpoints: is "http://a:1", must be host:port'),
-        ("sampling = { every_s = 6 }", "sampling.idle_every_s: is 5.0, must be at least"),
         ('host.id = "gpu 01"', 'host.id: is "gpu 01"'),
         ('attribution.plugins = ["kubernets"]', "attribution.plugins: no such plugin: kubernets"),
         ('[[attribution.rules]]\nmatch = { knd = "docker" }\ntenant = "a"', "attribution.rules: rule 1: "),

@@ -283,17 +283,38 @@ class AnyNetwork(RuleBasedStateMachine):
             self.wire.extend(say(self.replay, 1, sizes.randrange(1, 300)))
 
     @precondition(lambda self: self.wire)
-    @rule(vanishes=st.booleans(), poisoned=st.booleans())
-    def arrive(self, vanishes: bool, poisoned: bool) -> None:
-        seq = self.wire.popleft()
-        if not vanishes:
-            self.collector.hear(seq, poisoned)
+    @rule(count=st.integers(1, 6), poisoned=st.booleans())
+    def arrive(self, count: int, poisoned: bool) -> None:
+        for _ in range(min(count, len(self.wire))):
+            self.collector.hear(self.wire.popleft(), poisoned)
 
     @precondition(lambda self: self.collector.answers)
-    @rule(place=st.integers(0, 3), again=st.booleans())
-    def answer(self, place: int, again: bool) -> None:
-        """Mostly the next one; sometimes a later one first, or one that stays to come again."""
-        place = min(place, len(self.collector.answers) - 1)
+    @rule(count=st.integers(1, 4))
+    def answer(self, count: int) -> None:
+        for _ in range(count):
+            if self.collector.answers:
+                self.answer_one(0, again=False)
+
+    @rule(
+        what=st.sampled_from(["frame", "answer", "twice", "late", "leave", "lose", "restore"]), back=st.integers(1, 6)
+    )
+    def go_wrong(self, what: str, back: int) -> None:
+        """One rule for all, so that most steps are those of a stream that works."""
+        if what == "frame" and self.wire:
+            self.wire.popleft()
+        elif what == "answer" and self.collector.answers:
+            del self.collector.answers[0]
+        elif what in ("twice", "late") and self.collector.answers:
+            self.answer_one(min(back, len(self.collector.answers)) - 1, again=what == "twice")
+        elif what == "leave" and self.replay.phase is Phase.STREAMING:
+            self.replay.take(Left())
+        elif what == "lose":
+            self.lose()
+        elif what == "restore":
+            self.lose()
+            self.collector.cursor = max(self.trimmed, self.collector.cursor - back)
+
+    def answer_one(self, place: int, *, again: bool) -> None:
         answer = self.collector.answers[place]
         if not again:
             del self.collector.answers[place]
@@ -302,26 +323,10 @@ class AnyNetwork(RuleBasedStateMachine):
         except Violation:
             self.lose()
 
-    @precondition(lambda self: self.collector.answers)
-    @rule()
-    def lose_an_answer(self) -> None:
-        del self.collector.answers[0]
-
-    @rule()
-    def leave(self) -> None:
-        if self.replay.phase not in (Phase.APART, Phase.FORKED):
-            self.replay.take(Left())
-
-    @rule()
     def lose(self) -> None:
         self.replay.take(Lost())
         self.wire.clear()
         self.collector.answers.clear()
-
-    @rule(back=st.integers(1, 6))
-    def restore_the_ledger_from_a_backup(self, back: int) -> None:
-        self.lose()
-        self.collector.cursor = max(self.trimmed, self.collector.cursor - back)
 
     @rule(count=st.integers(1, 4))
     def trim(self, count: int) -> None:
@@ -362,10 +367,10 @@ class AnyNetwork(RuleBasedStateMachine):
                 self.obey(self.collector.answers.pop(0))
             self.say(1, random.Random(1))
             while self.wire:
-                self.arrive(vanishes=False, poisoned=False)
+                self.arrive(1, poisoned=False)
         assert self.collector.cursor == self.acked == self.newest
         assert self.replay.all_acknowledged
 
 
-AnyNetwork.TestCase.settings = settings(max_examples=150, stateful_step_count=40, deadline=None)
+AnyNetwork.TestCase.settings = settings(max_examples=200, stateful_step_count=50, deadline=None)
 TestAnyNetwork = AnyNetwork.TestCase

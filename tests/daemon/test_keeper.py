@@ -1,0 +1,106 @@
+"""The keeper: frames and the checkpoint that no longer holds them are one; a full log is an exact gap."""
+
+from pathlib import Path
+
+import pytest
+import trio
+
+from gputally.daemon.keeper import Keeper, WriterThread
+from gputally.model.conservation import check_batch, tile
+from gputally.model.meter import Meter
+from gputally.model.usage import Batch
+from gputally.proto.convert import decode_batch
+from gputally.storage.frame import read_frame
+from gputally.storage.wal import Log
+
+from ..model.host import PaperHost, Run, S
+
+CAP_BYTES = 1 << 20
+
+
+def kept(log: Log) -> list[Batch]:
+    return [decode_batch(read_frame(raw).payload()) for raw in log.read(log.stat().first_seq, 100_000, 1 << 30)]
+
+
+def host_at(seconds: int, devices: int = 1) -> PaperHost:
+    names = tuple(f"nvidia:GPU-{n}" for n in range(devices))
+    host = PaperHost([Run(n + 1, f"t{n}", 0, 10**15, names[n]) for n in range(devices)], names)
+    for tick in range(seconds + 1):
+        host.tick(tick * S)
+    return host
+
+
+def test_what_was_kept_comes_back_and_what_was_open_goes_on(tmp_path: Path) -> None:
+    host = host_at(90)
+
+    async def main() -> tuple[list[Batch], Meter | None]:
+        log = Log.open(tmp_path / "log", "host", CAP_BYTES)
+        keeper = Keeper(log, WriterThread())
+        for batch in host.batches:
+            await keeper.keep(host.meter, batch)
+        log.close()
+        log = Log.open(tmp_path / "log", "host", CAP_BYTES)
+        return kept(log), await Keeper(log, WriterThread()).restore()
+
+    batches, meter = trio.run(main)
+    assert batches == host.batches
+    assert meter is not None and meter.devices["nvidia:GPU-0"].settled_ns == 90 * S
+
+
+def test_a_full_log_becomes_an_exact_gap_once_there_is_room(tmp_path: Path) -> None:
+    host = host_at(60 * 40, devices=8)
+
+    async def main() -> list[Batch]:
+        log = Log.open(tmp_path / "log", "host", CAP_BYTES)
+        keeper = Keeper(log, WriterThread())
+        filled = 0
+        for batch in host.batches * 40:  # more than fits: the same minutes again and again, to fill the disk
+            await keeper.keep(host.meter, batch)
+            filled += 1
+            if keeper.refused.rows:
+                break
+        assert keeper.refused.rows, "the log never filled up: the test proves nothing"
+        refused = host.batches[(filled - 1) % len(host.batches)]
+        again = Keeper(log, WriterThread())
+        assert await again.restore() is not None
+        assert again.refused.rows == keeper.refused.rows, "a restart must remember what it refused"
+        log.acknowledge(log.stat().last_seq, 10**18)
+        log.trim(2 * 10**18)
+        await again.keep(host.meter, Batch("host", "boot", complete_through_ns=1))
+        last = kept(log)[-1]
+        assert [row.segment for row in last.rows] == [row.segment for row in refused.rows]
+        return [last]
+
+    (last,) = trio.run(main)
+    assert {reason for row in last.rows for reason, _ in row.unobserved_ns} == {"buffer_full"}
+    assert check_batch(last) == []
+
+
+def test_a_checkpoint_of_another_version_is_an_error_and_not_a_crash(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def main() -> Meter | None:
+        log = Log.open(tmp_path / "log", "host", CAP_BYTES)
+        log.append([], b"not a checkpoint")
+        return await Keeper(log, WriterThread()).restore()
+
+    assert trio.run(main) is None
+    assert "is lost" in caplog.text
+
+
+def test_rows_of_a_life_and_the_next_tile_without_hole_or_overlap(tmp_path: Path) -> None:
+    host = host_at(95)
+
+    async def main() -> None:
+        log = Log.open(tmp_path / "log", "host", CAP_BYTES)
+        await Keeper(log, WriterThread()).keep(host.meter, None)
+        meter = await Keeper(log, WriterThread()).restore()
+        assert meter is not None
+        host.meter = meter
+
+    trio.run(main)
+    for tick in range(120, 200):
+        host.tick(tick * S)
+    host.stop()
+    assert tile(row.segment.boot for row in host.rows).holes == ()
+    assert tile(row.segment.boot for row in host.rows).overlaps == ()
