@@ -30,10 +30,7 @@ def encode_batch(batch: Batch) -> bytes:
 
 def decode_batch(payload: bytes) -> Batch:
     """The batch of a frame's payload. Raises ValueError if it is none."""
-    try:
-        message = wire.Batch.FromString(payload)
-    except DecodeError as error:
-        raise ValueError(f"not a batch: {error}") from None
+    message = _parse(payload)
     try:
         segments = [_segment_in(segment) for segment in message.segments]
         return Batch(
@@ -44,7 +41,39 @@ def decode_batch(payload: bytes) -> Batch:
             rows=tuple(_row_in(row, segments[row.segment]) for row in message.rows),
         )
     except IndexError:
-        raise ValueError("not a batch: a record or row names a segment that is not there") from None
+        raise ValueError(_NO_SEGMENT) from None
+
+
+def check_batch_bytes(payload: bytes) -> str:
+    """The host these bytes say they are of. Raises ValueError exactly where decode_batch would.
+
+    For the collector's intake, which must know that a frame can be decoded before it acknowledges
+    it, and has a tenth of the time that decoding takes.
+    """
+    message = _parse(payload)
+    for segment in message.segments:
+        if segment.length_ns == 0 or segment.clock not in _CLOCKS:
+            _segment_in(segment)  # says what is wrong
+    count = len(message.segments)
+    for record in message.records:
+        if record.segment >= count:
+            raise ValueError(_NO_SEGMENT)
+        if record.claim not in _CLAIMS or record.sharing not in _SHARINGS:
+            _record_in(record, _segment_in(message.segments[record.segment]))
+    if any(row.segment >= count for row in message.rows):
+        raise ValueError(_NO_SEGMENT)
+    return message.host_id
+
+
+_CLOCKS, _CLAIMS, _SHARINGS = (frozenset(map(str, kind)) for kind in (ClockState, ClaimClass, Sharing))
+_NO_SEGMENT = "not a batch: a record or row names a segment that is not there"
+
+
+def _parse(payload: bytes) -> wire.Batch:
+    try:
+        return wire.Batch.FromString(payload)
+    except DecodeError as error:
+        raise ValueError(f"not a batch: {error}") from None
 
 
 def _segment_out(segment: Segment) -> wire.Segment:
@@ -125,9 +154,7 @@ def _record_in(message: wire.UsageRecord, segment: Segment) -> UsageRecord:
 
 def _owner_out(owner: Owner) -> wire.Owner:
     tags = [wire.Tag(key=key, value=value) for key, value in owner.tags]
-    return wire.Owner(
-        tenant=owner.tenant, project=owner.project, rule=owner.rule, reason=owner.reason, tags=tags
-    )
+    return wire.Owner(tenant=owner.tenant, project=owner.project, rule=owner.rule, reason=owner.reason, tags=tags)
 
 
 def _owner_in(message: wire.Owner) -> Owner:

@@ -17,6 +17,10 @@ MADE = (
     "uplink_pb2.pyi",
     "uplink_pb2_grpc.py",
     "uplink_pb2_grpc.pyi",
+    "health_pb2.py",
+    "health_pb2.pyi",
+    "health_pb2_grpc.py",
+    "health_pb2_grpc.pyi",
 )
 
 

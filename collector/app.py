@@ -1,0 +1,166 @@
+"""The collector's wiring: every part, and the order in which they start and stop.
+
+    hosts ==gRPC==> intake --offers--> writer --commit--> log (SQLite)
+                      ^                  |                  |
+                      +-- acknowledged --+               projector
+                                                            v
+    callers ==HTTP==> api --questions--> snapshot of the projection (DuckDB)
+
+Start: folder, lock, log, projection, writer, projector, addresses, ready.
+Stop: goodbye to the streams, what they offered is committed and acknowledged,
+then the API, the writer, the projector and the files.
+"""
+
+import asyncio
+import logging
+import os
+import signal
+import threading
+from collections.abc import AsyncGenerator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import uvloop
+
+from ..model.settings import BadSettings
+from ..plugins.notify import Notifier
+from ..storage.ledger import Ledger
+from ..storage.ledger_folder import FolderLock, LedgerBroken, LedgerError, LedgerInUse, prepare_folder
+from ..storage.ledger_reader import LedgerReader
+from ..storage.projection import Projection
+from .api import Parts, make_api
+from .api_server import ApiServer
+from .asking import Questions
+from .config import ApiConfig, CollectorConfig
+from .exits import CannotStart, Exit
+from .intake import Intake, IntakeServer
+from .projector import Projector
+from .tokens import Token, load_tokens
+from .writer import LedgerWriter
+
+_log = logging.getLogger(__name__)
+_GOODBYE_S: Final = 5.0
+_STOP_DEADLINE_S: Final = 20.0
+
+
+def run_collector(config: CollectorConfig, say: Callable[[str], None]) -> Exit:
+    """Runs until SIGTERM or SIGINT; ``say`` gets the one line that tells it is ready. Raises CannotStart."""
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        return runner.run(_run(config, say))
+
+
+@dataclass(slots=True)
+class _End:
+    """Why the collector stops: set once, by a signal or by a part that died."""
+
+    event: asyncio.Event
+    code: Exit = Exit.OK
+
+    def because(self, code: Exit) -> None:
+        self.code = max(self.code, code)
+        self.event.set()
+
+
+async def _run(config: CollectorConfig, say: Callable[[str], None]) -> Exit:
+    notifier = Notifier()
+    end = _End(asyncio.Event())
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, end.because, Exit.OK)
+    too_late = threading.Timer(_STOP_DEADLINE_S, _give_up)
+    too_late.daemon = True
+    async with _running(config, end) as ready:
+        say(ready)
+        notifier.ready()
+        notifier.status(ready)
+        await _wait(end, notifier)
+        notifier.stopping()
+        _log.info("stopping")
+        too_late.start()
+    too_late.cancel()
+    notifier.close()
+    _log.info("stopped")
+    return end.code
+
+
+async def _wait(end: _End, notifier: Notifier) -> None:
+    """Until the end. The watchdog is fed by the loop that serves the streams: if it hangs, so does the food."""
+    while not end.event.is_set():
+        notifier.watchdog()
+        try:
+            await asyncio.wait_for(end.event.wait(), notifier.watchdog_interval_s)
+        except TimeoutError:
+            continue
+
+
+@asynccontextmanager
+async def _running(config: CollectorConfig, end: _End) -> AsyncGenerator[str]:
+    """Everything runs inside; the text says where. Parts stop in the reverse order of their start."""
+    tokens = _tokens(config.api)
+    loop = asyncio.get_running_loop()
+    folder = Path(config.ledger.path)
+    async with AsyncExitStack() as stack:
+        ledger, projection, last_log_id = _open_stores(folder, stack)
+        projector = Projector(projection, folder, lambda: _die(loop, end))
+        stack.push_async_callback(asyncio.to_thread, projector.stop)
+        writer = LedgerWriter(ledger, loop.call_soon_threadsafe)
+        stack.push_async_callback(asyncio.to_thread, writer.stop)
+        questions = Questions(projection)
+        stack.callback(questions.close)
+        intake = Intake(writer, identified=not config.intake.insecure_plaintext)
+        api = ApiServer(config.api)
+        api_at = api.listen()
+        stack.push_async_callback(api.stop)
+        server = IntakeServer(intake, config.intake)
+        intake_at = await server.start()
+        stack.push_async_callback(server.stop, _GOODBYE_S)
+        parts = Parts(questions, folder, config.skus, tokens, intake, writer, projector, last_log_id)
+        writer.start(projector.notify)
+        projector.start()
+        api.start(make_api(parts))
+        yield f"ready: intake {intake_at}, api http://{api_at}"
+        parts.stopping = True
+
+
+def _open_stores(folder: Path, stack: AsyncExitStack) -> tuple[Ledger, Projection, int]:
+    """Raises CannotStart, which names ledger.path."""
+    try:
+        prepare_folder(folder)
+        stack.callback(FolderLock(folder).release)
+        ledger = Ledger(folder)
+        stack.callback(ledger.close)
+        with LedgerReader(folder) as reader:
+            last_log_id = reader.last_log_id()
+        projection = Projection(folder, ledger.ledger_id, last_log_id)
+        stack.callback(projection.close)
+    except LedgerError as error:
+        raise CannotStart(_exit_of(error), f"ledger.path: {error}") from error
+    return ledger, projection, last_log_id
+
+
+def _exit_of(error: LedgerError) -> Exit:
+    if isinstance(error, LedgerInUse):
+        return Exit.UNAVAILABLE
+    return Exit.IO_ERROR if isinstance(error, LedgerBroken) else Exit.CONFIG
+
+
+def _tokens(config: ApiConfig) -> tuple[Token, ...] | None:
+    if config.tokens is None:
+        _log.warning("api.tokens is not set: anybody on this host can read all usage at %s", config.listen)
+        return None
+    try:
+        return load_tokens(Path(config.tokens))
+    except BadSettings as bad:
+        raise CannotStart(Exit.CONFIG, f"api.tokens: {bad}") from None
+
+
+def _die(loop: asyncio.AbstractEventLoop, end: _End) -> None:
+    loop.call_soon_threadsafe(end.because, Exit.SOFTWARE)
+
+
+def _give_up() -> None:
+    """A disk that hangs must not keep us: what is not acknowledged, hosts say again."""
+    _log.critical("not stopped within %g s: leaving what hangs", _STOP_DEADLINE_S)
+    os._exit(Exit.IO_ERROR)

@@ -1,0 +1,129 @@
+"""The answer of GET /v1/conservation: does every nanosecond of every device add up, and do its segments tile?"""
+
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from ..model.interval import Interval
+from ..storage.projection_conservation import MOST_FAULTS, Account, DeviceId, Fault, accounts, faults
+from ..storage.projection_reader import Snapshot
+from ..storage.usage_query import Scope
+from .instants import format_instant
+
+Json = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class ConservationRequest:
+    span: Interval
+    host_id: str | None
+    offset: int
+    limit: int
+
+
+def answer_conservation(request: ConservationRequest, snapshot: Snapshot) -> Json:
+    """``devices`` is a page of ``device_count``; ``summary`` is over all of them."""
+    scope = Scope(request.span, snapshot.position)
+    found = accounts(snapshot, scope, request.host_id)
+    by_device: defaultdict[DeviceId, list[Fault]] = defaultdict(list)
+    for fault in faults(snapshot, scope, request.host_id):
+        by_device[fault.device].append(fault)
+    page = sorted(found)[request.offset : request.offset + request.limit]
+    return {
+        "range_from": format_instant(request.span.start_ns),
+        "range_to": format_instant(request.span.end_ns),
+        "as_of": str(scope.as_of),
+        "offset": request.offset,
+        "limit": request.limit,
+        "device_count": len(found),
+        "devices": [_device(device, found[device], by_device[device]) for device in page],
+        "summary": _summary(found, by_device),
+    }
+
+
+def _device(device: DeviceId, account: Account, its_faults: Sequence[Fault]) -> Json:
+    return {
+        "host": device.host_id,
+        "device": device.device_id,
+        "gpu_model": account.gpu_model,
+        "existed_ns": str(account.existed_ns),
+        "allocated_ns": str(account.allocated_ns),
+        "idle_ns": str(account.idle_ns),
+        "unobserved_ns": str(_unobserved_ns(account)),
+        "unobserved": {reason: str(ns) for reason, ns in account.unobserved_ns.items()},
+        "records": account.records,
+        "rows": account.rows,
+        "holes": [_stretch(fault) for fault in its_faults if not fault.overlap],
+        "overlaps": [_stretch(fault) for fault in its_faults if fault.overlap],
+        "energy": _energy(account),
+        "exact": _is_exact(account, its_faults),
+    }
+
+
+def _stretch(fault: Fault) -> Json:
+    """In CLOCK_BOOTTIME of its boot: the only clock that a hole has for certain."""
+    return {
+        "boot_id": fault.boot_id,
+        "generation": fault.generation,
+        "boot_from_ns": str(fault.boot.start_ns),
+        "boot_to_ns": str(fault.boot.end_ns),
+        "ns": str(fault.boot.length_ns),
+    }
+
+
+def _energy(account: Account) -> Json | None:
+    """None: no row of the device has a counter."""
+    if account.counted_mj is None:
+        return None
+    return {
+        "start_mj": _text(account.energy_start_mj),
+        "end_mj": _text(account.energy_end_mj),
+        "counted_mj": str(account.counted_mj),
+        "attributed_mj": str(account.attributed_mj),
+        "idle_mj": str(account.idle_mj),
+        "unobserved_mj": str(account.unobserved_mj),
+    }
+
+
+def _text(amount: int | None) -> str | None:
+    return None if amount is None else str(amount)
+
+
+def _is_exact(account: Account, its_faults: Sequence[Fault]) -> bool:
+    return not its_faults and _difference_ns(account) == 0 and _difference_mj(account) == 0
+
+
+def _difference_ns(account: Account) -> int:
+    return account.allocated_ns + account.idle_ns + _unobserved_ns(account) - account.existed_ns
+
+
+def _difference_mj(account: Account) -> int:
+    spent_mj = account.attributed_mj + account.idle_mj + account.unobserved_mj
+    return 0 if account.counted_mj is None else spent_mj - account.counted_mj
+
+
+def _unobserved_ns(account: Account) -> int:
+    return sum(account.unobserved_ns.values())
+
+
+def _summary(found: Mapping[DeviceId, Account], by_device: Mapping[DeviceId, Sequence[Fault]]) -> Json:
+    all_faults = [fault for each in by_device.values() for fault in each]
+    reasons: Counter[str] = Counter()
+    for account in found.values():
+        reasons.update(account.unobserved_ns)
+    exact = all(_is_exact(account, by_device.get(device, ())) for device, account in found.items())
+    return {
+        "devices": len(found),
+        "existed_ns": str(sum(account.existed_ns for account in found.values())),
+        "allocated_ns": str(sum(account.allocated_ns for account in found.values())),
+        "idle_ns": str(sum(account.idle_ns for account in found.values())),
+        "unobserved_ns": str(sum(reasons.values())),
+        "unobserved": {reason: str(ns) for reason, ns in sorted(reasons.items())},
+        "records": sum(account.records for account in found.values()),
+        "rows": sum(account.rows for account in found.values()),
+        "holes": sum(not fault.overlap for fault in all_faults),
+        "overlaps": sum(fault.overlap for fault in all_faults),
+        "more_faults": len(all_faults) >= MOST_FAULTS,
+        "exact": exact and not any(fault.device not in found for fault in all_faults),
+    }

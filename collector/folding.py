@@ -1,0 +1,209 @@
+"""What each entry of the log means for the projection. A pure function of the entries and their order,
+so that a projection made again from the log is the same to the last nanosecond.
+
+A segment, that is a conservation row with its records, is taken or put aside as
+one group, by (revision, digest) of its row; the digest covers the records too:
+
+====================================  ======================================================
+the segment's time                    what is done
+====================================  ======================================================
+touches nothing accounted for         new: taken
+there, same revision, same digest     duplicate: counted
+there, higher revision                supersedes; what it replaces is kept beside
+there, lower revision                 stale: counted
+there, same revision, other digest    conflict: quarantine
+overlaps another segment              metered twice: quarantine
+breaks the law of conservation        quarantine
+====================================  ======================================================
+"""
+
+import logging
+from collections import defaultdict
+from collections.abc import Iterable
+
+from ..model.conservation import check_batch
+from ..model.identity import row_digest
+from ..model.usage import Batch, DeviceWindow, Segment, UsageRecord
+from ..proto.convert import decode_batch
+from ..storage.frame import read_frame
+from ..storage.ledger_reader import Entry
+from ..storage.projection import HostState, Projection
+from ..storage.projection_rows import Additions, Origin, device_row, record_row
+from .folding_state import FoldingState
+
+_log = logging.getLogger(__name__)
+_FURTHEST_NS = 2**62 - 1
+"""Beyond this (the year 2116) a time is nonsense, and sums of two would not fit the projection's integers."""
+
+
+class Folding:
+    """Folds entries inside one transaction of the projection; ``finish`` before it ends."""
+
+    def __init__(self, store: Projection, state: FoldingState) -> None:
+        self._store = store
+        self._state = state
+        self._additions = Additions()
+
+    def take(self, entry: Entry) -> None:
+        host = self._state.host(entry.stream.host_id, entry.log_id)
+        host.last_log_id, host.last_received_ns = entry.log_id, entry.received_ns
+        if entry.tombstone:
+            self._lose(entry, host, f"rejected on arrival: {entry.body.decode()}")
+            return
+        try:
+            batch = decode_batch(read_frame(entry.body).payload())
+        except ValueError as error:
+            self._lose(entry, host, f"cannot be decoded: {error}")
+            return
+        host.frames += 1
+        self._take_batch(entry, host, batch)
+        self._advance(entry, host, batch.complete_through_ns)
+        if self._additions.is_large:
+            self._store.append(self._additions)
+
+    def finish(self) -> None:
+        self._store.append(self._additions)
+        self._store.save_hosts(self._state.changed_hosts())
+        self._store.save_covered(self._state.changed_coverage())
+
+    def _take_batch(self, entry: Entry, host: HostState, batch: Batch) -> None:
+        wrong = _what_is_wrong(batch)
+        records: defaultdict[Segment, list[UsageRecord]] = defaultdict(list)
+        for record in batch.records:
+            records[record.segment].append(record)
+        for number, row in enumerate(batch.rows):
+            segment = row.segment
+            its_records = records.pop(segment, [])
+            what = wrong.get((segment.device_id, segment.boot.start_ns)) or _impossible(segment, its_records)
+            if what:
+                self._put_aside(entry, host, segment, its_records, what)
+            else:
+                origin = Origin(entry.log_id, number, batch.host_id, batch.boot_id)
+                self._place(entry, host, origin, row, its_records)
+        for segment, orphans in records.items():
+            self._put_aside(entry, host, segment, orphans, "has no conservation row")
+
+    def _place(
+        self, entry: Entry, host: HostState, origin: Origin, row: DeviceWindow, records: list[UsageRecord]
+    ) -> None:
+        segment = row.segment
+        coverage = self._state.coverage(origin.host_id, origin.boot_id, segment.device_id, segment.generation)
+        if coverage.overlaps(segment.boot):
+            self._place_again(entry, host, origin, row, records)
+        elif coverage.is_full:
+            self._put_aside(entry, host, segment, records, "leaves too many holes between its device's segments")
+        else:
+            coverage.add(segment.boot)
+            self._state.note_changed(origin.host_id, origin.boot_id, segment.device_id, segment.generation)
+            self._add(host, origin, row, records)
+
+    def _place_again(
+        self, entry: Entry, host: HostState, origin: Origin, row: DeviceWindow, records: list[UsageRecord]
+    ) -> None:
+        segment = row.segment
+        self._store.append(self._additions)  # so that what came a moment ago is found too
+        device = self._state.covered(origin.host_id, origin.boot_id, segment.device_id, segment.generation)
+        stored = self._store.stored_rows(device, segment.boot)
+        if len(stored) != 1 or stored[0].interval != segment.boot:
+            self._put_aside(entry, host, segment, records, "overlaps time that another segment accounts for")
+            return
+        old = stored[0]
+        if row.revision < old.revision:
+            host.stale += 1 + len(records)
+        elif row.revision > old.revision:
+            host.superseded += 1
+            self._additions.superseded.append((old.log_id, old.segment_no, entry.log_id))
+            self._add(host, origin, row, records)
+        elif row_digest(row) == old.digest:
+            host.duplicates += 1 + len(records)
+        else:
+            self._put_aside(entry, host, segment, records, f"says revision {row.revision} again with other content")
+
+    def _add(self, host: HostState, origin: Origin, row: DeviceWindow, records: list[UsageRecord]) -> None:
+        _expect_from(host, row.segment.window_start_ns)
+        host.records += len(records)
+        self._additions.device_row.append(device_row(origin, row))
+        for ordinal, record in enumerate(records):
+            self._additions.record.append(record_row(origin, ordinal, record))
+
+    def _put_aside(
+        self, entry: Entry, host: HostState, segment: Segment, records: list[UsageRecord], what: str
+    ) -> None:
+        """Kept apart and counted, never fixed. The bytes stay in the log, at the entry that is named."""
+        host.quarantined += 1
+        start_ns, end_ns = _bounded(segment.window_start_ns), _bounded(_window_end_ns(segment))
+        _expect_from(host, start_ns)
+        allocated_ns = sum(record.allocated_ns for record in records)
+        self._additions.quarantine.append(
+            (
+                entry.log_id,
+                entry.stream.host_id,
+                segment.device_id,
+                start_ns,
+                max(end_ns, start_ns + 1),
+                len(records),
+                allocated_ns,
+                what,
+            )
+        )
+        _log.error(
+            "quarantined: host %s, log entry %d, device %s, window of %d: %s",
+            entry.stream.host_id,
+            entry.log_id,
+            segment.device_id,
+            segment.window_start_ns,
+            what,
+        )
+
+    def _lose(self, entry: Entry, host: HostState, what: str) -> None:
+        """A frame whose content cannot be read: whatever it held lies after the last watermark."""
+        host.rejected_frames += 1
+        self._state.open_losses.add(host.host_id)
+        from_ns = host.watermark_ns or 0
+        self._additions.quarantine.append((entry.log_id, host.host_id, "", from_ns, None, 0, 0, what))
+        _log.error("quarantined: host %s, log entry %d: %s", host.host_id, entry.log_id, what)
+
+    def _advance(self, entry: Entry, host: HostState, told_ns: int | None) -> None:
+        """A watermark never goes back, and never beyond the collector's own time."""
+        through_ns = min(told_ns, entry.received_ns) if told_ns is not None else None
+        if through_ns is None or (host.watermark_ns is not None and through_ns <= host.watermark_ns):
+            return
+        host.watermark_ns = through_ns
+        self._additions.watermark.append((entry.log_id, host.host_id, through_ns))
+        if host.host_id in self._state.open_losses:
+            self._state.open_losses.remove(host.host_id)
+            self._store.append(self._additions)
+            self._store.close_open_quarantine(host.host_id, through_ns)
+
+
+def _what_is_wrong(batch: Batch) -> dict[tuple[str, int], str]:
+    """What breaks the law, by device and start of its segment."""
+    found: defaultdict[tuple[str, int], list[str]] = defaultdict(list)
+    for violation in check_batch(batch):
+        found[violation.device_id, violation.boot_start_ns].append(violation.what)
+    return {place: "; ".join(whats) for place, whats in found.items()}
+
+
+def _impossible(segment: Segment, records: Iterable[UsageRecord]) -> str:
+    """Why a segment that obeys the law still cannot be true, or nothing."""
+    times = (segment.boot.start_ns, segment.wall_start_ns, segment.window_start_ns)
+    if segment.window_length_ns <= 0 or min(times) < 0 or max(*times, segment.boot.end_ns) > _FURTHEST_NS:
+        return "names a time that cannot be"
+    if _window_end_ns(segment) > _FURTHEST_NS:
+        return "names a window that cannot be"
+    keys = [(record.workload, record.session_id) for record in records]
+    return "names one workload twice" if len(set(keys)) < len(keys) else ""
+
+
+def _expect_from(host: HostState, window_start_ns: int) -> None:
+    """Once seen, a host is expected from its first window on."""
+    known = host.first_window_ns
+    host.first_window_ns = window_start_ns if known is None else min(known, window_start_ns)
+
+
+def _window_end_ns(segment: Segment) -> int:
+    return segment.window_start_ns + segment.window_length_ns
+
+
+def _bounded(instant_ns: int) -> int:
+    return max(0, min(instant_ns, _FURTHEST_NS))

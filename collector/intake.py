@@ -1,0 +1,185 @@
+"""The hosts' door: a gRPC server whose streams end in the ledger."""
+
+import asyncio
+import contextlib
+import errno
+import logging
+import socket
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import grpc
+import grpc.aio
+
+from ..model.endpoint import Endpoint, parse_endpoint
+from ..plugins.tls import TlsFiles
+from ..proto.v1 import health_pb2_grpc, uplink_pb2_grpc
+from .budget import Budget
+from .config import IntakeConfig
+from .exits import CannotStart, Exit
+from .intake_health import Health
+from .intake_identity import check_identity
+from .intake_stream import HostStream, IntakeStatistics, Refused, read_hello
+from .writer import LedgerWriter
+
+_log = logging.getLogger(__name__)
+_IN_FLIGHT_BYTES: Final = 64 * 1024 * 1024
+_HOST_ID_GRACE_S: Final = 2.0
+_PING_S: Final = 10
+_PING_TIMEOUT_S: Final = 5
+"""A host that vanished without closing its connection gives its name free after these two."""
+_OPTIONS: Final[tuple[tuple[str, Any], ...]] = (
+    ("grpc.max_receive_message_length", 4 * 1024 * 1024),
+    ("grpc.max_send_message_length", 1024 * 1024),
+    ("grpc.so_reuseport", 0),  # a second collector on the same port must be refused, not share it
+    ("grpc.keepalive_time_ms", _PING_S * 1000),
+    ("grpc.keepalive_timeout_ms", _PING_TIMEOUT_S * 1000),
+    ("grpc.http2.ping_timeout_ms", _PING_TIMEOUT_S * 1000),
+    ("grpc.keepalive_permit_without_calls", 1),
+    ("grpc.http2.max_pings_without_data", 0),
+    ("grpc.http2.min_recv_ping_interval_without_data_ms", 4_000),
+    ("grpc.max_concurrent_streams", 16),  # of one connection
+    # Thousands of hosts may come back in the same second after an outage.
+    ("grpc.server.max_pending_requests", 20_000),
+    ("grpc.server.max_pending_requests_hard_limit", 40_000),
+)
+
+
+class Intake(uplink_pb2_grpc.UplinkServicer):
+    """Serves the hosts' streams; one live stream for each host."""
+
+    def __init__(self, writer: LedgerWriter, *, identified: bool) -> None:
+        """``identified``: peers have certificates, and these decide whose stream they may write."""
+        self.statistics = IntakeStatistics()
+        self._writer = writer
+        self._identified = identified
+        self._budget = Budget(_IN_FLIGHT_BYTES)
+        self._live: dict[str, HostStream] = {}
+        self._stopping = False
+
+    @property
+    def live_hosts(self) -> set[str]:
+        return set(self._live)
+
+    async def Stream(self, request_iterator: Any, context: Any) -> None:  # type: ignore[override]
+        """Called by gRPC for each stream."""
+        try:
+            await self._serve(context)
+        except Refused as refusal:
+            self.statistics.refused += 1
+            self.statistics.forks += refusal.code is grpc.StatusCode.FAILED_PRECONDITION
+            _log.error("stream from %s refused (%s): %s", context.peer(), refusal.code.name, refusal)
+            await context.abort(refusal.code, str(refusal))
+
+    async def _serve(self, context: Any) -> None:
+        hello = await read_hello(context)
+        if self._identified:
+            auth: Mapping[str, Sequence[bytes]] = context.auth_context()
+            check_identity(hello.host_id, auth)
+        stream = HostStream(context, hello, self._writer, self._budget)
+        await self._claim(stream)
+        self.statistics.streams += 1
+        try:
+            await stream.run()
+        finally:
+            del self._live[hello.host_id]
+            stream.ended.set()
+
+    async def _claim(self, stream: HostStream) -> None:
+        """Two lives under one name are two machines with one identity. Raises Refused.
+
+        A daemon that was killed and is back may be faster than the news of its end: so wait a moment.
+        """
+        host_id = stream.stream.host_id
+        deadline = asyncio.get_running_loop().time() + _HOST_ID_GRACE_S
+        while other := self._live.get(host_id):
+            left_s = deadline - asyncio.get_running_loop().time()
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(other.ended.wait(), left_s)
+            if not other.ended.is_set():
+                self.statistics.host_id_in_use += 1
+                raise Refused(
+                    grpc.StatusCode.ALREADY_EXISTS,
+                    f"HostIdInUse: {host_id} has a live stream already: two hosts with one id, or a cloned machine id",
+                )
+        if self._stopping:
+            raise Refused(grpc.StatusCode.UNAVAILABLE, "the collector is stopping")
+        self._live[host_id] = stream
+
+    async def say_goodbye(self, deadline_s: float) -> None:
+        """Every stream is told, acknowledged what it sent, and ended; returns when they are, or at the deadline."""
+        self._stopping = True
+        streams = list(self._live.values())
+        for stream in streams:
+            stream.say_goodbye("the collector is stopping")
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(asyncio.gather(*(stream.ended.wait() for stream in streams)), deadline_s)
+
+
+class IntakeServer:
+    """The gRPC server around an Intake, with the standard health service."""
+
+    def __init__(self, intake: Intake, config: IntakeConfig) -> None:
+        self._intake = intake
+        self._config = config
+        self._server = grpc.aio.server(options=_OPTIONS)
+        self._health = Health()
+        uplink_pb2_grpc.add_UplinkServicer_to_server(intake, self._server)
+        health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
+
+    async def start(self) -> Endpoint:
+        """Where it listens. Raises CannotStart."""
+        wanted = parse_endpoint(self._config.listen, lowest_port=0)
+        _probe(wanted)
+        try:
+            port = self._add_port(str(wanted))
+        except RuntimeError:
+            raise CannotStart(
+                Exit.UNAVAILABLE, f"intake.listen = {wanted}: cannot listen there: is another program using it?"
+            ) from None
+        await self._server.start()
+        self._health.set_serving(True)
+        return Endpoint(wanted.host, port)
+
+    async def stop(self, deadline_s: float) -> None:
+        """Goodbye to every stream, then nothing more."""
+        self._health.set_serving(False)
+        await self._intake.say_goodbye(deadline_s)
+        await self._server.stop(grace=1.0)
+
+    def _add_port(self, address: str) -> int:
+        if self._config.insecure_plaintext:
+            if not parse_endpoint(address, lowest_port=0).is_loopback:
+                raise CannotStart(Exit.CONFIG, f"intake.listen = {address}: without TLS only on loopback")
+            return self._server.add_insecure_port(address)
+        return self._server.add_secure_port(address, _credentials(self._config))
+
+
+def _credentials(config: IntakeConfig) -> grpc.ServerCredentials:
+    """Mutual TLS: without a certificate that our authority signed there is no stream. Raises CannotStart."""
+    assert config.ca and config.certificate and config.key, "the configuration was not checked"
+    try:
+        ca, certificate, key = TlsFiles(Path(config.ca), Path(config.certificate), Path(config.key)).read()
+    except OSError as error:
+        raise CannotStart(Exit.CONFIG, f"intake: {error.filename} cannot be read: {error.strerror}") from None
+    return grpc.ssl_server_credentials([(key, certificate)], root_certificates=ca, require_client_auth=True)
+
+
+def _probe(wanted: Endpoint) -> None:
+    """gRPC does not say why it cannot listen; the kernel does. Raises CannotStart."""
+    family = socket.AF_INET6 if ":" in wanted.host else socket.AF_INET
+    try:
+        with socket.socket(family, socket.SOCK_STREAM) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind((wanted.host, wanted.port))
+    except OSError as error:
+        raise cannot_listen("intake.listen", wanted, error) from None
+
+
+def cannot_listen(key: str, wanted: Endpoint, error: OSError) -> CannotStart:
+    """Why an address cannot be had, with its key and the cure."""
+    cure = "stop the program that uses it, or choose another port"
+    if error.errno != errno.EADDRINUSE:
+        cure = "choose an address of this host and a port this user may use"
+    return CannotStart(Exit.UNAVAILABLE, f"{key} = {wanted}: {error.strerror}: {cure}")

@@ -1,0 +1,220 @@
+"""One stream of one host: hello, welcome, frames in, acknowledgements out.
+
+Two tasks: one reads frames and offers them to the ledger's writer, the other, whose
+life is the stream's, sends what became of them. A frame is acknowledged only when
+its commit has come back from the disk. If the host goes away, what it had sent is
+committed all the same; it hears so when it comes again.
+"""
+
+import asyncio
+import logging
+import time
+from dataclasses import dataclass
+from typing import Final, Protocol
+
+import grpc
+
+from ..proto.v1 import uplink_pb2 as wire
+from ..storage.frame import EPOCH_BYTES, FORMAT, MAX_PAYLOAD_BYTES
+from ..storage.ledger_folder import LedgerError
+from ..storage.ledger_rules import Offer, Ruling, StreamId, Verdict
+from .budget import Budget
+from .examine import OtherEpoch, examine
+from .replies import Replies
+from .writer import LedgerWriter, Welcomed
+
+_log = logging.getLogger(__name__)
+WINDOW_FRAMES: Final = 64
+WINDOW_BYTES: Final = 8 * 1024 * 1024
+HELLO_DEADLINE_S: Final = 10.0
+_LONGEST_NAME: Final = 255
+_LARGEST_FRAME_BYTES: Final = 2 * MAX_PAYLOAD_BYTES
+
+
+class Refused(Exception):
+    """The stream ends with this status; the text is for whoever operates the host."""
+
+    def __init__(self, code: grpc.StatusCode, why: str) -> None:
+        super().__init__(why)
+        self.code = code
+
+
+class Wire(Protocol):
+    """The part of a gRPC call that a stream uses."""
+
+    async def read(self) -> wire.HostMessage | object: ...
+
+    async def write(self, message: wire.CollectorMessage, /) -> None: ...
+
+
+@dataclass(slots=True)
+class IntakeStatistics:
+    """Since the start."""
+
+    streams: int = 0
+    refused: int = 0
+    forks: int = 0
+    host_id_in_use: int = 0
+
+
+async def read_hello(call: Wire) -> wire.Hello:
+    """The first message. Raises Refused if it does not come in time, is another one, or cannot be served."""
+    try:
+        message = await asyncio.wait_for(call.read(), HELLO_DEADLINE_S)
+    except TimeoutError:
+        raise Refused(
+            grpc.StatusCode.DEADLINE_EXCEEDED, f"no hello within {HELLO_DEADLINE_S:g} s of opening the stream"
+        ) from None
+    if not isinstance(message, wire.HostMessage) or message.WhichOneof("kind") != "hello":
+        raise Refused(grpc.StatusCode.INVALID_ARGUMENT, "the first message of a stream must be hello")
+    _check_hello(message.hello)
+    return message.hello
+
+
+def _check_hello(hello: wire.Hello) -> None:
+    if not 0 < len(hello.host_id) <= _LONGEST_NAME or not hello.host_id.isprintable():
+        raise Refused(grpc.StatusCode.INVALID_ARGUMENT, f"host_id must be 1 to {_LONGEST_NAME} printable characters")
+    if len(hello.epoch) != EPOCH_BYTES:
+        raise Refused(grpc.StatusCode.INVALID_ARGUMENT, f"epoch must be {EPOCH_BYTES} bytes")
+    if hello.frame_format != FORMAT:
+        raise Refused(
+            grpc.StatusCode.UNIMPLEMENTED,
+            f"frames of format {hello.frame_format} are not known here ({FORMAT} is): upgrade the collector first",
+        )
+
+
+class HostStream:
+    """A stream whose hello was accepted."""
+
+    def __init__(self, call: Wire, hello: wire.Hello, writer: LedgerWriter, budget: Budget) -> None:
+        self.stream = StreamId(hello.host_id, hello.epoch)
+        self.ended = asyncio.Event()
+        """Set by the intake when this host may have another stream."""
+        self._call = call
+        self._first_seq = hello.first_seq
+        self._writer = writer
+        self._budget = budget
+        self._replies = Replies()
+        self._window = asyncio.Semaphore(WINDOW_FRAMES)
+        self._in_flight = 0
+        self._next_seq = 1
+        self._news = asyncio.Event()
+        self._failure: Refused | None = None
+        self._last_word = ""
+        self._reading = True
+
+    async def run(self) -> None:
+        """Until the host says goodbye or ends its side. Raises Refused."""
+        await self._welcome()
+        reader = asyncio.create_task(self._read())
+        try:
+            await self._send()
+        finally:
+            reader.cancel()
+
+    def say_goodbye(self, reason: str) -> None:
+        """Takes no more frames; the stream ends when what is in flight is committed and acknowledged."""
+        self._last_word = reason
+        self._reading = False
+        self._news.set()
+
+    async def _welcome(self) -> None:
+        answer: asyncio.Future[Welcomed | LedgerError] = asyncio.get_running_loop().create_future()
+        self._writer.open_stream(self.stream, self._first_seq, lambda said: _settle(answer, said))
+        said = await answer
+        if isinstance(said, LedgerError):
+            raise _unavailable()
+        self._next_seq = said.cursor.committed_seq + 1
+        # Said again, in case the first time did not arrive: the host must not take them for accepted.
+        for seq, reason in said.tombstones:
+            self._replies.reject(seq, reason)
+        self._news.set()
+        welcome = wire.Welcome(
+            ledger_id=self._writer.ledger_id,
+            committed_seq=said.cursor.committed_seq,
+            head_hash=said.cursor.head_hash,
+            window_frames=WINDOW_FRAMES,
+            window_bytes=WINDOW_BYTES,
+            server_time_ns=time.time_ns(),
+        )
+        await self._call.write(wire.CollectorMessage(welcome=welcome))
+
+    async def _read(self) -> None:
+        try:
+            while self._reading:
+                await self._window.acquire()
+                message = await self._call.read()
+                if not isinstance(message, wire.HostMessage) or message.WhichOneof("kind") == "goodbye":
+                    break
+                await self._take(message)
+        except Refused as refusal:
+            self._failure = refusal
+        except OtherEpoch as error:
+            self._failure = Refused(grpc.StatusCode.FAILED_PRECONDITION, str(error))
+        except Exception as error:
+            self._failure = Refused(grpc.StatusCode.INTERNAL, "the collector failed to take a frame")
+            _log.error("host %s: a frame could not be taken: %r", self.stream.host_id, error, exc_info=True)
+        self._reading = False
+        self._news.set()
+
+    async def _take(self, message: wire.HostMessage) -> None:
+        if message.WhichOneof("kind") != "frame":
+            raise Refused(grpc.StatusCode.INVALID_ARGUMENT, "after hello come frames and goodbye, nothing else")
+        raw = message.frame
+        if len(raw) > _LARGEST_FRAME_BYTES:
+            raise Refused(grpc.StatusCode.INVALID_ARGUMENT, f"a frame of {len(raw)} bytes is none of ours")
+        await self._budget.take(len(raw))
+        try:
+            offer = examine(raw, self.stream, self._next_seq)
+        except ValueError:
+            self._budget.give(len(raw))
+            raise
+        self._next_seq = offer.seq + 1
+        self._in_flight += 1
+        self._writer.offer(offer, lambda said: self._settled(offer, len(raw), said))
+
+    def _settled(self, offer: Offer, size_bytes: int, said: Ruling | LedgerError) -> None:
+        self._budget.give(size_bytes)
+        self._window.release()
+        self._in_flight -= 1
+        if isinstance(said, LedgerError):
+            self._failure = self._failure or _unavailable()
+        elif said.verdict is Verdict.FORK:
+            self._failure = self._failure or _fork(offer, said)
+        else:
+            if said.verdict is Verdict.OUT_OF_ORDER:
+                self._next_seq = said.through_seq + 1
+            self._replies.note(said)
+        self._news.set()
+
+    async def _send(self) -> None:
+        while True:
+            await self._news.wait()
+            self._news.clear()
+            for message in self._replies.take():
+                await self._call.write(message)
+            if self._failure is not None:
+                raise self._failure
+            if not self._reading and not self._in_flight and not self._news.is_set():
+                break
+        if self._last_word:
+            await self._call.write(wire.CollectorMessage(goodbye=wire.Goodbye(reason=self._last_word)))
+
+
+def _settle(answer: "asyncio.Future[Welcomed | LedgerError]", said: Welcomed | LedgerError) -> None:
+    if not answer.done():
+        answer.set_result(said)
+
+
+def _unavailable() -> Refused:
+    return Refused(
+        grpc.StatusCode.UNAVAILABLE, "the collector cannot write its ledger at the moment: nothing was acknowledged"
+    )
+
+
+def _fork(offer: Offer, ruling: Ruling) -> Refused:
+    return Refused(
+        grpc.StatusCode.FAILED_PRECONDITION,
+        f"fork: frame {offer.seq} of epoch {offer.stream.epoch.hex()} does not follow from what is committed "
+        f"(through {ruling.through_seq}); begin a new epoch",
+    )

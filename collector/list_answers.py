@@ -1,0 +1,158 @@
+"""The answers of GET /v1/hosts, /v1/records and /v1/quarantine: pages of what is stored, row by row."""
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from ..model.interval import Interval
+from ..storage.ledger_reader import LedgerReader, StreamState
+from ..storage.projection import HostState
+from ..storage.projection_lists import RecordPlace, StoredRecord, hosts, quarantine, records
+from ..storage.projection_reader import Snapshot
+from ..storage.usage_query import Scope
+from .instants import format_instant
+
+Json = dict[str, Any]
+_STREAMS_OF_A_HOST = 10
+
+
+def answer_hosts(snapshot: Snapshot, ledger: LedgerReader, live: set[str], offset: int, limit: int) -> Json:
+    page, count = hosts(snapshot, offset, limit)
+    by_host: defaultdict[str, list[StreamState]] = defaultdict(list)
+    for state in ledger.streams([host.host_id for host in page], most=limit * _STREAMS_OF_A_HOST):
+        by_host[state.stream.host_id].append(state)
+    items = [_host(host, by_host[host.host_id], host.host_id in live) for host in page]
+    return {"as_of": str(snapshot.position), "offset": offset, "limit": limit, "total_count": count, "items": items}
+
+
+def _host(host: HostState, streams: Sequence[StreamState], live: bool) -> Json:
+    return {
+        "host": host.host_id,
+        "connected": live,
+        "complete_through": _instant(host.watermark_ns),
+        "first_window": _instant(host.first_window_ns),
+        "last_frame_at": _instant(host.last_received_ns),
+        "frames": host.frames,
+        "records": host.records,
+        "duplicates": host.duplicates,
+        "superseded": host.superseded,
+        "stale": host.stale,
+        "quarantined": host.quarantined,
+        "rejected_frames": host.rejected_frames,
+        "replayed_frames": sum(stream.replays for stream in streams),
+        "streams": [_stream(stream) for stream in streams],
+    }
+
+
+def _stream(state: StreamState) -> Json:
+    return {
+        "epoch": state.stream.epoch.hex(),
+        "committed_seq": state.committed_seq,
+        "head_hash": state.head_hash.hex(),
+        "tombstones": state.tombstones,
+        "replays": state.replays,
+        "last_received_at": _instant(state.last_received_ns),
+    }
+
+
+@dataclass(frozen=True, slots=True)
+class RecordsRequest:
+    span: Interval
+    host_id: str | None
+    after: RecordPlace
+    limit: int
+
+
+def answer_records(request: RecordsRequest, snapshot: Snapshot, tenant: str | None) -> Json:
+    """``next`` is the cursor of the next page, to be given as ``after``; None on the last."""
+    scope = Scope(request.span, snapshot.position, tenant)
+    found = records(snapshot, scope, request.after, request.limit + 1, request.host_id)
+    page = found[: request.limit]
+    more = len(found) > len(page)
+    return {
+        "as_of": str(snapshot.position),
+        "limit": request.limit,
+        "count": len(page),
+        "next": format_place(page[-1].place) if more else None,
+        "items": [_record(stored) for stored in page],
+    }
+
+
+def format_place(place: RecordPlace) -> str:
+    return ".".join(map(str, place))
+
+
+def _record(stored: StoredRecord) -> Json:
+    record, segment = stored.record, stored.record.segment
+    return {
+        "log_id": str(stored.place[0]),
+        "usage_key": stored.usage_key.hex(),
+        "revision": record.revision,
+        "digest": stored.digest.hex(),
+        "host": stored.host_id,
+        "boot_id": stored.boot_id,
+        "device": segment.device_id,
+        "generation": segment.generation,
+        "gpu_model": segment.gpu_model,
+        "window_start": format_instant(segment.window_start_ns),
+        "window_length_ns": str(segment.window_length_ns),
+        "segment_wall_start": format_instant(segment.wall_start_ns),
+        "segment_boot_start_ns": str(segment.boot.start_ns),
+        "segment_length_ns": str(segment.boot.length_ns),
+        "clock": segment.clock,
+        "workload": record.workload.subject_id,
+        "session": record.session_id,
+        "org": record.owner.tenant,
+        "project": record.owner.project,
+        "rule": record.owner.rule,
+        "reason": record.owner.reason,
+        "tags": dict(record.owner.tags),
+        "claim": record.claim,
+        "sharing": record.sharing,
+        "outside_claim": record.outside_claim,
+        "allocated_ns": str(record.allocated_ns),
+        "held_ns": str(record.held_ns),
+        "blind_ns": str(record.blind_ns),
+        "inferred_ns": str(record.inferred_ns),
+        "busy_ns": str(record.busy_ns),
+        "busy_known_ns": str(record.busy_known_ns),
+        "gpu_memory_byte_ms": _known(record.gpu_memory_byte_ms),
+        "energy_mj": _known(record.energy_mj),
+        "edge_uncertainty_ns": str(record.edge_uncertainty_ns),
+        "rules_version": record.rules_version,
+        "evidence": record.evidence,
+    }
+
+
+def answer_quarantine(snapshot: Snapshot, offset: int, limit: int) -> Json:
+    page, count = quarantine(snapshot, offset, limit)
+    return {
+        "as_of": str(snapshot.position),
+        "offset": offset,
+        "limit": limit,
+        "total_count": count,
+        "items": [_put_aside(columns) for columns in page],
+    }
+
+
+def _put_aside(columns: dict[str, Any]) -> Json:
+    return {
+        "log_id": str(columns["log_id"]),
+        "host": columns["host_id"],
+        "device": columns["device_id"] or None,
+        "from": _instant(columns["from_ns"]),
+        "to": _instant(columns["to_ns"]),
+        "records": columns["records"],
+        "allocated_ns": str(columns["allocated_ns"]),
+        "what": columns["what"],
+    }
+
+
+def _known(amount: int | None) -> str | None:
+    """A string, or None for what was not known, which is not zero."""
+    return None if amount is None else str(amount)
+
+
+def _instant(instant_ns: int | None) -> str | None:
+    return None if instant_ns is None else format_instant(instant_ns)

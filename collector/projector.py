@@ -1,0 +1,104 @@
+"""Folds the log into the projection, in a thread of its own, a group of entries to a transaction."""
+
+import logging
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+
+from ..storage.ledger_folder import LedgerError
+from ..storage.ledger_reader import LedgerReader
+from ..storage.projection import Projection
+from .folding import Folding
+from .folding_state import FoldingState
+
+_log = logging.getLogger(__name__)
+MOST_ENTRIES: Final = 128
+MOST_BYTES: Final = 2 * 1024 * 1024
+"""A group ends at either: some 50,000 records of Python objects at the very most."""
+_PAUSE_S: Final = 0.02
+"""Between small groups, so that many streams' frames share a transaction."""
+_RETRY_S: Final = 1.0
+
+
+class Projector:
+    """``position`` is how far the projection has come in the log; readable from any thread."""
+
+    def __init__(self, store: Projection, folder: Path, on_death: Callable[[], None]) -> None:
+        """``on_death`` is called, in the projector's thread, if it ends by an error that nobody foresaw."""
+        self._store = store
+        self._reader = LedgerReader(folder)
+        self._state: FoldingState | None = None
+        self._news = threading.Event()
+        self._stopping = threading.Event()
+        self._on_death = on_death
+        self._thread = threading.Thread(target=self._live, name="projector", daemon=True)
+        self.trouble = ""
+        """Why nothing is folded at the moment, if so."""
+
+    @property
+    def position(self) -> int:
+        return self._store.position
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def notify(self) -> None:
+        """There is something new in the log."""
+        self._news.set()
+
+    def stop(self) -> None:
+        """Returns when the group at hand is finished. What is not folded yet is when the collector runs again."""
+        self._stopping.set()
+        self._news.set()
+        if self._thread.ident is not None:
+            self._thread.join()
+        self._reader.close()
+
+    def _live(self) -> None:
+        try:
+            self._run()
+        except BaseException:
+            _log.critical("the projector died at log entry %d", self.position, exc_info=True)
+            self._on_death()
+
+    def _run(self) -> None:
+        while not self._stopping.is_set():
+            try:
+                self._fold_all()
+                self.trouble = ""
+            except LedgerError as error:
+                self._recover(error)
+
+    def _fold_all(self) -> None:
+        """Until the end of the log, then waits for more."""
+        while folded := self.fold_some():
+            if self._stopping.is_set():
+                return
+            if folded < MOST_ENTRIES:
+                self._stopping.wait(_PAUSE_S)
+        self._news.wait()
+        self._news.clear()
+
+    def _recover(self, error: LedgerError) -> None:
+        """The log is the truth: the same entries are folded again, from what really was committed."""
+        self._state, self.trouble = None, str(error)
+        _log.error("the projection stands still at log entry %d: %s", self.position, error)
+        self._stopping.wait(_RETRY_S)
+        try:
+            self._store.reopen(self._reader.last_log_id())
+        except LedgerError as again:
+            _log.error("%s", again)
+
+    def fold_some(self) -> int:
+        """Folds one group; how many entries it had. Raises LedgerBroken, and then nothing has changed."""
+        entries = self._reader.read(self.position, MOST_ENTRIES, MOST_BYTES)
+        if not entries:
+            return 0
+        with self._store.transaction(entries[-1].log_id):
+            self._state = self._state or FoldingState(self._store)
+            folding = Folding(self._store, self._state)
+            for entry in entries:
+                folding.take(entry)
+            folding.finish()
+        return len(entries)

@@ -1,0 +1,226 @@
+"""The projection: what queries read, in DuckDB. Derived from the log, and may be deleted at any time.
+
+One thread changes it, in transactions that move its position in the log together
+with what the entries up to there say: after a crash it goes on exactly there.
+Queries read beside it, each from its own connection and a snapshot.
+"""
+
+import logging
+from collections.abc import Generator, Iterable
+from contextlib import contextmanager
+from dataclasses import astuple, dataclass, fields
+from pathlib import Path
+from typing import Any, Final
+
+import duckdb
+
+from ..model.interval import Interval
+from .ledger_folder import PROJECTION_FILE, LedgerBroken
+from .projection_rows import Additions, Row, StoredRow
+from .projection_schema import TABLES, VERSION, create_statements
+
+_log = logging.getLogger(__name__)
+_SETTINGS: Final[dict[str, str | bool | int | float | list[str]]] = {
+    "memory_limit": "1GiB",
+    "threads": "2",
+    "autoinstall_known_extensions": "false",
+    "autoload_known_extensions": "false",
+    "python_enable_replacements": "false",  # a name in a statement is never a Python variable
+}
+
+
+@dataclass(slots=True)
+class HostState:
+    """What is known of one host; the columns of ``host`` in their order."""
+
+    host_id: str
+    first_log_id: int
+    last_log_id: int = 0
+    last_received_ns: int = 0
+    first_window_ns: int | None = None
+    watermark_ns: int | None = None
+    frames: int = 0
+    records: int = 0
+    duplicates: int = 0
+    superseded: int = 0
+    stale: int = 0
+    quarantined: int = 0
+    rejected_frames: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Covered:
+    """Which time of one device in one boot has conservation rows: disjoint stretches of CLOCK_BOOTTIME, in order."""
+
+    host_id: str
+    boot_id: str
+    device_id: str
+    generation: int
+    stretches: tuple[Interval, ...]
+
+
+class Projection:
+    """The changing end, for one thread; ``reader`` gives the others theirs."""
+
+    def __init__(self, folder: Path, ledger_id: str, last_log_id: int) -> None:
+        """Opens the projection of this ledger, or makes an empty one where there is none that fits.
+
+        ``last_log_id``: the log's own end; a projection beyond it belongs to another past of this
+        ledger (it was restored from a backup) and starts anew. Raises LedgerBroken.
+        """
+        self._path = folder / PROJECTION_FILE
+        self._ledger_id = ledger_id
+        self._db, self.position = self._open(ledger_id, last_log_id)
+
+    def reopen(self, last_log_id: int) -> None:
+        """After an error: an instance that failed to commit may be of no further use. Raises LedgerBroken."""
+        self._db.close()
+        self._db, self.position = self._open(self._ledger_id, last_log_id)
+
+    def close(self) -> None:
+        self._db.close()
+
+    def reader(self) -> duckdb.DuckDBPyConnection:
+        """A connection of its own for one thread."""
+        return self._db.cursor()
+
+    @contextmanager
+    def transaction(self, through_log_id: int) -> Generator[None]:
+        """All changes inside become true together with the position ``through_log_id``, or none does.
+
+        Raises LedgerBroken.
+        """
+        try:
+            self._db.begin()
+            yield
+            self._db.execute("UPDATE position SET log_id = ?", [through_log_id])
+            self._db.commit()
+        except BaseException as error:
+            self._roll_back()
+            if isinstance(error, duckdb.Error):
+                raise LedgerBroken(f"{self._path}: {error}") from error
+            raise
+        self.position = through_log_id
+
+    def append(self, additions: Additions) -> None:
+        """Appends rows and empties ``additions``."""
+        for table, rows in additions.take().items():
+            self._append(table, rows)
+
+    def stored_rows(self, covered: Covered, within: Interval) -> list[StoredRow]:
+        """The conservation rows in force of this device whose segments overlap ``within``."""
+        found = self._db.execute(
+            "SELECT r.log_id, r.segment_no, r.boot_start_ns, r.length_ns, r.revision, r.digest FROM device_row r"
+            " ANTI JOIN superseded s ON s.log_id = r.log_id AND s.segment_no = r.segment_no"
+            " WHERE r.host_id = ? AND r.boot_id = ? AND r.device_id = ? AND r.generation = ?"
+            " AND r.boot_start_ns < ? AND r.boot_start_ns + r.length_ns::BIGINT > ?",
+            [covered.host_id, covered.boot_id, covered.device_id, covered.generation, within.end_ns, within.start_ns],
+        ).fetchall()
+        return [
+            StoredRow(log_id, number, Interval(start_ns, start_ns + length_ns), revision, digest)
+            for log_id, number, start_ns, length_ns, revision, digest in found
+        ]
+
+    def hosts(self) -> dict[str, HostState]:
+        rows = self._db.execute("SELECT * FROM host").fetchall()
+        return {row[0]: HostState(*row) for row in rows}
+
+    def save_hosts(self, hosts: Iterable[HostState]) -> None:
+        """Writes the state of these hosts, whether known before or not."""
+        rows = [astuple(host) for host in hosts]
+        self._db.execute("DELETE FROM host WHERE host_id IN (SELECT unnest(?::VARCHAR[]))", [[row[0] for row in rows]])
+        self._append("host", rows)
+
+    def covered(self, host_id: str, boot_id: str) -> list[Covered]:
+        """Every device of this host and boot that has rows."""
+        found = self._db.execute(
+            "SELECT device_id, generation, list(start_ns ORDER BY start_ns), list(end_ns ORDER BY start_ns)"
+            " FROM coverage WHERE host_id = ? AND boot_id = ? GROUP BY ALL",
+            [host_id, boot_id],
+        ).fetchall()
+        return [
+            Covered(host_id, boot_id, device, generation, tuple(map(Interval, starts, ends)))
+            for device, generation, starts, ends in found
+        ]
+
+    def save_covered(self, covered: list[Covered]) -> None:
+        """Replaces what was known to be covered of these devices."""
+        names = [list(column) for column in zip(*map(_identity, covered), strict=True)]
+        if not names:
+            return
+        self._db.execute(
+            "DELETE FROM coverage USING (SELECT unnest(?::VARCHAR[]) h, unnest(?::VARCHAR[]) b,"
+            " unnest(?::VARCHAR[]) d, unnest(?::UINTEGER[]) g) gone"
+            " WHERE host_id = h AND boot_id = b AND device_id = d AND generation = g",
+            names,
+        )
+        rows = [(*_identity(each), part.start_ns, part.end_ns) for each in covered for part in each.stretches]
+        self._append("coverage", rows)
+
+    def open_losses(self) -> set[str]:
+        """Hosts with a rejected frame and no watermark since."""
+        return {row[0] for row in self._db.execute("SELECT host_id FROM quarantine WHERE to_ns IS NULL").fetchall()}
+
+    def close_open_quarantine(self, host_id: str, to_ns: int) -> None:
+        """What a rejected frame of this host may have held lies before its next watermark."""
+        self._db.execute("UPDATE quarantine SET to_ns = ? WHERE host_id = ? AND to_ns IS NULL", [to_ns, host_id])
+
+    def _append(self, table: str, rows: list[Row]) -> None:
+        if rows:
+            with self._db.appender(table) as appender:
+                appender.append_rows(rows)
+
+    def _roll_back(self) -> None:
+        try:
+            self._db.rollback()
+        except duckdb.Error as error:
+            _log.error("%s: could not roll back: %s", self._path, error)
+
+    def _open(self, ledger_id: str, last_log_id: int) -> tuple[duckdb.DuckDBPyConnection, int]:
+        try:
+            db = duckdb.connect(self._path, config=_SETTINGS)
+            position = _position(db, ledger_id, last_log_id)
+        except duckdb.Error as error:
+            _log.error("%s cannot be read and is made again from the log: %s", self._path, error)
+            return self._start_anew(ledger_id), 0
+        if position is not None:
+            return db, position
+        db.close()
+        return self._start_anew(ledger_id), 0
+
+    def _start_anew(self, ledger_id: str) -> duckdb.DuckDBPyConnection:
+        """An empty projection. What stood there is derived, so nothing is lost with it."""
+        try:
+            for path in (self._path, self._path.with_name(PROJECTION_FILE + ".wal")):
+                path.unlink(missing_ok=True)
+            db = duckdb.connect(self._path, config=_SETTINGS)
+            db.begin()
+            for statement in create_statements():
+                db.execute(statement)
+            db.execute("INSERT INTO position VALUES (?, ?, 0)", [VERSION, ledger_id])
+            db.commit()
+        except (duckdb.Error, OSError) as error:
+            raise LedgerBroken(f"{self._path} cannot be made: {error}") from error
+        return db
+
+
+def _position(db: duckdb.DuckDBPyConnection, ledger_id: str, last_log_id: int) -> int | None:
+    """Where this projection stands, or None if it is not one of this ledger."""
+    known = {row[0] for row in db.execute("SELECT table_name FROM information_schema.tables").fetchall()}
+    if not known:
+        return None
+    if not set(TABLES) <= known:
+        _log.warning("the projection is of another version: it is made again from the log")
+        return None
+    version, its_ledger, log_id = db.execute("SELECT version, ledger_id, log_id FROM position").fetchall()[0]
+    if (version, its_ledger) != (VERSION, ledger_id) or log_id > last_log_id:
+        _log.warning("the projection is not that of this ledger: it is made again from the log")
+        return None
+    return int(log_id)
+
+
+def _identity(covered: Covered) -> tuple[Any, ...]:
+    return covered.host_id, covered.boot_id, covered.device_id, covered.generation
+
+
+assert tuple(each.name for each in fields(HostState)) == tuple(name for name, _ in TABLES["host"])

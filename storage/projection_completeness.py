@@ -1,0 +1,81 @@
+"""What a sum lacks: hosts that have not come so far, time nobody saw, records put aside."""
+
+from ..model.workload import UNATTRIBUTED
+from .projection_reader import Snapshot
+from .projection_sql import in_force
+from .usage_query import Completeness, HostCompleteness, Scope, WindowLength
+
+
+def completeness(snapshot: Snapshot, scope: Scope) -> Completeness:
+    """How complete the windows of ``scope`` are, as of its log id."""
+    rows, parameters = in_force("device_row", scope)
+    unobserved = snapshot.db.execute(f"SELECT sum(unobserved_ns)::HUGEINT FROM {rows}", parameters).fetchall()
+    records, parameters = in_force("record", scope)
+    nobodys = snapshot.db.execute(
+        f"SELECT sum(allocated_ns)::HUGEINT FROM {records} WHERE tenant = ?", [*parameters, UNATTRIBUTED]
+    ).fetchall()
+    aside = snapshot.db.execute(
+        f"SELECT count(*), sum(allocated_ns)::HUGEINT FROM quarantine WHERE {_TOUCHES}", _touching(scope)
+    ).fetchall()
+    return Completeness(
+        hosts=_hosts(snapshot, scope),
+        unobserved_ns=unobserved[0][0] or 0,
+        unattributed_ns=nobodys[0][0] or 0,
+        quarantined=aside[0][0],
+        quarantined_ns=aside[0][1] or 0,
+    )
+
+
+_TOUCHES = "log_id <= ? AND from_ns < ? AND coalesce(to_ns > ?, true)"
+
+
+def _touching(scope: Scope) -> list[int]:
+    return [scope.as_of, scope.span.end_ns, scope.span.start_ns]
+
+
+def _hosts(snapshot: Snapshot, scope: Scope) -> tuple[HostCompleteness, ...]:
+    """Every host expected in the span: once seen, for ever. Its time ends before what was put aside."""
+    found = snapshot.db.execute(
+        f"SELECT host_id, {_watermark(snapshot, scope)}, aside_ns FROM host"
+        f" LEFT JOIN (SELECT host_id, min(from_ns) AS aside_ns FROM quarantine WHERE {_TOUCHES}"
+        " GROUP BY host_id) USING (host_id)"
+        # A host whose frames were all lost has no window; it may have had any.
+        " WHERE first_log_id <= ? AND CASE WHEN rejected_frames > 0 THEN 0 ELSE first_window_ns END < ?"
+        " ORDER BY host_id",
+        [*_touching(scope), scope.as_of, scope.span.end_ns],
+    ).fetchall()
+    return tuple(HostCompleteness(host_id, _before(watermark, aside)) for host_id, watermark, aside in found)
+
+
+def _watermark(snapshot: Snapshot, scope: Scope) -> str:
+    if scope.as_of >= snapshot.position:
+        return "watermark_ns"
+    return (
+        "(SELECT max(complete_through_ns) FROM watermark w"
+        f" WHERE w.host_id = host.host_id AND w.log_id <= {int(scope.as_of)})"
+    )
+
+
+def _before(watermark_ns: int | None, aside_ns: int | None) -> int | None:
+    if watermark_ns is None or aside_ns is None:
+        return watermark_ns
+    return min(watermark_ns, aside_ns)
+
+
+def window_lengths(snapshot: Snapshot, scope: Scope) -> list[WindowLength]:
+    """The lengths of all windows that overlap the span, and whether the span cuts any of them."""
+    start_ns, end_ns = scope.span.start_ns, scope.span.end_ns
+    found = snapshot.db.execute(
+        "SELECT window_length_ns, bool_and(window_start_ns % window_length_ns = 0),"
+        " bool_or(window_start_ns < $start), bool_or(window_start_ns + window_length_ns > $end)"
+        " FROM device_row WHERE window_start_ns < $end AND window_start_ns + window_length_ns > $start"
+        " GROUP BY ALL ORDER BY ALL",
+        {"start": start_ns, "end": end_ns},
+    ).fetchall()
+    return [WindowLength(*row) for row in found]
+
+
+def all_window_lengths(snapshot: Snapshot) -> list[int]:
+    """Every window length in the ledger."""
+    rows = snapshot.db.execute("SELECT DISTINCT window_length_ns FROM device_row ORDER BY ALL").fetchall()
+    return [row[0] for row in rows]

@@ -1,0 +1,153 @@
+"""The law of conservation, asked of what is stored: sums of each device, and how its segments tile its time.
+
+The tiling is the arithmetic of ``model.conservation.tile`` told to DuckDB, since a
+month of a large site has more rows than Python should walk; a test holds the two
+against each other.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from ..model.interval import NS_PER_S, Interval
+from .projection_reader import Snapshot
+from .projection_sql import in_force
+from .usage_query import Scope
+
+MOST_FAULTS = 1_000
+_DAY_NS = 86_400 * NS_PER_S
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class DeviceId:
+    host_id: str
+    device_id: str
+
+
+@dataclass(slots=True)
+class Account:
+    """The sums of one device over a span."""
+
+    gpu_model: str
+    rows: int = 0
+    existed_ns: int = 0
+    idle_ns: int = 0
+    records: int = 0
+    allocated_ns: int = 0
+    unobserved_ns: dict[str, int] = field(default_factory=dict[str, int])
+    energy_start_mj: int | None = None
+    energy_end_mj: int | None = None
+    counted_mj: int | None = None
+    """What the driver's counter went up by over the rows that have one; None: no row has one."""
+    attributed_mj: int = 0
+    idle_mj: int = 0
+    unobserved_mj: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """Where the segments of a device do not tile its time, in CLOCK_BOOTTIME of one boot."""
+
+    device: DeviceId
+    boot_id: str
+    generation: int
+    overlap: bool
+    """True: metered twice. False: a hole, that is loss."""
+    boot: Interval
+
+
+def accounts(snapshot: Snapshot, scope: Scope, host_id: str | None) -> dict[DeviceId, Account]:
+    """Every device with rows in scope, in order."""
+    found = dict(_row_sums(snapshot, scope, host_id))
+    for device, reason, length_ns in _unobserved(snapshot, scope, host_id):
+        found[device].unobserved_ns[reason] = length_ns
+    for device, count, allocated_ns, energy_mj in _record_sums(snapshot, scope, host_id):
+        account = found.setdefault(device, Account(gpu_model=""))
+        account.records, account.allocated_ns, account.attributed_mj = count, allocated_ns, energy_mj
+    return found
+
+
+def _row_sums(snapshot: Snapshot, scope: Scope, host_id: str | None) -> Iterator[tuple[DeviceId, Account]]:
+    rows, parameters = _of_host("device_row", scope, host_id)
+    known = "FILTER (energy_start_mj IS NOT NULL AND energy_end_mj IS NOT NULL)"
+    sums = snapshot.db.execute(
+        "SELECT host_id, device_id, arg_max(gpu_model, log_id), count(*), sum(length_ns)::HUGEINT,"
+        " sum(idle_ns)::HUGEINT, arg_min(energy_start_mj, wall_start_ns), arg_max(energy_end_mj, wall_start_ns),"
+        f" sum(energy_end_mj::HUGEINT - energy_start_mj) {known}, sum(idle_energy_mj)::HUGEINT {known},"
+        f" sum(unobserved_energy_mj)::HUGEINT {known} FROM {rows} GROUP BY host_id, device_id ORDER BY ALL",
+        parameters,
+    )
+    for host, device, model, count, existed, idle, start, end, counted, idle_mj, unobserved_mj in sums.fetchall():
+        yield (
+            DeviceId(host, device),
+            Account(
+                gpu_model=model,
+                rows=count,
+                existed_ns=existed,
+                idle_ns=idle,
+                energy_start_mj=start,
+                energy_end_mj=end,
+                counted_mj=None if counted is None else int(counted),
+                idle_mj=idle_mj or 0,
+                unobserved_mj=unobserved_mj or 0,
+            ),
+        )
+
+
+def _unobserved(snapshot: Snapshot, scope: Scope, host_id: str | None) -> Iterator[tuple[DeviceId, str, int]]:
+    rows, parameters = _of_host("device_row", scope, host_id)
+    found = snapshot.db.execute(
+        "SELECT host_id, device_id, reason, sum(length_ns)::HUGEINT FROM (SELECT host_id, device_id,"
+        " unnest(unobserved_reasons) AS reason, unnest(unobserved_lengths_ns) AS length_ns"
+        f" FROM {rows} WHERE unobserved_ns > 0) GROUP BY ALL ORDER BY ALL",
+        parameters,
+    )
+    for host, device, reason, length_ns in found.fetchall():
+        yield DeviceId(host, device), reason, length_ns
+
+
+def _record_sums(snapshot: Snapshot, scope: Scope, host_id: str | None) -> Iterator[tuple[DeviceId, int, int, int]]:
+    """Energy only of segments whose row has the counter: elsewhere there is nothing it could add up to."""
+    records, parameters = _of_host("record", scope, host_id)
+    rows, more = _of_host("device_row", scope, host_id)
+    found = snapshot.db.execute(
+        "SELECT host_id, device_id, count(*), sum(allocated_ns)::HUGEINT, sum(energy_mj) FILTER (counted)::HUGEINT"
+        f" FROM {records} r LEFT JOIN (SELECT log_id, segment_no, true AS counted FROM {rows}"
+        " WHERE energy_start_mj IS NOT NULL AND energy_end_mj IS NOT NULL) e USING (log_id, segment_no)"
+        " GROUP BY host_id, device_id ORDER BY ALL",
+        [*parameters, *more],
+    )
+    for host, device, count, allocated_ns, energy_mj in found.fetchall():
+        yield DeviceId(host, device), count, allocated_ns, energy_mj or 0
+
+
+def faults(snapshot: Snapshot, scope: Scope, host_id: str | None) -> list[Fault]:
+    """Holes and overlaps of the tiling that touch the scope, at most MOST_FAULTS."""
+    # Neighbours on either side are looked at too, or a hole at the edge would not be one.
+    margin_ns = max(_DAY_NS, scope.span.length_ns)
+    wide = Scope(Interval(scope.span.start_ns - margin_ns, scope.span.end_ns + margin_ns), scope.as_of)
+    rows, parameters = _of_host("device_row", wide, host_id)
+    found = snapshot.db.execute(
+        "SELECT host_id, device_id, boot_id, generation, start_ns, end_ns, before_ns FROM (SELECT *,"
+        " max(end_ns) OVER earlier AS before_ns, max(wall_end_ns) OVER earlier AS wall_before_ns"
+        " FROM (SELECT *, boot_start_ns AS start_ns, boot_start_ns + length_ns::BIGINT AS end_ns,"
+        f" wall_start_ns + length_ns::BIGINT AS wall_end_ns FROM {rows})"
+        " WINDOW earlier AS (PARTITION BY host_id, device_id, boot_id, generation ORDER BY start_ns, end_ns"
+        " ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING))"
+        " WHERE before_ns <> start_ns AND least(wall_before_ns, wall_start_ns) < ?"
+        " AND greatest(wall_start_ns, wall_before_ns) > ? ORDER BY ALL LIMIT ?",
+        [*parameters, scope.span.end_ns, scope.span.start_ns, MOST_FAULTS],
+    )
+    return [_fault(*row) for row in found.fetchall()]
+
+
+def _fault(host: str, device: str, boot_id: str, generation: int, start_ns: int, end_ns: int, before_ns: int) -> Fault:
+    overlap = start_ns < before_ns
+    boot = Interval(start_ns, min(before_ns, end_ns)) if overlap else Interval(before_ns, start_ns)
+    return Fault(DeviceId(host, device), boot_id, generation, overlap, boot)
+
+
+def _of_host(table: str, scope: Scope, host_id: str | None) -> tuple[str, list[object]]:
+    relation, parameters = in_force(table, scope)
+    if host_id is None:
+        return relation, parameters
+    return f"(SELECT * FROM {relation} WHERE host_id = ?)", [*parameters, host_id]

@@ -1,0 +1,70 @@
+"""Pages of what the projection holds, row by row. Every page is bounded by its caller."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from ..model.identity import record_digest
+from ..model.usage import UsageRecord
+from .projection import HostState
+from .projection_reader import Snapshot
+from .projection_rows import record_of
+from .projection_schema import QUARANTINE, RECORD
+from .projection_sql import in_force
+from .usage_query import Scope
+
+RecordPlace = tuple[int, int, int]
+"""Where a record stands in the log: log id, number of its segment there, its number in the segment."""
+
+
+@dataclass(frozen=True, slots=True)
+class StoredRecord:
+    """A usage record in force, and what is not in it but identifies it."""
+
+    place: RecordPlace
+    host_id: str
+    boot_id: str
+    usage_key: bytes
+    record: UsageRecord
+
+    @property
+    def digest(self) -> bytes:
+        """Computed from what is stored: were anything lost on the way, it would not be the sender's."""
+        return record_digest(self.record)
+
+
+def records(
+    snapshot: Snapshot, scope: Scope, after: RecordPlace, limit: int, host_id: str | None = None
+) -> list[StoredRecord]:
+    """Records in scope behind ``after``, in the order of the log."""
+    relation, parameters = in_force("record", scope)
+    of_host = " AND host_id = ?" if host_id is not None else ""
+    names = [name for name, _ in RECORD]
+    found = snapshot.db.execute(
+        f"SELECT {', '.join(names)} FROM {relation} WHERE (log_id > ? OR (log_id = ? AND (segment_no > ? OR"
+        f" (segment_no = ? AND ordinal > ?)))){of_host} ORDER BY log_id, segment_no, ordinal LIMIT ?",
+        [*parameters, after[0], *after[:2], *after[1:], *([host_id] if of_host else []), limit],
+    ).fetchall()
+    return [_stored_record(dict(zip(names, row, strict=True))) for row in found]
+
+
+def _stored_record(columns: dict[str, Any]) -> StoredRecord:
+    place = columns["log_id"], columns["segment_no"], columns["ordinal"]
+    return StoredRecord(place, columns["host_id"], columns["boot_id"], columns["usage_key"], record_of(columns))
+
+
+def hosts(snapshot: Snapshot, offset: int, limit: int) -> tuple[list[HostState], int]:
+    """(a page of hosts by name, how many there are)."""
+    count = snapshot.db.execute("SELECT count(*) FROM host").fetchall()[0][0]
+    found = snapshot.db.execute("SELECT * FROM host ORDER BY host_id LIMIT ? OFFSET ?", [limit, offset])
+    return [HostState(*row) for row in found.fetchall()], count
+
+
+def quarantine(snapshot: Snapshot, offset: int, limit: int) -> tuple[list[dict[str, Any]], int]:
+    """(a page of what was put aside, newest first, how many there are)."""
+    names = [name for name, _ in QUARANTINE]
+    count = snapshot.db.execute("SELECT count(*) FROM quarantine").fetchall()[0][0]
+    found = snapshot.db.execute(
+        f"SELECT {', '.join(names)} FROM quarantine ORDER BY log_id DESC, device_id, from_ns LIMIT ? OFFSET ?",
+        [limit, offset],
+    )
+    return [dict(zip(names, row, strict=True)) for row in found.fetchall()], count

@@ -1,0 +1,36 @@
+"""Reading the projection: a snapshot for each question, so that its parts fit together while data arrive."""
+
+from collections.abc import Generator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import duckdb
+
+from .ledger_folder import LedgerBroken
+from .projection import Projection
+from .projection_sql import Connection
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """The projection as it was at one moment. For one thread, inside ``snapshot``."""
+
+    db: Connection
+    position: int
+    """The log id through which it is folded: the newest ``as_of`` there is."""
+
+
+@contextmanager
+def snapshot(projection: Projection) -> Generator[Snapshot]:
+    """Raises LedgerBroken if the projection cannot be read."""
+    try:
+        db = projection.reader()
+        try:
+            db.begin()
+            found = db.execute("SELECT log_id FROM position").fetchall()
+            yield Snapshot(db, int(found[0][0]))
+            db.rollback()
+        finally:
+            db.close()
+    except duckdb.Error as error:
+        raise LedgerBroken(f"the projection cannot be read: {error}") from error
