@@ -7,7 +7,8 @@
  *   driver_processes.c  who is on a device, and what each did lately
  *   driver_host.c       nvml* calls about the host: init, shutdown, versions, enumeration
  *   driver_device.c     nvml* calls about one device
- *   driver_lists.c      nvml* calls that fill arrays: processes and samples
+ *   driver_lists.c      nvml* calls that list processes
+ *   driver_samples.c    nvml* calls that read what was sampled lately
  *   driver.py           generates the rest of the header's symbols, which answer NOT_SUPPORTED
  *
  * Everything the driver says is a function of the scenario and the clock: two processes that look at
@@ -169,7 +170,9 @@ nvmlReturn_t suffer(struct call *call);
 
 /* ---- processes ---- */
 
-bool is_listed(struct process *process, enum kind kind, int64_t now_ns);
+bool is_here(struct process *process, int64_t now_ns);
+/* It follows its pid, and that has ended. */
+bool is_gone(struct process *process, int64_t now_ns);
 int64_t used_bytes(struct device *device, int64_t now_ns);
 
 /* ---- generated from the header by driver.py ---- */

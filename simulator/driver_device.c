@@ -3,6 +3,7 @@
 
 #include <stdio.h>
 #include <string.h>
+#include <time.h>
 
 /* ---- who it is ---- */
 
@@ -132,6 +133,49 @@ nvmlReturn_t nvmlDeviceGetTemperature(nvmlDevice_t handle, nvmlTemperatureSensor
         answer = NVML_ERROR_INVALID_ARGUMENT;
     if (answer == NVML_SUCCESS)
         *celsius = (unsigned int)value_at(&call.device->temperature_c, call.now_ns);
+    return close_call(answer);
+}
+
+nvmlReturn_t nvmlDeviceGetTemperatureV(nvmlDevice_t handle, nvmlTemperature_t *temperature) {
+    struct call call;
+    nvmlReturn_t answer = open_asking(&call, __func__, handle, temperature);
+    if (answer == NVML_SUCCESS && temperature->version != nvmlTemperature_v1)
+        answer = NVML_ERROR_ARGUMENT_VERSION_MISMATCH;
+    if (answer == NVML_SUCCESS)
+        temperature->temperature = (int)value_at(&call.device->temperature_c, call.now_ns);
+    return close_call(answer);
+}
+
+/* ---- fields: many values in one call, each with an answer of its own ---- */
+
+static bool read_field(const struct device *device, int64_t now_ns, nvmlFieldValue_t *field) {
+    field->valueType = NVML_VALUE_TYPE_UNSIGNED_LONG_LONG;
+    switch (field->fieldId) {
+    case NVML_FI_DEV_TOTAL_ENERGY_CONSUMPTION:
+    case NVML_FI_DEV_ENERGY:
+        field->value.ullVal = energy_mj(device, now_ns);
+        return true;
+    case NVML_FI_DEV_POWER_AVERAGE:
+    case NVML_FI_DEV_POWER_INSTANT:
+        field->valueType = NVML_VALUE_TYPE_UNSIGNED_INT;
+        field->value.uiVal = (unsigned int)value_at(&device->power_mw, now_ns);
+        return true;
+    default:
+        return false;
+    }
+}
+
+nvmlReturn_t nvmlDeviceGetFieldValues(nvmlDevice_t handle, int count, nvmlFieldValue_t *fields) {
+    struct call call;
+    nvmlReturn_t answer = open_asking(&call, __func__, handle, fields);
+    if (answer == NVML_SUCCESS && count <= 0)
+        answer = NVML_ERROR_INVALID_ARGUMENT;
+    for (int i = 0; answer == NVML_SUCCESS && i < count; i++) {
+        bool known = read_field(call.device, call.now_ns, &fields[i]);
+        fields[i].nvmlReturn = known ? NVML_SUCCESS : NVML_ERROR_NOT_SUPPORTED;
+        fields[i].timestamp = clock_ns(CLOCK_REALTIME) / 1000;
+        fields[i].latencyUsec = 0;
+    }
     return close_call(answer);
 }
 

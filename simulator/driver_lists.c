@@ -1,4 +1,4 @@
-/* Calls that fill arrays of the caller: who is on a device.
+/* Calls that list who is on a device.
  *
  * The size protocol: a caller without room is told INSUFFICIENT_SIZE and the count it needs; SUCCESS
  * with a count of zero says that there is nothing. Between two calls the list may grow. */
@@ -6,18 +6,32 @@
 
 #include <string.h>
 
-/* Rows of different symbols differ in length and agree in how they begin. */
-enum row { ROW_V1 = sizeof(nvmlProcessInfo_v1_t), ROW_V2 = sizeof(nvmlProcessInfo_v2_t) };
+/* The rows of all symbols begin alike, so one row is made and as much of it given as the symbol has. */
+typedef nvmlProcessDetail_v1_t row;
+enum { ROW_V1 = sizeof(nvmlProcessInfo_v1_t), ROW_V2 = sizeof(nvmlProcessInfo_v2_t), ROW_WIDE = sizeof(row) };
 
-static unsigned int count_listed(struct device *device, enum kind kind, int64_t now_ns) {
+enum { ANY_KIND = -1 };
+
+struct list {
+    const char *function;
+    int64_t kind;
+    size_t row_bytes;
+    bool third; /* behind a v3 symbol, whose rows some drivers made wider */
+};
+
+static bool belongs(struct process *process, int64_t kind, int64_t now_ns) {
+    return (kind == ANY_KIND || process->kind == kind) && is_here(process, now_ns);
+}
+
+static unsigned int count_listed(struct device *device, int64_t kind, int64_t now_ns) {
     unsigned int count = 0;
     for (size_t i = 0; i < device->process_count; i++)
-        count += is_listed(&device->processes[i], kind, now_ns);
+        count += belongs(&device->processes[i], kind, now_ns);
     return count;
 }
 
-static nvmlProcessInfo_v2_t row_of(const struct process *process, int64_t now_ns) {
-    return (nvmlProcessInfo_v2_t){
+static row row_of(const struct process *process, int64_t now_ns) {
+    return (row){
         .pid = (unsigned int)process->pid,
         .usedGpuMemory = process->memory_unavailable
                              ? (unsigned long long)NVML_VALUE_NOT_AVAILABLE
@@ -27,80 +41,103 @@ static nvmlProcessInfo_v2_t row_of(const struct process *process, int64_t now_ns
     };
 }
 
-static void fill_rows(struct device *device, enum kind kind, int64_t now_ns, enum row row_bytes, char *rows) {
-    for (size_t i = 0; i < device->process_count; i++) {
-        if (!is_listed(&device->processes[i], kind, now_ns))
+/* Stops where the caller's memory does: the real fault wrote on, ours must not. */
+static void fill_rows(struct call *call, int64_t kind, size_t row_bytes, char *rows, const char *end) {
+    for (size_t i = 0; i < call->device->process_count && rows < end; i++) {
+        if (!belongs(&call->device->processes[i], kind, call->now_ns))
             continue;
-        nvmlProcessInfo_v2_t row = row_of(&device->processes[i], now_ns);
-        memcpy(rows, &row, row_bytes);
+        row made = row_of(&call->device->processes[i], call->now_ns);
+        memcpy(rows, &made, (size_t)(end - rows) < row_bytes ? (size_t)(end - rows) : row_bytes);
         rows += row_bytes;
     }
 }
 
-static nvmlReturn_t answer_list(struct call *call, enum kind kind, enum row row_bytes, unsigned int *count,
-                                void *rows) {
-    unsigned int needed = count_listed(call->device, kind, call->now_ns);
+static nvmlReturn_t answer_list(struct call *call, const struct list *list, unsigned int *count, void *rows) {
+    unsigned int needed = count_listed(call->device, list->kind, call->now_ns);
     unsigned int room = rows ? *count : 0;
-    *count = needed;
-    if (room < needed)
+    bool stale = !room && needed && call->device->quirks & QUIRK_STALE_COUNT;
+    bool wide = list->third && call->device->quirks & QUIRK_WIDE_ROWS;
+    *count = needed - stale;
+    if (room < *count)
         return NVML_ERROR_INSUFFICIENT_SIZE;
-    if (needed)
-        fill_rows(call->device, kind, call->now_ns, row_bytes, rows);
+    if (room)
+        fill_rows(call, list->kind, wide ? ROW_WIDE : list->row_bytes, rows, (char *)rows + room * list->row_bytes);
     return NVML_SUCCESS;
 }
 
-static nvmlReturn_t give_list(const char *function, nvmlDevice_t handle, enum kind kind, enum row row_bytes,
-                              unsigned int *count, void *rows) {
+static nvmlReturn_t give_list(struct list list, nvmlDevice_t handle, unsigned int *count, void *rows) {
     struct call call;
-    nvmlReturn_t answer = open_device_call(&call, function, handle);
+    nvmlReturn_t answer = open_device_call(&call, list.function, handle);
     if (answer == NVML_SUCCESS && (!count || (*count && !rows)))
         answer = NVML_ERROR_INVALID_ARGUMENT;
     if (answer == NVML_SUCCESS)
-        answer = answer_list(&call, kind, row_bytes, count, rows);
+        answer = answer_list(&call, &list, count, rows);
     return close_call(answer);
 }
 
 nvmlReturn_t nvmlDeviceGetComputeRunningProcesses(nvmlDevice_t handle, unsigned int *count,
                                                   nvmlProcessInfo_v1_t *rows) {
-    return give_list(__func__, handle, COMPUTE, ROW_V1, count, rows);
+    return give_list((struct list){__func__, COMPUTE, ROW_V1, false}, handle, count, rows);
 }
 
 nvmlReturn_t nvmlDeviceGetComputeRunningProcesses_v2(nvmlDevice_t handle, unsigned int *count,
                                                      nvmlProcessInfo_v2_t *rows) {
-    return give_list(__func__, handle, COMPUTE, ROW_V2, count, rows);
+    return give_list((struct list){__func__, COMPUTE, ROW_V2, false}, handle, count, rows);
 }
 
 nvmlReturn_t nvmlDeviceGetComputeRunningProcesses_v3(nvmlDevice_t handle, unsigned int *count,
                                                      nvmlProcessInfo_t *rows) {
-    return give_list(__func__, handle, COMPUTE, ROW_V2, count, rows);
+    return give_list((struct list){__func__, COMPUTE, ROW_V2, true}, handle, count, rows);
 }
 
 nvmlReturn_t nvmlDeviceGetGraphicsRunningProcesses(nvmlDevice_t handle, unsigned int *count,
                                                    nvmlProcessInfo_v1_t *rows) {
-    return give_list(__func__, handle, GRAPHICS, ROW_V1, count, rows);
+    return give_list((struct list){__func__, GRAPHICS, ROW_V1, false}, handle, count, rows);
 }
 
 nvmlReturn_t nvmlDeviceGetGraphicsRunningProcesses_v2(nvmlDevice_t handle, unsigned int *count,
                                                       nvmlProcessInfo_v2_t *rows) {
-    return give_list(__func__, handle, GRAPHICS, ROW_V2, count, rows);
+    return give_list((struct list){__func__, GRAPHICS, ROW_V2, false}, handle, count, rows);
 }
 
 nvmlReturn_t nvmlDeviceGetGraphicsRunningProcesses_v3(nvmlDevice_t handle, unsigned int *count,
                                                       nvmlProcessInfo_t *rows) {
-    return give_list(__func__, handle, GRAPHICS, ROW_V2, count, rows);
+    return give_list((struct list){__func__, GRAPHICS, ROW_V2, true}, handle, count, rows);
 }
 
 nvmlReturn_t nvmlDeviceGetMPSComputeRunningProcesses(nvmlDevice_t handle, unsigned int *count,
                                                      nvmlProcessInfo_v1_t *rows) {
-    return give_list(__func__, handle, MPS, ROW_V1, count, rows);
+    return give_list((struct list){__func__, MPS, ROW_V1, false}, handle, count, rows);
 }
 
 nvmlReturn_t nvmlDeviceGetMPSComputeRunningProcesses_v2(nvmlDevice_t handle, unsigned int *count,
                                                         nvmlProcessInfo_v2_t *rows) {
-    return give_list(__func__, handle, MPS, ROW_V2, count, rows);
+    return give_list((struct list){__func__, MPS, ROW_V2, false}, handle, count, rows);
 }
 
 nvmlReturn_t nvmlDeviceGetMPSComputeRunningProcesses_v3(nvmlDevice_t handle, unsigned int *count,
                                                         nvmlProcessInfo_t *rows) {
-    return give_list(__func__, handle, MPS, ROW_V2, count, rows);
+    return give_list((struct list){__func__, MPS, ROW_V2, true}, handle, count, rows);
+}
+
+/* ---- the list of all kinds, with protected memory ---- */
+
+static nvmlReturn_t check_details(const nvmlProcessDetailList_t *list) {
+    if (!list || list->version != nvmlProcessDetailList_v1 || list->mode >= NVML_PROCESS_MODE_MAX)
+        return NVML_ERROR_INVALID_ARGUMENT;
+    return NVML_SUCCESS;
+}
+
+nvmlReturn_t nvmlDeviceGetRunningProcessDetailList(nvmlDevice_t handle, nvmlProcessDetailList_t *details) {
+    struct call call;
+    nvmlReturn_t answer = open_device_call(&call, __func__, handle);
+    if (answer == NVML_SUCCESS)
+        answer = check_details(details);
+    if (answer == NVML_SUCCESS) {
+        /* The first three modes are numbered as our kinds are. */
+        int64_t kind = details->mode == NVML_PROCESS_MODE_ALL ? ANY_KIND : (int64_t)details->mode;
+        struct list list = {__func__, kind, ROW_WIDE, false};
+        answer = answer_list(&call, &list, &details->numProcArrayEntries, details->procArray);
+    }
+    return close_call(answer);
 }

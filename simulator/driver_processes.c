@@ -1,4 +1,7 @@
-/* Who is on a device. */
+/* Who is on a device.
+ *
+ * A scenario says when a process comes and goes; one that follows also goes with its pid, so that a
+ * test which kills a workload need not tell the driver. */
 #define _GNU_SOURCE
 #include "driver.h"
 
@@ -25,7 +28,7 @@ static bool has_ended(int64_t pid) {
 }
 
 /* Asked at most every 5 ms, as reading /proc costs more than all else in a call. */
-static bool is_gone(struct process *process, int64_t now_ns) {
+bool is_gone(struct process *process, int64_t now_ns) {
     if (!process->follow || process->gone)
         return process->gone;
     if (!process->asked_ns || now_ns - process->asked_ns >= ASK_AGAIN_NS) {
@@ -35,12 +38,8 @@ static bool is_gone(struct process *process, int64_t now_ns) {
     return process->gone;
 }
 
-static bool is_here(struct process *process, int64_t now_ns) {
+bool is_here(struct process *process, int64_t now_ns) {
     return process->start_ns <= now_ns && now_ns < process->end_ns && !is_gone(process, now_ns);
-}
-
-bool is_listed(struct process *process, enum kind kind, int64_t now_ns) {
-    return process->kind == (int64_t)kind && is_here(process, now_ns);
 }
 
 int64_t used_bytes(struct device *device, int64_t now_ns) {

@@ -100,6 +100,7 @@ static void forget_scenario(void) {
     free_scenario(client.scenario);
     client.scenario = NULL;
     client.seen = (struct file_identity){0};
+    *client.library = 0; /* another file is another host */
 }
 
 /* The variable is read while nothing is initialised, so that one process can go from host to host. */
@@ -146,6 +147,16 @@ void pause_call(struct call *call, int64_t pause_ns) {
 nvmlReturn_t close_call(nvmlReturn_t answer) {
     pthread_mutex_unlock(&client.lock);
     return answer;
+}
+
+/* Said once for each path, as programs try again and again. */
+static void complain_of_nothing(void) {
+    static char told[sizeof client.path] = "?";
+    if (client.scenario || client.seen.inode || !strcmp(told, client.path))
+        return;
+    strcpy(told, client.path);
+    fprintf(stderr, "gputally simulator: %s%s\n", client.path,
+            *client.path ? ": no such scenario, so there is no driver" : "GPUTALLY_SCENARIO names no scenario");
 }
 
 /* Is there a kernel module, and is it the one our library was made for? */
@@ -232,6 +243,7 @@ static void take_snapshot(void) {
 nvmlReturn_t initialise(const char *function) {
     struct call call;
     begin(&call, function, true);
+    complain_of_nothing();
     nvmlReturn_t answer = suffer(&call);
     if (answer == NVML_SUCCESS)
         answer = driver_answer();
