@@ -38,6 +38,7 @@ class c_nvmlProcessUtilizationSample_t(ctypes.Structure):
     smUtil: int
 
 nvmlMemory_v2: int
+NVML_ERROR_TIMEOUT: int
 
 def _nvmlGetFunctionPointer(name: str) -> Function: ...
 def nvmlInit() -> None: ...

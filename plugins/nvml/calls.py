@@ -106,6 +106,7 @@ class Driver:
         self._energy = c_ulonglong(0)
         self._rates = pynvml.c_nvmlUtilization_t()
         self._memory = pynvml.c_nvmlMemory_v2_t()
+        self._memory.version = pynvml.nvmlMemory_v2
         self._memory_v1 = pynvml.c_nvmlMemory_t()
 
     def device_count(self) -> int:
@@ -131,18 +132,15 @@ class Driver:
         self.calls += 1
         return pointer(*arguments)
 
-    def holders(self, handle: Handle, fact: int, device_bytes: int) -> tuple[int, rows.Holders]:
-        """Who is in one of the lists COMPUTE, GRAPHICS and MPS."""
+    def list_rows(self, handle: Handle, fact: int) -> tuple[int, bytes]:
+        """One of the lists COMPUTE, GRAPHICS and MPS, as the driver wrote it."""
         lists = self._rows
         code = self._ask(fact, handle, lists.prepare(), lists.buffer)
         for _ in range(GROWTHS):
             if code != errors.INSUFFICIENT_SIZE or not lists.grow():
                 break
             code = self._ask(fact, handle, lists.prepare(), lists.buffer)
-        if code:
-            return code, {}
-        found = rows.holders(lists.view, lists.count, device_bytes)
-        return (errors.BAD_ROWS, {}) if found is None else (0, found)
+        return code, b"" if code else bytes(lists.view[: lists.count * rows.ROW.size])
 
     def sm_percent(self, handle: Handle, cursors: samples.Cursors, pids: rows.Holders) -> tuple[int, dict[int, int]]:
         """The newest utilization by pid; a pid without a new sample is absent."""
@@ -167,7 +165,6 @@ class Driver:
 
     def memory_used_bytes(self, handle: Handle) -> tuple[int, int]:
         """Without what the driver reserves for itself."""
-        self._memory.version = pynvml.nvmlMemory_v2
         code = self._ask(MEMORY, handle, byref(self._memory))
         return code, self._memory.used
 

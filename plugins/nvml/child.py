@@ -70,12 +70,12 @@ class Watch:
 
     def reply(self, request: object) -> list[object]:
         """What codec.py calls a reply, to what it calls a request."""
-        seq, skip = codec.read_request(request)
+        skip = codec.read_request(request)
         if self._code is None:
             self._code = self._start(skip)
         rows = self._rows(skip)
         told, self._told = self._told, None
-        return [seq, self._calls(), self._code, told, rows]
+        return [self._calls(), self._code, told, rows]
 
     def _rows(self, skip: Container[int]) -> list[object]:
         rows: list[object] = [device.read(self._tick) for device in self._devices if device.index not in skip]

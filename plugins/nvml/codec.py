@@ -1,7 +1,7 @@
 """Frames on the pipes between daemon and child: four bytes of length, then msgpack.
 
-A request is ``[seq, [device index to leave out, ...]]``. A reply is
-``[seq, driver calls, code, [[index, uuid, name, memory in bytes], ...] or nil, [row, ...]]``
+A request is ``[device index to leave out, ...]``, and each is answered before the next. A reply is
+``[driver calls, code, [[index, uuid, name, memory in bytes], ...] or nil, [row, ...]]``
 and a row is ``[index, at_ns, code, utilization, memory in bytes, energy in mJ, [pid, bytes, sm, ...]]``.
 The devices are told once, in a child's first reply; one that cannot be opened has no UUID.
 ``nil`` is what the driver did not say.
@@ -30,11 +30,10 @@ def pack(message: list[object]) -> bytes:
     return _LENGTH.pack(len(payload)) + payload
 
 
-def read_request(message: object) -> tuple[int, list[int]]:
-    """The sequence number and the devices to leave out. Raises BrokenFrameError."""
+def read_request(message: object) -> list[int]:
+    """The devices to leave out. Raises BrokenFrameError."""
     try:
-        seq, skip = cast("tuple[int, list[int]]", message)
-        return int(seq), [int(index) for index in skip]
+        return [int(index) for index in cast("list[int]", message)]
     except (TypeError, ValueError) as error:
         raise BrokenFrameError(f"not a request: {error}") from error
 

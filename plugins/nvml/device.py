@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable
 
 from . import calls, errors, marker
-from .rows import Holders, united
+from .rows import Holders, holders, united
 from .samples import Cursors
 
 RARE_EVERY_TICKS = 10
@@ -27,7 +27,7 @@ class WatchedDevice:
     """A device under its index, with its handle. Static facts are read once, by ``identify``."""
 
     __slots__ = (
-        "_bytes", "_cursors", "_driver", "_handle", "_marker", "_rare", "_rare_ns", "_refused", "index",
+        "_bytes", "_compute", "_cursors", "_driver", "_handle", "_marker", "_rare", "_rare_ns", "_refused", "index",
     )  # fmt: skip
 
     def __init__(self, index: int, driver: calls.Driver, where: marker.Marker) -> None:
@@ -37,6 +37,7 @@ class WatchedDevice:
         self._handle = driver.handle(index)
         self._bytes = 0
         self._cursors = Cursors()
+        self._compute: tuple[bytes, Holders] = (b"", {})
         self._rare: Holders = {}
         self._rare_ns = 0
         self._refused: dict[int, int] = {}
@@ -55,7 +56,7 @@ class WatchedDevice:
             return [self.index, at_ns, error.code, None, None, None, []]
 
     def _row(self, at_ns: int, tick: int) -> Row:
-        compute = self._list(calls.COMPUTE)
+        compute = self._compute_holders()
         energy_mj = self._value(calls.ENERGY, self._driver.energy_mj)
         utilization = self._value(calls.UTILIZATION, self._driver.utilization_percent)
         memory_bytes = self._memory_bytes()
@@ -76,25 +77,33 @@ class WatchedDevice:
         staggered = (tick + self.index) % RARE_EVERY_TICKS == 0
         return staggered or at_ns - self._rare_ns >= RARE_EVERY_NS
 
-    def _list(self, fact: int) -> Holders:
+    def _compute_holders(self) -> Holders:
         """Raises UnreadableError: without the list of processes there is no reading."""
-        code = self._refused.get(fact)
-        if code is None:
-            code, found = self._driver.holders(self._handle, fact, self._bytes)
-            if not code:
-                return found
-        self._note(fact, code)
-        raise UnreadableError(code)
+        code, raw = self._refused.get(calls.COMPUTE, 0), b""
+        if not code:
+            code, raw = self._driver.list_rows(self._handle, calls.COMPUTE)
+        if code:
+            self._note(calls.COMPUTE, code)
+            raise UnreadableError(code)
+        if raw != self._compute[0]:  # it mostly is what it was
+            self._compute = raw, self._checked(raw)
+        return self._compute[1]
+
+    def _checked(self, raw: bytes) -> Holders:
+        found = holders(raw, self._bytes)
+        if found is None:
+            raise UnreadableError(errors.BAD_ROWS)
+        return found
 
     def _rare_list(self, fact: int) -> Holders:
         """Boards without graphics or MPS refuse; a passing failure leaves what was there."""
         if fact in self._refused:
             return {}
-        code, found = self._driver.holders(self._handle, fact, self._bytes)
-        if code == errors.BAD_ROWS or errors.condemns_device(code):
+        code, raw = self._driver.list_rows(self._handle, fact)
+        if errors.condemns_device(code):
             raise UnreadableError(code)
         self._note(fact, code)
-        return self._rare if code and fact not in self._refused else found
+        return self._rare if code and fact not in self._refused else self._checked(raw)
 
     def _value(self, fact: int, ask: Callable[[calls.Handle], tuple[int, int]]) -> int | None:
         """None where the driver does not say: that alone is no gap, unless the device is lost."""

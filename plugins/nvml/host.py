@@ -45,9 +45,9 @@ class Host:
         if device_id is None or row.at_ns <= self._last_ns.get(device_id, 0):
             return  # from before what was already told of that device: a child that was stuck
         known = self._fresh.get(device_id)
-        if row.code == 0:
+        if row.code == 0 and (known is None or known.at_ns < row.at_ns):
             self._fresh[device_id] = self._reading(device_id, row)
-        elif not isinstance(known, DeviceReading):
+        elif row.code and not isinstance(known, DeviceReading):
             self._fresh[device_id] = DeviceGap(device_id, row.at_ns, GapReason(errors.gap_reason(row.code)))
 
     def _reading(self, device_id: str, row: Row) -> DeviceReading:

@@ -64,7 +64,7 @@ class NvmlProbe:
         self._children: dict[int, Child] = {}
         self._born = 0
         self._why = GapReason.NVML_HANG
-        """Of what nobody reads: the latest thing that went wrong."""
+        """Of what nobody reads: the latest thing that went wrong. Mere silence is a hang."""
         self._ids: dict[int, str] = {}
         """Devices by the index at which some child met them last."""
         self._asked: set[int] = set()
@@ -106,13 +106,14 @@ class NvmlProbe:
         self._answered = False
         self._asked.clear()
         soft_ns = self._soft_ns(interval_ns)
-        if self._roster.unsettled():
+        if not self._roster.settled():
             self._take_events()  # what came between the ticks
             self._look(soft_ns, begin_ns)
         self._go_on(begin_ns)
         await self._until_answered(begin_ns, soft_ns)
-        self._roster.tick_over(self._deadline_ns, _boot_ns())
-        self._tell_dismissed()
+        if not self._roster.settled():
+            self._roster.tick_over(self._deadline_ns, _boot_ns())
+            self._tell_dismissed()
         return self._reading(begin_ns, interval_ns)
 
     def _soft_ns(self, interval_ns: int) -> int:
@@ -125,7 +126,7 @@ class NvmlProbe:
             await self._event(min(end_ns, awaited_ns, look_ns))
             self._take_events()
             now_ns = _boot_ns()
-            if now_ns >= end_ns:
+            if self._roster.settled() or now_ns >= end_ns:
                 return
             if now_ns >= awaited_ns:
                 self._roster.tick_over(self._deadline_ns, now_ns)
@@ -135,8 +136,18 @@ class NvmlProbe:
             self._go_on(now_ns)
 
     async def _event(self, until_ns: int) -> None:
+        only = self._only_child()
+        fd = self._epoll.fileno() if only is None else only.reply_fd
         with trio.move_on_after(max(until_ns - _boot_ns(), 0) / _S):
-            await trio.lowlevel.wait_readable(self._epoll.fileno())
+            await trio.lowlevel.wait_readable(fd)
+
+    def _only_child(self) -> Child | None:
+        """The main child while there is no other: what happens to it shows on its reply pipe first."""
+        main = self._roster.main
+        if main is None or len(self._children) > 1:
+            return None
+        child = self._children[main]
+        return child if child.reply_fd in self._by_fd else None
 
     def _look(self, soft_ns: int, now_ns: int) -> None:
         """At everybody who is late. One device may take half of what all may before somebody looks."""
@@ -149,11 +160,9 @@ class NvmlProbe:
 
     def _go_on(self, now_ns: int) -> None:
         """Starts whom the roster wants, and asks the main child once a tick."""
-        devices = len(self._host)
-        if self._roster.wants_main(devices, now_ns):
-            self._start(self._roster.skip(), now_ns)
-        elif self._roster.wants_scout(devices, now_ns):
-            self._start(self._roster.scout_skip(), now_ns)
+        skip = self._roster.wanted(len(self._host), now_ns)
+        if skip is not None:
+            self._start(skip, now_ns)
         main = self._roster.idle_main()
         if main is not None and main not in self._asked:
             self._ask(self._children[main], self._roster.skip())
@@ -175,8 +184,8 @@ class NvmlProbe:
             trouble=trouble(readings, otherwise),
         )
 
-    def _suspects(self) -> set[str]:
-        return {self._ids[index] for index in self._roster.skip() if index in self._ids}
+    def _suspects(self) -> list[str]:
+        return [self._ids[index] for index in self._roster.skip() if index in self._ids]
 
     # ---- children
 
@@ -202,7 +211,8 @@ class NvmlProbe:
             child.ask(skip)
 
     def _take_events(self) -> None:
-        for fd, _ in self._epoll.poll(0):
+        only = self._only_child()
+        for fd, _ in self._epoll.poll(0) if only is None else [(only.reply_fd, 0)]:
             child = self._by_fd.get(fd)
             if child is None:
                 continue  # buried by an earlier event
@@ -219,6 +229,9 @@ class NvmlProbe:
             self._forget_fd(child.reply_fd)
             self._give_up(child, str(error))
             return
+        except EOFError:
+            self._forget_fd(child.reply_fd)  # it is about to end, and that is the event to wait for
+            return
         if reply is not None:
             self._take_reply(child, reply)
 
@@ -234,7 +247,8 @@ class NvmlProbe:
         useless = unusable(reply, skipped=bool(self._roster.seats[child.number].skip))
         if useless is None:
             self._answered = True
-            missing = child.unopened or self._host.missing(self._suspects())
+            self._why = GapReason.NVML_HANG
+            missing = child.unopened or (sees < len(self._host) and self._host.missing(self._suspects()))
             self._roster.answered(child.number, sees, missing, now_ns)
             return
         reason, words = useless
@@ -245,7 +259,7 @@ class NvmlProbe:
 
     def _give_up(self, child: Child, why: str) -> None:
         if not self._roster.seats[child.number].leaving:
-            log.error("%s (process %d); starting another", why, child.pid)
+            log.error("NVML process %d %s; starting another", child.pid, why)
             self._why = GapReason.NVML_ERROR
         self._roster.broke(child.number, _boot_ns(), random.randrange(1001))
 
@@ -253,7 +267,7 @@ class NvmlProbe:
         """Its process has ended. What it said last is heard first."""
         if child.reply_fd in self._by_fd:
             self._hear(child)
-        self._give_up(child, f"the NVML child ended with status {child.ended()}")
+        self._give_up(child, f"ended with status {child.ended()}")
         self._roster.ended(child.number)
         self._let_go(child)
 
@@ -268,8 +282,10 @@ class NvmlProbe:
             self._epoll.unregister(fd)
 
     def _tell_dismissed(self) -> None:
-        for number in self._roster.take_dismissed():
-            self._children[number].leave()
+        for number in self._roster.dismissed:
+            if number in self._children:
+                self._children[number].leave()
+        self._roster.dismissed.clear()
 
     # ---- letting go
 

@@ -30,7 +30,6 @@ class Row(NamedTuple):
 
 
 class Reply(NamedTuple):
-    seq: int
     driver_calls: int
     code: int
     devices: list[Told] | None
@@ -40,11 +39,9 @@ class Reply(NamedTuple):
 def parse(message: object) -> Reply:
     """Raises BrokenFrameError on anything but a reply."""
     try:
-        seq, calls, code, devices, rows = cast(
-            "tuple[int, int, int, list[list[object]] | None, list[list[object]]]", message
-        )
+        calls, code, devices, rows = cast("tuple[int, int, list[list[object]] | None, list[list[object]]]", message)
         told = None if devices is None else [Told._make(cast("list[int]", one)) for one in devices]
-        return Reply(seq, calls, code, told, [Row._make(cast("list[int]", row)) for row in rows])
+        return Reply(calls, code, told, [Row._make(cast("list[int]", row)) for row in rows])
     except (TypeError, ValueError) as error:
         raise BrokenFrameError(f"not a reply: {error}") from error
 

@@ -116,6 +116,14 @@ class Roster:
         """The doubted ones are what a scout is for; those where somebody hangs are not."""
         return frozenset(seat.suspect for seat in self.seats.values() if seat.suspect is not None)
 
+    def wanted(self, devices: int, now_ns: int) -> frozenset[int] | None:
+        """A child should be started now, without these devices; None: nobody should."""
+        if self.main is None:
+            return self.skip() if self.wants_main(devices, now_ns) else None
+        if self._scout_ns is not None and self.wants_scout(devices, now_ns):
+            return self.scout_skip()
+        return None
+
     def wants_main(self, devices: int, now_ns: int) -> bool:
         free = len(self.seats) < self.bound(devices)
         return self.main is None and not self.closed and free and now_ns >= self._start_ns
@@ -126,9 +134,9 @@ class Roster:
         looking = any(s.scout and not s.leaving and s.suspect is None for s in self.seats.values())
         return due and calm and not looking and len(self.seats) < self.bound(devices)
 
-    def unsettled(self) -> bool:
-        """Whether something may have happened between two ticks that has to be looked into."""
-        return len(self.seats) != 1 or self.idle_main() is None
+    def settled(self) -> bool:
+        """One child, idle: nothing to look after, and nothing to wait for."""
+        return len(self.seats) == 1 and self.idle_main() is not None
 
     def idle_main(self) -> int | None:
         return self.main if self.main is not None and not self.seats[self.main].busy else None
@@ -246,10 +254,6 @@ class Roster:
             self._dismiss(child, now_ns)
         self._doubted.clear()
         self._scout_ns = None
-
-    def take_dismissed(self) -> list[int]:
-        dismissed, self.dismissed = self.dismissed, []
-        return [child for child in dismissed if child in self.seats]
 
     def reopen(self, now_ns: int) -> None:
         self.closed = False

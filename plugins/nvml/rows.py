@@ -1,9 +1,8 @@
 """The driver's process lists, checked row by row before anybody is billed for them.
 
 Drivers 535.43 to 535.86 made the rows longer without a new version, so that every
-row but the first was read from the wrong place
-(https://github.com/NVIDIA/nvidia-docker/issues, gpu.md): what cannot be true
-condemns the whole list.
+row but the first was read from the wrong place: what cannot be true condemns the
+whole list.
 """
 
 import struct
@@ -23,14 +22,14 @@ Holders = dict[int, int | None]
 """Memory in bytes by pid; None where the driver does not say."""
 
 
-def holders(rows: memoryview, count: int, device_bytes: int) -> Holders | None:
-    """The first ``count`` rows, or None if one of them cannot be true.
+def holders(rows: bytes, device_bytes: int) -> Holders | None:
+    """Who is in a list, or None if one of its rows cannot be true.
 
     A pid in several rows (a process in several MIG instances) counts once, with its
     largest memory.
     """
     found: Holders = {}
-    for pid, used_bytes, gpu_instance, compute_instance in ROW.iter_unpack(rows[: count * ROW.size]):
+    for pid, used_bytes, gpu_instance, compute_instance in ROW.iter_unpack(rows):
         if not 0 < pid <= MAX_PID:
             return None
         if gpu_instance > MAX_INSTANCE and gpu_instance != NO_INSTANCE:

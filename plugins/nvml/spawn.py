@@ -5,7 +5,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
 
@@ -15,6 +15,7 @@ from .replies import Reply, Told, parse
 
 _MAIN = "from gputally.plugins.nvml.child import main; main()"
 _READ_BYTES = 65536
+_ASK_ALL = codec.pack([])
 
 _left_behind: list["subprocess.Popen[bytes]"] = []
 """Processes in uninterruptible sleep that the daemon ends without; held, so that nothing waits for them."""
@@ -33,7 +34,6 @@ class Child:
         """By the index that this child uses: an index means something only within one life."""
         self.unopened = False
         """Whether it met a device that it could not open."""
-        self._seq = 0
         self._inbox = codec.Inbox()
         self._request_fd: int | None = None
         self._start(environment)
@@ -62,32 +62,31 @@ class Child:
     def pid(self) -> int:
         return self._process.pid
 
-    def ask(self, skip: Iterable[int]) -> None:
+    def ask(self, skip: Collection[int]) -> None:
         """Asks for one reading of all devices but ``skip``. Raises ChildGoneError."""
-        self._seq += 1
         try:
-            os.write(self._request(), codec.pack([self._seq, [*skip]]))
+            os.write(self._request(), _ASK_ALL if not skip else codec.pack([*skip]))
         except OSError as error:
-            raise ChildGoneError(f"the NVML child takes no request: {error.strerror}") from error
+            raise ChildGoneError(f"takes no request: {error.strerror}") from error
 
     def _request(self) -> int:
         if self._request_fd is None:
-            raise ChildGoneError("the NVML child was told to leave")
+            raise ChildGoneError("was told to leave")
         return self._request_fd
 
     def receive(self) -> Reply | None:
-        """The reply to what was last asked, if it is there. Raises ChildGoneError."""
+        """The reply to what was last asked, if it is there. Raises ChildGoneError; EOFError once it ends."""
         try:
             data = os.read(self.reply_fd, _READ_BYTES)
         except BlockingIOError:
             return None
         if not data:
-            raise ChildGoneError("the NVML child closed its pipe")
+            raise EOFError
         try:
             replies = [parse(message) for message in self._inbox.feed(data)]
         except codec.BrokenFrameError as error:
-            raise ChildGoneError(f"the NVML child sent {error}") from error
-        return next((reply for reply in replies if reply.seq == self._seq), None)
+            raise ChildGoneError(f"sent {error}") from error
+        return replies[-1] if replies else None
 
     def met(self, told: Iterable[Told], device_ids: dict[int, str]) -> None:
         """It enumerated its devices."""
