@@ -56,23 +56,23 @@ def _usage(outcome: Outcome) -> Table:
 
 
 def _conservation(outcome: Outcome) -> Table:
-    title = "Per device: allocated + idle + unobserved = existed, in ns (GET /v1/conservation)"
+    title = "Time of each device in ns, and what is left over (GET /v1/conservation)"
     table = Table(title=title, title_justify="left")
-    table.add_column("device")
+    table.add_column("device", no_wrap=True)
     for name in ("allocated", "idle", "unobserved", "existed", "left over"):
-        table.add_column(name, justify="right")
+        table.add_column(name, justify="right", no_wrap=True)
     for device in outcome.conservation["devices"]:
         unobserved_ns = sum(map(int, device["unobserved"].values()))
         parts = int(device["allocated_ns"]), int(device["idle_ns"]), unobserved_ns
         existed_ns = int(device["existed_ns"])
-        table.add_row(device["device_id"][:16] + "…", *map(str, (*parts, existed_ns, existed_ns - sum(parts))))
+        table.add_row(device["device"].partition(":")[2][:8], *map(str, (*parts, existed_ns, existed_ns - sum(parts))))
     return table
 
 
 def _against_truth(outcome: Outcome) -> Table:
     table = Table(title="Against what the workloads really did", title_justify="left")
-    table.add_column("tenant")
-    table.add_column("GPU model")
+    table.add_column("tenant", no_wrap=True)
+    table.add_column("GPU model", no_wrap=True)
     for name in ("metered s", "true s", "off by ms", "allowed ms"):
         table.add_column(name, justify="right")
     for key in sorted(outcome.truth.keys() | outcome.metered.keys()):

@@ -71,6 +71,10 @@ class Rig:
         running = (replace(stay, end_ns=now_ns) for job in self.jobs for stay in job.stays)
         return [*self.ended, *running]
 
+    def jobs_older_than(self, age_s: float) -> list[Job]:
+        oldest_ns = boottime_ns() - round(age_s * 1e9)
+        return [job for job in self.jobs if all(stay.start_ns < oldest_ns for stay in job.stays)]
+
     def start(
         self,
         tenant: str,

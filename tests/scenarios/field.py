@@ -121,14 +121,14 @@ class Field:
         """Nanoseconds by (tenant, device UUID), from the records that the ledger holds."""
         found: dict[tuple[str, str], int] = {}
         for record in self.records():
-            key = record["tenant"], record["device_id"].partition(":")[2]
+            key = record["org"], record["device"].partition(":")[2]
             found[key] = found.get(key, 0) + int(record["allocated_ns"])
         return {key: amount for key, amount in found.items() if amount}
 
     def assert_lawful(self) -> None:
         """Conservation is exact, and rows tile without hole or overlap."""
         told = self.conservation()
-        assert told["exact"] is True, told
+        assert told["summary"]["exact"] is True, told
         for device in told["devices"]:
             parts = int(device["allocated_ns"]) + int(device["idle_ns"]) + sum(map(int, device["unobserved"].values()))
             assert parts == int(device["existed_ns"])
@@ -138,7 +138,7 @@ class Field:
         """Each tenant's time on each device is what it really did, within what the records state."""
         metered = self.metered()
         records = self.records()
-        conservation = {d["device_id"].partition(":")[2]: d for d in self.conservation()["devices"]}
+        conservation = {d["device"].partition(":")[2]: d for d in self.conservation()["devices"]}
         for device in self.rig.scenario.devices:
             allowed_ns = slack_ns(self.rig.stays, device.uuid) + stated_ns(records, device.uuid)
             if unobserved_allowed:
@@ -153,8 +153,8 @@ def stated_ns(records: list[dict[str, Any]], uuid: str) -> int:
     """The sum over a device's segments of what the records say their edges may be off by."""
     worst: dict[str, int] = {}
     for record in records:
-        if record["device_id"].endswith(uuid):
-            key = str(record["boot_start_ns"])
+        if record["device"].endswith(uuid):
+            key = str(record["segment_boot_start_ns"])
             worst[key] = max(worst.get(key, 0), int(record["edge_uncertainty_ns"]))
     return sum(worst.values())
 

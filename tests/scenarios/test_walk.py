@@ -82,7 +82,7 @@ def test_a_hung_gpu_is_a_gap_and_the_other_seven_are_metered_without_one(tmp_pat
         field.assert_lawful()
         for device in field.conservation()["devices"]:
             unobserved = {reason: int(ns) for reason, ns in device["unobserved"].items()}
-            if device["device_id"].endswith(hung):
+            if device["device"].endswith(hung):
                 assert set(unobserved) == {"nvml_hang"} and unobserved["nvml_hang"] > 5 * S
             else:
                 assert unobserved == {}
