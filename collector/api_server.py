@@ -13,7 +13,6 @@ from ..model.endpoint import Endpoint, parse_endpoint
 from .config import ApiConfig
 from .intake import cannot_listen
 
-
 # What it says at each start is said better by our own ready line.
 logging.getLogger("uvicorn.error").setLevel(logging.WARNING)
 

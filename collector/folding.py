@@ -20,6 +20,7 @@ breaks the law of conservation        quarantine
 import logging
 from collections import defaultdict
 from collections.abc import Iterable
+from dataclasses import dataclass
 
 from ..model.conservation import check_batch
 from ..model.identity import row_digest
@@ -28,12 +29,21 @@ from ..proto.convert import decode_batch
 from ..storage.frame import read_frame
 from ..storage.ledger_reader import Entry
 from ..storage.projection import HostState, Projection
-from ..storage.projection_rows import Additions, Origin, device_row, record_row
+from ..storage.projection_rows import Additions, Origin, StoredRow, device_row, record_row
 from .folding_state import FoldingState
 
 _log = logging.getLogger(__name__)
 _FURTHEST_NS = 2**62 - 1
 """Beyond this (the year 2116) a time is nonsense, and sums of two would not fit the projection's integers."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Group:
+    """A conservation row, its place in the batch, and its records."""
+
+    number: int
+    row: DeviceWindow
+    records: list[UsageRecord]
 
 
 class Folding:
@@ -67,63 +77,71 @@ class Folding:
         self._store.save_covered(self._state.changed_coverage())
 
     def _take_batch(self, entry: Entry, host: HostState, batch: Batch) -> None:
+        groups, orphans = _grouped(batch)
         wrong = _what_is_wrong(batch)
-        records: defaultdict[Segment, list[UsageRecord]] = defaultdict(list)
-        for record in batch.records:
-            records[record.segment].append(record)
-        for number, row in enumerate(batch.rows):
-            segment = row.segment
-            its_records = records.pop(segment, [])
-            what = wrong.get((segment.device_id, segment.boot.start_ns)) or _impossible(segment, its_records)
+        again: list[_Group] = []
+        for group in groups:
+            segment = group.row.segment
+            what = wrong.get((segment.device_id, segment.boot.start_ns)) or _impossible(segment, group.records)
             if what:
-                self._put_aside(entry, host, segment, its_records, what)
-            else:
-                origin = Origin(entry.log_id, number, batch.host_id, batch.boot_id)
-                self._place(entry, host, origin, row, its_records)
-        for segment, orphans in records.items():
-            self._put_aside(entry, host, segment, orphans, "has no conservation row")
+                self._put_aside(entry, host, segment, group.records, what)
+            elif not self._place(entry, host, batch, group):
+                again.append(group)
+        for segment, records in orphans.items():
+            self._put_aside(entry, host, segment, records, "has no conservation row")
+        if again:
+            self._place_again(entry, host, batch, again)
 
-    def _place(
-        self, entry: Entry, host: HostState, origin: Origin, row: DeviceWindow, records: list[UsageRecord]
-    ) -> None:
-        segment = row.segment
-        coverage = self._state.coverage(origin.host_id, origin.boot_id, segment.device_id, segment.generation)
+    def _place(self, entry: Entry, host: HostState, batch: Batch, group: _Group) -> bool:
+        """False: its time is accounted for already, so it takes a look at what is stored."""
+        segment = group.row.segment
+        coverage = self._state.coverage(batch.host_id, batch.boot_id, segment.device_id, segment.generation)
         if coverage.overlaps(segment.boot):
-            self._place_again(entry, host, origin, row, records)
-        elif coverage.is_full:
-            self._put_aside(entry, host, segment, records, "leaves too many holes between its device's segments")
+            return False
+        if coverage.is_full:
+            self._put_aside(entry, host, segment, group.records, "leaves too many holes between segments")
         else:
             coverage.add(segment.boot)
-            self._state.note_changed(origin.host_id, origin.boot_id, segment.device_id, segment.generation)
-            self._add(host, origin, row, records)
+            self._state.note_changed(batch.host_id, batch.boot_id, segment.device_id, segment.generation)
+            self._add(entry, host, batch, group)
+        return True
 
-    def _place_again(
-        self, entry: Entry, host: HostState, origin: Origin, row: DeviceWindow, records: list[UsageRecord]
-    ) -> None:
-        segment = row.segment
+    def _place_again(self, entry: Entry, host: HostState, batch: Batch, groups: list[_Group]) -> None:
         self._store.append(self._additions)  # so that what came a moment ago is found too
-        device = self._state.covered(origin.host_id, origin.boot_id, segment.device_id, segment.generation)
-        stored = self._store.stored_rows(device, segment.boot)
-        if len(stored) != 1 or stored[0].interval != segment.boot:
-            self._put_aside(entry, host, segment, records, "overlaps time that another segment accounts for")
-            return
-        old = stored[0]
+        stored = self._store.stored_rows(batch.host_id, batch.boot_id, [group.row.segment for group in groups])
+        replaced: dict[tuple[int, int], StoredRow] = {}
+        for group, rows in zip(groups, stored, strict=True):
+            segment = group.row.segment
+            if len(rows) != 1 or rows[0].interval != segment.boot:
+                what = "overlaps time that another segment accounts for"
+                self._put_aside(entry, host, segment, group.records, what)
+                continue
+            place = rows[0].log_id, rows[0].segment_no
+            replaced[place] = self._revise(entry, host, batch, group, replaced.get(place, rows[0]))
+
+    def _revise(self, entry: Entry, host: HostState, batch: Batch, group: _Group, old: StoredRow) -> StoredRow:
+        """Decides between what is stored and what has come; returns what is in force then."""
+        row, digest = group.row, row_digest(group.row)
         if row.revision < old.revision:
-            host.stale += 1 + len(records)
+            host.stale += 1 + len(group.records)
         elif row.revision > old.revision:
             host.superseded += 1
             self._additions.superseded.append((old.log_id, old.segment_no, entry.log_id))
-            self._add(host, origin, row, records)
-        elif row_digest(row) == old.digest:
-            host.duplicates += 1 + len(records)
+            self._add(entry, host, batch, group)
+            return StoredRow(entry.log_id, group.number, old.interval, row.revision, digest)
+        elif digest == old.digest:
+            host.duplicates += 1 + len(group.records)
         else:
-            self._put_aside(entry, host, segment, records, f"says revision {row.revision} again with other content")
+            what = f"says revision {row.revision} again with other content"
+            self._put_aside(entry, host, row.segment, group.records, what)
+        return old
 
-    def _add(self, host: HostState, origin: Origin, row: DeviceWindow, records: list[UsageRecord]) -> None:
-        _expect_from(host, row.segment.window_start_ns)
-        host.records += len(records)
-        self._additions.device_row.append(device_row(origin, row))
-        for ordinal, record in enumerate(records):
+    def _add(self, entry: Entry, host: HostState, batch: Batch, group: _Group) -> None:
+        origin = Origin(entry.log_id, group.number, batch.host_id, batch.boot_id)
+        _expect_from(host, group.row.segment.window_start_ns)
+        host.records += len(group.records)
+        self._additions.device_row.append(device_row(origin, group.row))
+        for ordinal, record in enumerate(group.records):
             self._additions.record.append(record_row(origin, ordinal, record))
 
     def _put_aside(
@@ -174,6 +192,15 @@ class Folding:
             self._state.open_losses.remove(host.host_id)
             self._store.append(self._additions)
             self._store.close_open_quarantine(host.host_id, through_ns)
+
+
+def _grouped(batch: Batch) -> tuple[list[_Group], dict[Segment, list[UsageRecord]]]:
+    """Each row with its records, and the records that have no row."""
+    records: defaultdict[Segment, list[UsageRecord]] = defaultdict(list)
+    for record in batch.records:
+        records[record.segment].append(record)
+    groups = [_Group(number, row, records.pop(row.segment, [])) for number, row in enumerate(batch.rows)]
+    return groups, records
 
 
 def _what_is_wrong(batch: Batch) -> dict[tuple[str, int], str]:

@@ -16,10 +16,9 @@ from ..model.interval import NS_PER_S, Interval
 from ..model.usage import Batch, ClockState, DeviceWindow, Segment, UsageRecord
 from ..model.workload import Owner, Workload
 from ..proto.convert import encode_batch
-from ..storage.frame import EPOCH_BYTES, Frame, genesis_hash, make_frame
+from ..storage.frame import EPOCH_BYTES, MAX_RECORDS, Frame, genesis_hash, make_frame
 
 MINUTE_NS: Final = 60 * NS_PER_S
-_SEGMENTS_PER_FRAME: Final = 1_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +49,7 @@ class SimulatedHost:
     """The wall clock when CLOCK_BOOTTIME was zero."""
     epoch: bytes = field(default_factory=lambda: os.urandom(EPOCH_BYTES))
     uses: list[Use] = field(default_factory=list[Use])
+    records_per_frame: int = MAX_RECORDS
 
     def hold(self, device_id: str, gpu_model: str, org: str | None, span: Interval, window_ns: int = MINUTE_NS) -> None:
         """Adds a Use; ``org`` None for an idle device."""
@@ -62,7 +62,7 @@ class SimulatedHost:
         records: list[UsageRecord] = []
         latest_ns = 0
         for use, span in parts:
-            if len(pending) == _SEGMENTS_PER_FRAME:
+            if len(pending) == self.records_per_frame:
                 yield self._batch(pending, records, _window_start(use, span))
                 pending, records = [], []
             row, record = self._account(use, span)

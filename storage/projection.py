@@ -6,11 +6,11 @@ Queries read beside it, each from its own connection and a snapshot.
 """
 
 import logging
-from collections.abc import Generator, Iterable
+from collections.abc import Generator, Iterable, Sequence
 from contextlib import contextmanager
 from dataclasses import astuple, dataclass, fields
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 import duckdb
 
@@ -57,6 +57,19 @@ class Covered:
     device_id: str
     generation: int
     stretches: tuple[Interval, ...]
+
+
+class Wanted(Protocol):
+    """What names a segment within a host and a boot."""
+
+    @property
+    def device_id(self) -> str: ...
+
+    @property
+    def generation(self) -> int: ...
+
+    @property
+    def boot(self) -> Interval: ...
 
 
 class Projection:
@@ -107,19 +120,30 @@ class Projection:
         for table, rows in additions.take().items():
             self._append(table, rows)
 
-    def stored_rows(self, covered: Covered, within: Interval) -> list[StoredRow]:
-        """The conservation rows in force of this device whose segments overlap ``within``."""
-        found = self._db.execute(
-            "SELECT r.log_id, r.segment_no, r.boot_start_ns, r.length_ns, r.revision, r.digest FROM device_row r"
-            " ANTI JOIN superseded s ON s.log_id = r.log_id AND s.segment_no = r.segment_no"
-            " WHERE r.host_id = ? AND r.boot_id = ? AND r.device_id = ? AND r.generation = ?"
-            " AND r.boot_start_ns < ? AND r.boot_start_ns + r.length_ns::BIGINT > ?",
-            [covered.host_id, covered.boot_id, covered.device_id, covered.generation, within.end_ns, within.start_ns],
-        ).fetchall()
-        return [
-            StoredRow(log_id, number, Interval(start_ns, start_ns + length_ns), revision, digest)
-            for log_id, number, start_ns, length_ns, revision, digest in found
+    def stored_rows(self, host_id: str, boot_id: str, wanted: Sequence[Wanted]) -> list[list[StoredRow]]:
+        """For each wanted segment the conservation rows in force that overlap it, in order; at most two of them."""
+        columns = [
+            [each.device_id for each in wanted],
+            [each.generation for each in wanted],
+            [each.boot.start_ns for each in wanted],
+            [each.boot.end_ns for each in wanted],
         ]
+        found = self._db.execute(
+            "SELECT place, r.log_id, r.segment_no, r.boot_start_ns, r.length_ns, r.revision, r.digest"
+            " FROM (SELECT unnest(range(?)) AS place, unnest(?::VARCHAR[]) AS device, unnest(?::UINTEGER[]) AS gen,"
+            " unnest(?::BIGINT[]) AS start_ns, unnest(?::BIGINT[]) AS end_ns) w"
+            " JOIN (SELECT * FROM device_row WHERE host_id = ? AND boot_id = ?) r ON r.device_id = device"
+            " AND r.generation = gen AND r.boot_start_ns < end_ns AND r.boot_start_ns + r.length_ns::BIGINT > start_ns"
+            " ANTI JOIN superseded s ON s.log_id = r.log_id AND s.segment_no = r.segment_no"
+            " QUALIFY row_number() OVER (PARTITION BY place ORDER BY r.boot_start_ns) <= 2"
+            " ORDER BY place, r.boot_start_ns",
+            [len(wanted), *columns, host_id, boot_id],
+        ).fetchall()
+        rows: list[list[StoredRow]] = [[] for _ in wanted]
+        for place, log_id, number, start_ns, length_ns, revision, digest in found:
+            boot = Interval(start_ns, start_ns + length_ns)
+            rows[place].append(StoredRow(log_id, number, boot, revision, digest))
+        return rows
 
     def hosts(self) -> dict[str, HostState]:
         rows = self._db.execute("SELECT * FROM host").fetchall()

@@ -72,8 +72,8 @@ def _row_sums(snapshot: Snapshot, scope: Scope, host_id: str | None) -> Iterator
     sums = snapshot.db.execute(
         "SELECT host_id, device_id, arg_max(gpu_model, log_id), count(*), sum(length_ns)::HUGEINT,"
         " sum(idle_ns)::HUGEINT, arg_min(energy_start_mj, wall_start_ns), arg_max(energy_end_mj, wall_start_ns),"
-        f" sum(energy_end_mj::HUGEINT - energy_start_mj) {known}, sum(idle_energy_mj)::HUGEINT {known},"
-        f" sum(unobserved_energy_mj)::HUGEINT {known} FROM {rows} GROUP BY host_id, device_id ORDER BY ALL",
+        f" sum(energy_end_mj::HUGEINT - energy_start_mj) {known}, (sum(idle_energy_mj) {known})::HUGEINT,"
+        f" (sum(unobserved_energy_mj) {known})::HUGEINT FROM {rows} GROUP BY host_id, device_id ORDER BY ALL",
         parameters,
     )
     for host, device, model, count, existed, idle, start, end, counted, idle_mj, unobserved_mj in sums.fetchall():
@@ -110,7 +110,7 @@ def _record_sums(snapshot: Snapshot, scope: Scope, host_id: str | None) -> Itera
     records, parameters = _of_host("record", scope, host_id)
     rows, more = _of_host("device_row", scope, host_id)
     found = snapshot.db.execute(
-        "SELECT host_id, device_id, count(*), sum(allocated_ns)::HUGEINT, sum(energy_mj) FILTER (counted)::HUGEINT"
+        "SELECT host_id, device_id, count(*), sum(allocated_ns)::HUGEINT, (sum(energy_mj) FILTER (counted))::HUGEINT"
         f" FROM {records} r LEFT JOIN (SELECT log_id, segment_no, true AS counted FROM {rows}"
         " WHERE energy_start_mj IS NOT NULL AND energy_end_mj IS NOT NULL) e USING (log_id, segment_no)"
         " GROUP BY host_id, device_id ORDER BY ALL",

@@ -32,5 +32,7 @@ def snapshot(projection: Projection) -> Generator[Snapshot]:
             db.rollback()
         finally:
             db.close()
+    except duckdb.ProgrammingError:
+        raise  # a defect of ours, not the projection's
     except duckdb.Error as error:
         raise LedgerBroken(f"the projection cannot be read: {error}") from error

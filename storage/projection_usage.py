@@ -74,16 +74,16 @@ def compile_groups(query: UsageQuery, skus: dict[str, str]) -> tuple[str, list[A
     if Dimension.SKU in query.group_by:
         records += " JOIN (SELECT unnest(?::VARCHAR[]) AS gpu_model, unnest(?::VARCHAR[]) AS sku) USING (gpu_model)"
         parameters += [list(skus), list(skus.values())]
-    sums = f"SELECT {keys}window_start_ns AS at, sum({_METERS[query.meter]})::HUGEINT AS ns FROM {records} GROUP BY ALL"
+    sums = f"SELECT {keys}window_start_ns AS bucket, sum({_METERS[query.meter]})::HUGEINT AS ns FROM {records} GROUP BY ALL"
     if query.edges_ns:
         # Summed first to single windows, since the join by inequality is the costly part.
         sums = (
-            f"SELECT {names}edge AS at, sum(ns)::HUGEINT AS ns FROM ({sums}) ASOF JOIN"
-            " (SELECT unnest(?::BIGINT[]) AS edge) ON at >= edge GROUP BY ALL"
+            f"SELECT {names}edge AS bucket, sum(ns)::HUGEINT AS ns FROM ({sums}) ASOF JOIN"
+            " (SELECT unnest(?::BIGINT[]) AS edge) ON bucket >= edge GROUP BY ALL"
         )
         parameters.append(list(query.edges_ns))
     else:
-        sums = sums.replace("window_start_ns AS at", "NULL::BIGINT AS at")
+        sums = sums.replace("window_start_ns AS bucket", "NULL::BIGINT AS bucket")
     limit = MOST_GROUPS + 1 if query.limit is None else query.limit
-    sql = f"SELECT {names}at, ns, count(*) OVER () FROM ({sums}) ORDER BY {names}at LIMIT ? OFFSET ?"
+    sql = f"SELECT {names}bucket, ns, count(*) OVER () FROM ({sums}) ORDER BY {names}bucket LIMIT ? OFFSET ?"
     return sql, [*parameters, limit, query.offset]
