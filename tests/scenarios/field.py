@@ -82,6 +82,11 @@ class Field:
         assert self.daemon is not None
         assert self.daemon.stop() == 0, self.daemon.logged()
 
+    def end_jobs(self) -> None:
+        """Before the daemon stops: nobody meters what runs after it."""
+        for job in list(self.rig.jobs):
+            self.rig.end(job)
+
     @property
     def api(self) -> str:
         assert self.collector is not None

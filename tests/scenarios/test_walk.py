@@ -39,6 +39,7 @@ def test_a_collector_away_for_30_s_under_load_costs_nothing(tmp_path: Path) -> N
         assert field.status()["log"]["unacked_frames"] > 0
         field.start_collector()
         field.wait_for_frames()
+        field.end_jobs()
         field.stop_daemon()
         field.assert_lawful()
         field.assert_true()
@@ -59,6 +60,7 @@ def test_kill_9_of_daemon_and_collector_at_random_moments_neither_loses_nor_doub
             field.kill_collector()
             field.start_collector()
         time.sleep(1)
+        field.end_jobs()
         field.stop_daemon()
         field.assert_lawful()
         field.assert_true(unobserved_allowed=True)
@@ -120,6 +122,7 @@ def test_a_daemon_without_a_collector_meters_and_buffers(tmp_path: Path) -> None
         field.start_collector()
         field.start_daemon()
         field.wait_for_frames()
+        field.end_jobs()
         field.stop_daemon()
         field.assert_lawful()
         field.assert_true()
