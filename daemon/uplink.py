@@ -1,0 +1,211 @@
+"""The uplink: brings what is in the log to a collector, and is quiet when there is nothing to bring.
+
+An open but idle stream would wake the host's cores thirty times a second, so it
+lingers for a while after its last acknowledgement, says goodbye and closes; new
+frames open it again. Whatever goes wrong, frames stay on disk and the uplink tries
+again, with full jitter and over the endpoints in order. Two things end that: a
+fork, which only a person can judge, and a log that cannot be read (LogBroken).
+
+trio watches from outside; the stream itself lives in threads (uplink_stream.py).
+"""
+
+import contextlib
+import logging
+import random
+import threading
+import time
+from collections.abc import Callable
+from functools import partial
+from typing import Final
+
+import grpc
+import trio
+
+from ..storage.wal import Log, LogStat
+from .config import UplinkConfig
+from .keeper import InWriter
+from .replay_events import Acknowledge, Bury, Fork, Opened
+from .uplink_channel import BadCredentials, Trouble, credential_trouble, open_channel
+from .uplink_retry import Backoff, Endpoints
+from .uplink_session import Alarm, Pace, Session
+from .uplink_status import Situation, State, UplinkStatus
+from .uplink_stream import Progress, Stream
+from .uplink_words import hello
+
+log = logging.getLogger(__name__)
+_LONGEST_REST_IN_A_DRAIN_S: Final = 0.5
+
+
+class Uplink:
+    """An actor: one life of ``run`` at a time. All methods are called from trio's thread."""
+
+    def __init__(
+        self,
+        log: Log,
+        settings: UplinkConfig,
+        host_id: str,
+        version: str,
+        in_writer: InWriter,
+        on_ack: Callable[[int], None] | None = None,
+        *,
+        pace: Pace | None = None,
+        rng: random.Random | None = None,
+    ) -> None:
+        """``in_writer`` runs work in the log's writer thread; ``on_ack`` hears what is durably acknowledged there."""
+        self._log, self._settings, self._host_id, self._version = log, settings, host_id, version
+        self._in_writer, self._on_ack = in_writer, on_ack
+        self._pace = pace or Pace()
+        self._backoff = Backoff(self._pace.first_retry_s, self._pace.longest_retry_s, rng or random.Random())
+        self._endpoints = Endpoints(settings.endpoints)
+        self._endpoint = next(iter(settings.endpoints), None)
+        self._situation = Situation(self._endpoint)
+        self._alarm = Alarm()
+        self._grown = False
+        self._drain_asked = trio.Event()
+        self._stopped = trio.Event()
+
+    async def run(self) -> None:
+        """Until ``drain`` has brought everything out. Raises LogBroken; anything else is tried again for ever."""
+        while True:
+            self._grown = False
+            stat = await trio.to_thread.run_sync(self._log.stat)
+            if stat.unacked_frames and self._may_try:
+                await self._deliver(stat)
+            elif self._drain_asked.is_set():
+                self._stopped.set()
+                return
+            else:
+                await self._alarm.wait()
+
+    def wake(self) -> None:
+        """The log has grown."""
+        self._grown = True
+        self._alarm.ring()
+
+    async def drain(self, deadline_s: float) -> bool:
+        """Brings out what is in the log and says goodbye; whether everything was acknowledged in time."""
+        self._drain_asked.set()
+        self._alarm.ring()
+        with trio.move_on_after(deadline_s):
+            await self._stopped.wait()
+        stat = await trio.to_thread.run_sync(self._log.stat)
+        return self._stopped.is_set() and not stat.unacked_frames
+
+    def status(self) -> UplinkStatus:
+        return self._situation.status()
+
+    @property
+    def linger_s(self) -> float:
+        """None at all while draining."""
+        return 0.0 if self._drain_asked.is_set() else self._settings.linger_s
+
+    async def grown(self) -> int | None:
+        """The newest seq, if the log has grown since this was last asked."""
+        if not self._grown:
+            return None
+        self._grown = False
+        return (await trio.to_thread.run_sync(self._log.stat)).last_seq
+
+    async def keep(self, orders: list[Acknowledge | Bury]) -> None:
+        """Commits what the collector has answered. The pause lets the answers of a busy stream gather."""
+        for order in orders:
+            await self._in_writer(partial(self._commit, order))
+        if orders:
+            self._backoff.reset()
+            self._situation.acknowledged()
+            last = orders[-1]
+            if self._on_ack is not None:
+                self._on_ack(last.through_seq if isinstance(last, Acknowledge) else last.seq)
+            await trio.sleep(self._pace.between_commits_s)
+
+    def look(self, progress: Progress) -> None:
+        if progress.welcomed and self._endpoint and not progress.over and self._situation.state is State.CONNECTING:
+            self._situation.streaming(self._endpoint)
+
+    @property
+    def _may_try(self) -> bool:
+        return bool(self._settings.endpoints) and self._situation.state is not State.FORKED
+
+    async def _deliver(self, stat: LogStat) -> None:
+        """One stream, and the rest after it if it failed."""
+        self._endpoint = endpoint = self._endpoints.pick(time.monotonic())
+        self._situation.connecting(endpoint)
+        match await self._converse(endpoint, stat):
+            case Fork() as fork:
+                self._situation.forked(endpoint, fork.why)
+            case Trouble() as trouble:
+                self._endpoints.failed(endpoint, time.monotonic())
+                self._situation.failed(endpoint, trouble)
+                await self._rest()
+            case None:
+                self._situation.quiet()
+
+    async def _converse(self, endpoint: str, stat: LogStat) -> Fork | Trouble | None:
+        """None: everything the log had is acknowledged."""
+        try:
+            channel = await trio.to_thread.run_sync(open_channel, endpoint, self._settings)
+        except BadCredentials as bad:
+            return Trouble(str(bad))
+        token = trio.lowlevel.current_trio_token()
+        stream = Stream(
+            self._log,
+            hello(stat, self._host_id, self._version),
+            Opened(stat.acked_seq, stat.last_seq),
+            poke=partial(_ring, token, self._alarm),
+            take_back=lambda seq: trio.from_thread.run(self._take_back, seq, trio_token=token),
+        )
+        try:
+            threading.Thread(target=stream.run, args=(channel,), name="uplink", daemon=True).start()
+            progress = await Session(stream, self, self._alarm, self._pace).watch()
+        finally:
+            # In this order: a channel with a live call on it may take seconds to close.
+            stream.cancel()
+            await self._close(channel)
+        if stream.broken is not None:
+            raise stream.broken
+        return await self._judge(progress)
+
+    async def _judge(self, progress: Progress) -> Fork | Trouble | None:
+        if progress.fork is not None:
+            return progress.fork
+        if progress.welcomed and progress.all_acknowledged:
+            return None
+        trouble = progress.trouble or Trouble("the collector ended the stream")
+        if progress.welcomed or trouble.refused:
+            return trouble
+        # gRPC says little about why a handshake failed; our own files may say more.
+        return await trio.to_thread.run_sync(credential_trouble, self._settings) or trouble
+
+    async def _take_back(self, through_seq: int) -> None:
+        log.warning(
+            "the collector has frames only through %d: its ledger was restored; what it lost is sent again", through_seq
+        )
+        await self._in_writer(partial(self._log.take_back, through_seq))
+
+    def _commit(self, order: Acknowledge | Bury) -> None:
+        """In the writer's thread."""
+        if isinstance(order, Acknowledge):
+            self._log.acknowledge(order.through_seq, time.time_ns())
+        else:
+            log.error("frame %d was refused by the collector (%s) and is kept aside", order.seq, order.reason)
+            self._log.bury(order.seq, order.reason, time.time_ns())
+
+    async def _rest(self) -> None:
+        delay_s = self._backoff.next_s()
+        if self._drain_asked.is_set():
+            await trio.sleep(min(delay_s, _LONGEST_REST_IN_A_DRAIN_S))
+        else:
+            with trio.move_on_after(delay_s):
+                await self._drain_asked.wait()
+
+    async def _close(self, channel: grpc.Channel) -> None:
+        with trio.move_on_after(self._pace.close_s, shield=True):
+            # A limiter of its own: a thread that hangs here must not take one from anybody else.
+            limiter = trio.CapacityLimiter(1)
+            await trio.to_thread.run_sync(channel.close, abandon_on_cancel=True, limiter=limiter)
+
+
+def _ring(token: trio.lowlevel.TrioToken, alarm: Alarm) -> None:
+    """From any thread; of many rings before trio gets to it, one is left."""
+    with contextlib.suppress(trio.RunFinishedError):
+        token.run_sync_soon(alarm.ring, idempotent=True)

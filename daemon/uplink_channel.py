@@ -1,0 +1,99 @@
+"""A channel to one collector, and what gRPC's errors mean to the one who must mend them.
+
+Each stream has a channel of its own, made from the files as they are now: a
+certificate that was renewed is simply there at the next connection.
+"""
+
+from dataclasses import dataclass
+from typing import Final, cast
+
+import grpc
+
+from ..plugins.tls import TlsFiles, tls_problems
+from .config import UplinkConfig
+
+MAX_MESSAGE_BYTES: Final = 1024 * 1024
+"""A frame is a quarter of this at most; set on both sides, since the default of one protects nobody."""
+_OPTIONS: Final = (
+    ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),
+    ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
+    # A link that is half open: keepalive_timeout alone finds nothing on an idle one.
+    ("grpc.keepalive_time_ms", 15_000),
+    ("grpc.keepalive_timeout_ms", 10_000),
+    ("grpc.http2.ping_timeout_ms", 10_000),
+    ("grpc.http2.max_pings_without_data", 0),
+    # Ours are the retries, the backoff and the connections; nobody else's in this process.
+    ("grpc.enable_retries", 0),
+    ("grpc.use_local_subchannel_pool", 1),
+    ("grpc.enable_http_proxy", 0),
+)
+_REFUSALS: Final = frozenset(
+    {
+        grpc.StatusCode.PERMISSION_DENIED,
+        grpc.StatusCode.UNAUTHENTICATED,
+        grpc.StatusCode.ALREADY_EXISTS,
+        grpc.StatusCode.FAILED_PRECONDITION,
+        grpc.StatusCode.INVALID_ARGUMENT,
+        grpc.StatusCode.UNIMPLEMENTED,
+    }
+)
+_CAUSES: Final = (
+    ("CERTIFICATE_VERIFY_FAILED", "its certificate is not signed by the authority in uplink.ca"),
+    ("Peer name", "its certificate is for another name than the one in uplink.endpoints"),
+    ("Hostname Verification", "its certificate is for another name than the one in uplink.endpoints"),
+    ("CERTIFICATE_REQUIRED", "it wants a certificate of this host: uplink.certificate and uplink.key"),
+    ("handshake failed", "no TLS handshake: plaintext at one end, or a certificate that does not fit"),
+    ("Connection refused", "connection refused: no collector listens there"),
+    ("resolution failed", "the name cannot be resolved"),
+)
+_MAX_DETAILS: Final = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Trouble:
+    """Why there is no stream. ``refused``: a collector answered, and does not want this host."""
+
+    why: str
+    refused: bool = False
+
+
+class BadCredentials(Exception):
+    """A file of the TLS identity cannot be used; the message names its key and path."""
+
+
+def open_channel(endpoint: str, settings: UplinkConfig) -> grpc.Channel:
+    """Connects when it is first used. Reads files: not for the event loop. Raises BadCredentials."""
+    files = _tls_files(settings)
+    if files is None:
+        return grpc.insecure_channel(endpoint, _OPTIONS)
+    try:
+        ca, certificate, key = files.read()
+    except OSError as error:
+        raise BadCredentials(f"{error.filename} cannot be read: {error.strerror}") from None
+    return grpc.secure_channel(endpoint, grpc.ssl_channel_credentials(ca, key, certificate), _OPTIONS)
+
+
+def credential_trouble(settings: UplinkConfig) -> Trouble | None:
+    """What is wrong with our own files; asked when a connection failed, since gRPC does not say. Reads files."""
+    files = _tls_files(settings)
+    problems = tls_problems(files) if files else []
+    return Trouble("; ".join(f"uplink.{key}: {what}" for key, what in problems)) if problems else None
+
+
+def trouble_of(error: grpc.RpcError) -> Trouble:
+    """In words that name a cause where it is a known one."""
+    call = cast(grpc.Call, error)  # what a stream raises is both; the stubs know only one
+    details = (call.details() or "").strip()
+    for mark, cause in _CAUSES:
+        if mark.lower() in details.lower():
+            return Trouble(cause)
+    told = details.rpartition("last error: ")[2][:_MAX_DETAILS]
+    return Trouble(f"{call.code().name.lower()}: {told}", refused=call.code() in _REFUSALS)
+
+
+def _tls_files(settings: UplinkConfig) -> TlsFiles | None:
+    """None: plaintext, which the configuration allows only on loopback or under a name that says what it is."""
+    if settings.insecure_plaintext:
+        return None
+    assert settings.ca and settings.certificate and settings.key, "the configuration was not checked"
+    return TlsFiles.of(settings.ca, settings.certificate, settings.key)

@@ -1,0 +1,84 @@
+"""What the uplink shows of itself, and the few lines it logs: on a change, not on each attempt."""
+
+import logging
+import time
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Final
+
+from .uplink_channel import Trouble
+
+log = logging.getLogger(__name__)
+_SAY_AGAIN_S: Final = 3600.0
+
+
+class State(StrEnum):
+    """Where the uplink is."""
+
+    QUIET = "quiet"
+    CONNECTING = "connecting"
+    STREAMING = "streaming"
+    BACKOFF = "backoff"
+    FORKED = "forked"
+    REFUSED = "refused"
+
+
+@dataclass(frozen=True, slots=True)
+class UplinkStatus:
+    """As in ``gputally status --json``. ``last_error`` is empty again with the next acknowledgement."""
+
+    state: State
+    endpoint: str | None
+    last_ack_age_s: float | None
+    last_error: str | None
+
+
+class Situation:
+    """The uplink's state, and what was last said about each endpoint."""
+
+    def __init__(self, endpoint: str | None) -> None:
+        self.state = State.QUIET
+        self._endpoint = endpoint
+        self._acked_s: float | None = None
+        self._last_error: str | None = None
+        self._said: dict[str, tuple[str, float]] = {}
+        self._streamed_to: str | None = None
+
+    def status(self) -> UplinkStatus:
+        age_s = None if self._acked_s is None else round(time.monotonic() - self._acked_s, 3)
+        return UplinkStatus(self.state, self._endpoint, age_s, self._last_error)
+
+    def connecting(self, endpoint: str) -> None:
+        self.state, self._endpoint = State.CONNECTING, endpoint
+
+    def streaming(self, endpoint: str) -> None:
+        self.state = State.STREAMING
+        if self._said.pop(endpoint, None) is not None or self._streamed_to != endpoint:
+            log.info("streaming to %s", endpoint)
+        self._streamed_to = endpoint
+
+    def acknowledged(self) -> None:
+        self._acked_s = time.monotonic()
+        self._last_error = None
+
+    def quiet(self) -> None:
+        self.state = State.QUIET
+
+    def failed(self, endpoint: str, trouble: Trouble) -> None:
+        """One line for each endpoint and cause; the same cause again after an hour."""
+        self.state = State.REFUSED if trouble.refused else State.BACKOFF
+        self._last_error = f"{endpoint}: {trouble.why}"
+        why, said_s = self._said.get(endpoint, ("", 0.0))
+        if why != trouble.why or time.monotonic() - said_s > _SAY_AGAIN_S:
+            log.warning("no stream to %s: %s; frames wait on disk and are tried again", endpoint, trouble.why)
+            self._said[endpoint] = (trouble.why, time.monotonic())
+
+    def forked(self, endpoint: str, why: str) -> None:
+        self.state = State.FORKED
+        self._last_error = f"{endpoint}: {why}"
+        log.critical(
+            "the ledger behind %s and this host's log tell different stories: %s. Nothing more is sent or trimmed; "
+            "find out which of the two was replaced before you restart",
+            endpoint,
+            why,
+        )

@@ -1,0 +1,36 @@
+"""Between the messages of the wire and the events of the protocol."""
+
+from ..proto.v1 import uplink_pb2 as wire
+from ..storage.frame import FORMAT
+from ..storage.wal import Log, LogStat
+from .replay_events import Acked, Answer, Rejected, Resumed, Welcomed
+
+
+def hello(stat: LogStat, host_id: str, version: str) -> wire.HostMessage:
+    """The first message of a stream."""
+    said = wire.Hello(
+        host_id=host_id,
+        epoch=stat.epoch,
+        frame_format=FORMAT,
+        first_seq=stat.first_seq,
+        last_seq=stat.last_seq,
+        daemon_version=version,
+    )
+    return wire.HostMessage(hello=said)
+
+
+def answer_in(message: wire.CollectorMessage, log: Log) -> Answer | None:
+    """None: of a kind that only a newer collector knows. Reads the log: not for the event loop."""
+    match message.WhichOneof("kind"):
+        case "welcome":
+            told = message.welcome
+            own_hash = log.head_hash(told.committed_seq)
+            return Welcomed(told.committed_seq, told.head_hash, own_hash, told.window_frames, told.window_bytes)
+        case "ack":
+            return Acked(message.ack.through_seq)
+        case "resume":
+            return Resumed(message.resume.next_seq)
+        case "reject":
+            return Rejected(message.reject.seq, message.reject.reason)
+        case _:
+            return None
