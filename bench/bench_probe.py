@@ -1,7 +1,11 @@
 """What reading 8 GPUs with 64 processes costs, beside a plain pynvml loop that reads the same facts.
 
-Claims: at most 64 NVML calls in a tick and 50 in the mean; at most 0.5 ms of CPU a
-tick in the child and 0.3 ms in the daemon; at most 14 MiB for the child.
+Claims: at most 64 NVML calls in a tick and 50 in the mean; the child takes no more than 1.3
+times the CPU of the plain loop, child and daemon together no more than 2.5 times: what it
+costs that a hang in the driver is survived; at most 14 MiB for the child.
+
+At one tick a second most of the CPU goes into caches that have grown cold: at a
+hundred ticks a second the same work takes half and less.
 
     python bench/bench_probe.py [ticks a second [seconds]]
 """
@@ -23,7 +27,7 @@ from gputally.simulator.scenario import Scenario, SimProcess, driver_environment
 GPUS, PROCESSES_EACH = 8, 8
 GIB = 1 << 30
 S = 1_000_000_000
-MOST_CALLS, MOST_CALLS_MEAN, MOST_CHILD_MS, MOST_DAEMON_MS, MOST_MIB = 64, 50, 0.5, 0.3, 14
+MOST_CALLS, MOST_CALLS_MEAN, MOST_CHILD_RATIO, MOST_RATIO, MOST_MIB = 64, 50, 1.3, 2.5, 14
 
 
 def main() -> None:
@@ -147,7 +151,8 @@ def tell(ours: list[float], theirs: list[float], per_s: float, seconds: float) -
     print(f"child and daemon / plain: {(child_ms + daemon_ms) / plain_ms:.2f} of the CPU")
     held = (
         most_calls <= MOST_CALLS and calls <= MOST_CALLS_MEAN
-        and child_ms <= MOST_CHILD_MS and daemon_ms <= MOST_DAEMON_MS and mib <= MOST_MIB
+        and child_ms <= MOST_CHILD_RATIO * plain_ms and child_ms + daemon_ms <= MOST_RATIO * plain_ms
+        and mib <= MOST_MIB
     )  # fmt: skip
     if not held:
         sys.exit("a claim at the head of this file does not hold here")

@@ -50,7 +50,7 @@ nvml_shutdown = pynvml.nvmlShutdown
 def _pointer(names: tuple[str, ...]) -> "pynvml.Function | None":
     for name in names:
         try:
-            return pynvml._nvmlGetFunctionPointer(name)
+            return pynvml._nvmlGetFunctionPointer(name)  # pyright: ignore[reportPrivateUsage] - no public one
         except NVMLError:
             continue  # an older driver; the next name, or none
     return None
@@ -119,9 +119,17 @@ class Driver:
         return pynvml.nvmlDeviceGetHandleByIndex(index)
 
     def identity(self, handle: Handle) -> tuple[str, str, int]:
-        """UUID, name and memory in bytes: what does not change while the driver is loaded."""
+        """UUID, name and memory in bytes: what does not change while the driver is loaded.
+
+        Raises NVMLError. Memory is 0 on boards that have none of their own and say so.
+        """
         self.calls += 3
-        memory_bytes = pynvml.nvmlDeviceGetMemoryInfo(handle).total
+        try:
+            memory_bytes = pynvml.nvmlDeviceGetMemoryInfo(handle).total
+        except NVMLError as error:
+            if error.value != errors.NOT_SUPPORTED:
+                raise
+            memory_bytes = 0
         return pynvml.nvmlDeviceGetUUID(handle), pynvml.nvmlDeviceGetName(handle), memory_bytes
 
     def _ask(self, fact: int, *arguments: object) -> int:

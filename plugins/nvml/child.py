@@ -16,7 +16,7 @@ import time
 from collections.abc import Container
 from contextlib import suppress
 
-from . import calls, codec, errors, marker
+from . import calls, codec, marker
 from .device import WatchedDevice
 
 READ_BYTES = 65536
@@ -64,6 +64,7 @@ class Watch:
         self._marker = where
         self._driver: calls.Driver | None = None
         self._code: int | None = None
+        self._initialised = False
         self._devices: list[WatchedDevice] = []
         self._told: list[object] | None = None
         self._tick = 0
@@ -97,6 +98,7 @@ class Watch:
         self._enter(marker.INIT)
         try:
             calls.nvml_init()
+            self._initialised = True
             self._driver = calls.Driver(self._marker)
             self._told = self._open_all(self._driver, skip)
         except calls.NVMLError as error:
@@ -124,7 +126,7 @@ class Watch:
 
     def close(self) -> None:
         """Lets go of the driver politely. It may hang in here as in any call."""
-        if self._code == errors.SUCCESS:
+        if self._initialised:
             self._enter(marker.SHUTDOWN)
             with suppress(calls.NVMLError):
                 calls.nvml_shutdown()

@@ -119,7 +119,7 @@ class WatchedDevice:
         used_bytes = self._value(calls.MEMORY, self._driver.memory_used_bytes)
         if used_bytes is None and calls.MEMORY in self._refused:
             used_bytes = self._value(calls.MEMORY_V1, self._driver.memory_used_bytes_v1)
-        return used_bytes if used_bytes is None or used_bytes <= self._bytes else None
+        return None if used_bytes is not None and used_bytes > self._bytes > 0 else used_bytes
 
     def _sm_percent(self, here: Holders) -> dict[int, int]:
         if calls.SAMPLES in self._refused:

@@ -80,7 +80,7 @@ class Host:
         return False
 
     def take_readings(self, why: Mapping[str, GapReason], otherwise: GapReason, at_ns: int) -> tuple[Seen, ...]:
-        """A reading or a gap of each known device; ``why`` one that nobody read is a gap."""
+        """A reading or a gap of each known device. ``why`` and ``otherwise`` are for those that nobody read."""
         seen = tuple(
             self._fresh.get(device_id) or DeviceGap(device_id, at_ns, why.get(device_id, otherwise))
             for device_id in self._devices

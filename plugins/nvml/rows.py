@@ -23,7 +23,7 @@ Holders = dict[int, int | None]
 
 
 def holders(rows: bytes, device_bytes: int) -> Holders | None:
-    """Who is in a list, or None if one of its rows cannot be true.
+    """Who is in a list, or None if one of its rows cannot be true. ``device_bytes`` 0: unknown.
 
     A pid in several rows (a process in several MIG instances) counts once, with its
     largest memory.
@@ -36,7 +36,7 @@ def holders(rows: bytes, device_bytes: int) -> Holders | None:
             return None
         if compute_instance > MAX_INSTANCE and compute_instance != NO_INSTANCE:
             return None
-        if used_bytes > device_bytes and used_bytes != MEMORY_UNKNOWN:
+        if used_bytes > device_bytes > 0 and used_bytes != MEMORY_UNKNOWN:
             return None
         _count_once(found, pid, None if used_bytes == MEMORY_UNKNOWN else used_bytes)
     return found

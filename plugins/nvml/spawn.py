@@ -14,6 +14,8 @@ from .marker import INIT, Marker, Where, new_page
 from .replies import Reply, Told, parse
 
 _MAIN = "from gputally.plugins.nvml.child import main; main()"
+_PACKAGES = str(Path(__file__).absolute().parents[3])
+"""Where gputally is, should an editable install have hidden it from ``sys.path``."""
 _READ_BYTES = 65536
 _ASK_ALL = codec.pack([])
 
@@ -126,13 +128,13 @@ def _run(fds: tuple[int, int, int], environment: Mapping[str, str]) -> "subproce
     In a session of its own, so that the terminal's signals do not reach it.
     """
     command = [sys.executable, "-P", "-S", "-s", "-c", _MAIN, *map(str, fds)]
-    paths = os.pathsep.join(str(Path(entry).absolute()) for entry in sys.path if entry)
+    paths = [str(Path(entry).absolute()) for entry in (*sys.path, _PACKAGES) if entry]
     return subprocess.Popen(
         command,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
         cwd="/",
-        env={**environment, "PYTHONPATH": paths},
+        env={**environment, "PYTHONPATH": os.pathsep.join(paths)},
         pass_fds=fds,
         start_new_session=True,
     )

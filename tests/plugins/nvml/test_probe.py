@@ -7,7 +7,7 @@ import pytest
 import trio
 
 from gputally.model.reading import GapReason, ProcessOnDevice
-from gputally.simulator.scenario import Fault, Scenario, SimProcess, Step, boottime_ns, energy_mj
+from gputally.simulator.scenario import Fault, Quirk, Scenario, SimProcess, Step, boottime_ns, energy_mj
 
 from .rig import Host, S, all_good, gaps, good, on_host
 
@@ -172,6 +172,19 @@ def test_an_old_driver_without_the_second_memory_call_still_tells_memory(tmp_pat
     on_host(tmp_path, scenario, story)
 
 
+def test_a_board_without_memory_of_its_own_is_metered_all_the_same(tmp_path: Path) -> None:
+    fault = Fault("nvmlDeviceGetMemoryInfo*", "NOT_SUPPORTED")
+
+    async def story(host: Host) -> None:
+        reading = await host.read()
+        assert reading.devices is not None
+        assert reading.devices[0].memory_bytes == 0
+        assert good(reading)[0].processes == (ProcessOnDevice(4001, 10 * GIB),)
+        assert good(reading)[0].memory_used_bytes is None
+
+    on_host(tmp_path, Scenario.host(1).with_process(0, BUSY).with_fault(fault), story)
+
+
 @pytest.mark.parametrize(
     ("error", "reason"),
     [
@@ -207,10 +220,49 @@ def test_rows_that_cannot_be_true_bill_nobody(tmp_path: Path, process: SimProces
     on_host(tmp_path, Scenario.host(2).with_process(0, BUSY).with_process(0, process), story)
 
 
+def quirky(*quirks: Quirk) -> Scenario:
+    """One GPU with two busy processes and a driver with bad habits."""
+    scenario = Scenario.host(1).with_process(0, replace(BUSY, sm_percent=70))
+    scenario = scenario.with_process(0, SimProcess(4002, memory_bytes=GIB, sm_percent=20))
+    return scenario.with_device(replace(scenario.devices[0], quirks=quirks))
+
+
+@pytest.mark.parametrize("quirks", [(), ("zeros",), ("junk",), ("empty_success",), ("stale_count", "zeros", "junk")])
+def test_utilization_by_process_is_what_was_sampled_and_junk_is_not(tmp_path: Path, quirks: tuple[Quirk, ...]) -> None:
+    async def story(host: Host) -> None:
+        seen: dict[int, set[int | None]] = {}
+        for _ in range(12):
+            for process in good(await host.read())[0].processes:
+                seen.setdefault(process.pid, set()).add(process.sm_percent)
+            await trio.sleep(0.05)
+        # None: no new sample since the tick before, as samples come six times a second.
+        assert seen == {4001: {70, None}, 4002: {20, None}}
+
+    on_host(tmp_path, quirky(*quirks), story)
+
+
+def test_utilization_by_process_is_asked_for_only_where_it_has_to_be_shared(tmp_path: Path) -> None:
+    async def story(host: Host) -> None:
+        for _ in range(2):  # the first one asks for everything
+            shared = (await host.read()).driver_calls
+        await host.becomes(host.scenario.without_process(0, 4002))
+        await host.read()
+        assert (await host.read()).driver_calls < shared
+
+    on_host(tmp_path, quirky(), story)
+
+
+def test_a_driver_that_made_its_rows_longer_is_a_gap_and_no_bill(tmp_path: Path) -> None:
+    async def story(host: Host) -> None:
+        assert gaps(await host.read()) == {0: GapReason.BAD_READING}
+
+    on_host(tmp_path, quirky("wide_rows"), story)
+
+
 def test_a_tick_of_eight_busy_gpus_costs_at_most_64_calls(tmp_path: Path) -> None:
     scenario = Scenario.host(8)
     for index in range(64):
-        scenario = scenario.with_process(index % 8, SimProcess(5000 + index))
+        scenario = scenario.with_process(index % 8, SimProcess(5000 + index, sm_percent=12))
 
     async def story(host: Host) -> None:
         await host.read()
