@@ -4,6 +4,7 @@ Each stream has a channel of its own, made from the files as they are now: a
 certificate that was renewed is simply there at the next connection.
 """
 
+import re
 from dataclasses import dataclass
 from typing import Final, cast
 
@@ -37,14 +38,17 @@ _REFUSALS: Final = frozenset(
         grpc.StatusCode.UNIMPLEMENTED,
     }
 )
-_CAUSES: Final = (
-    ("CERTIFICATE_VERIFY_FAILED", "its certificate is not signed by the authority in uplink.ca"),
-    ("Peer name", "its certificate is for another name than the one in uplink.endpoints"),
-    ("Hostname Verification", "its certificate is for another name than the one in uplink.endpoints"),
-    ("CERTIFICATE_REQUIRED", "it wants a certificate of this host: uplink.certificate and uplink.key"),
-    ("handshake failed", "no TLS handshake: plaintext at one end, or a certificate that does not fit"),
-    ("Connection refused", "connection refused: no collector listens there"),
-    ("resolution failed", "the name cannot be resolved"),
+_CAUSES: Final = tuple(
+    (re.compile(mark, re.IGNORECASE | re.DOTALL), cause)
+    for mark, cause in (
+        ("certificate_verify_failed|signature", "its certificate is not signed by the authority in uplink.ca"),
+        ("hostname verification|peer name", "its certificate is for another name than that in uplink.endpoints"),
+        ("wrong_version_number", "it speaks no TLS on this port"),
+        ("handshake failed", "the TLS handshake failed: see uplink.ca, uplink.certificate and uplink.key"),
+        ("failed to connect.*socket closed", "it hung up: it does not accept uplink.certificate, or wants TLS"),
+        ("connection refused", "connection refused: no collector listens there"),
+        ("errors resolving|resolution failed", "the name cannot be resolved"),
+    )
 )
 _MAX_DETAILS: Final = 200
 
@@ -85,7 +89,7 @@ def trouble_of(error: grpc.RpcError) -> Trouble:
     call = cast(grpc.Call, error)  # what a stream raises is both; the stubs know only one
     details = (call.details() or "").strip()
     for mark, cause in _CAUSES:
-        if mark.lower() in details.lower():
+        if mark.search(details):
             return Trouble(cause)
     told = details.rpartition("last error: ")[2][:_MAX_DETAILS]
     return Trouble(f"{call.code().name.lower()}: {told}", refused=call.code() in _REFUSALS)

@@ -70,7 +70,8 @@ class Ledger:
 class RudeCollector(UplinkServicer):
     """Serves on a free port of loopback; ``stop`` and ``start`` again on the same one."""
 
-    def __init__(self, credentials: grpc.ServerCredentials | None = None) -> None:
+    def __init__(self, credentials: grpc.ServerCredentials | None = None, host: str = "localhost") -> None:
+        self._host = host
         self.manners = Manners()
         self.ledger = Ledger()
         self.hellos: list[wire.Hello] = []
@@ -86,13 +87,13 @@ class RudeCollector(UplinkServicer):
 
     @property
     def address(self) -> str:
-        return f"localhost:{self.port}"
+        return f"{self._host}:{self.port}"
 
     def start(self) -> None:
         self._released.clear()
         self._server = grpc.server(ThreadPoolExecutor(8), options=[("grpc.so_reuseport", 0)])
         add_UplinkServicer_to_server(self, self._server)
-        place = f"127.0.0.1:{self.port}"
+        place = f"{self._host}:{self.port}"
         self.port = (
             self._server.add_secure_port(place, self._credentials)
             if self._credentials
@@ -100,6 +101,10 @@ class RudeCollector(UplinkServicer):
         )
         assert self.port
         self._server.start()
+
+    def change_credentials(self, credentials: grpc.ServerCredentials) -> None:
+        """For the next ``start``."""
+        self._credentials = credentials
 
     def stop(self) -> None:
         self._released.set()
