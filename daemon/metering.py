@@ -13,7 +13,7 @@ from ..plugins.ports import Attributor, Telemetry
 from .keeper import Keeper
 from .mailbox import Mailbox
 
-CHECKPOINT_EVERY_S = 10.0
+CHECKPOINT_EVERY_S = 20.0
 """How old the checkpoint may grow while nothing begins or ends; an edge is written at once."""
 
 

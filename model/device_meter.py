@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from .closing import Closed, Open, close_segment, remainders
 from .counter import Counter, counter_between
 from .crew import Crew
-from .holding import Sight, held_between, slices
+from .holding import Sight, held_between
 from .interval import NS_PER_S
 from .plain import DERIVED
 from .reading import Device, GapReason
@@ -110,7 +110,7 @@ class DeviceMeter:
     def _meter(self, before: Sight, now: Sight, ended: Mapping[ProcessId, int]) -> None:
         held = held_between(before, now, ended)
         counter = self._counter(now.at_ns, now.energy_mj)
-        for cut in slices(self.settled_ns, now.at_ns, held.holds):
+        for cut in held.slices:
             self._spend(cut.start_ns, cut.end_ns, counter, self._holding(before, cut.holders))
         self.open.tally.uncertainty_ns += held.uncertainty_ns
         self._settle(now.at_ns, counter)

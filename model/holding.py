@@ -35,45 +35,6 @@ class Hold:
 
 
 @dataclass(frozen=True, slots=True)
-class Held:
-    """All holds of a stretch, and the sum of what their edges may be off by."""
-
-    holds: tuple[Hold, ...]
-    uncertainty_ns: int
-
-
-def held_between(before: Sight, now: Sight, ended: Mapping[ProcessId, int]) -> Held:
-    """The holds between two sights of one device.
-
-    A hold starts with its process where that started after the earlier sight,
-    otherwise at the first evidence, the later sight: a process that opens the
-    device four days after it started is not billed for four days. It ends with
-    its process, or with its absence from the later sight.
-    """
-    if before.holders == now.holders:  # as at almost every tick
-        return Held(tuple(Hold(holder, before.at_ns, now.at_ns) for holder in before.holders.values()), 0)
-    holds: list[Hold] = []
-    uncertainty_ns = 0
-    for process, holder in before.holders.items():
-        later = now.holders.get(process)
-        if later is not None and later.workload == holder.workload:
-            holds.append(Hold(holder, before.at_ns, now.at_ns))
-            continue
-        end_ns = min(max(ended.get(process, now.at_ns), before.at_ns), now.at_ns)
-        holds.append(Hold(holder, before.at_ns, end_ns))
-        uncertainty_ns += EXIT_UNCERTAINTY_NS if process in ended else now.at_ns - before.at_ns
-    for process, holder in now.holders.items():
-        earlier = before.holders.get(process)
-        if earlier is not None and earlier.workload == holder.workload:
-            continue
-        started_between = earlier is None and process.start_ns > before.at_ns
-        start_ns = min(process.start_ns, now.at_ns) if started_between else now.at_ns
-        holds.append(Hold(holder, start_ns, now.at_ns))
-        uncertainty_ns += holder.edge_uncertainty_ns if started_between else now.at_ns - before.at_ns
-    return Held(tuple(hold for hold in holds if hold.start_ns < hold.end_ns), uncertainty_ns)
-
-
-@dataclass(frozen=True, slots=True)
 class Slice:
     """A stretch during which the same processes held the device."""
 
@@ -82,12 +43,59 @@ class Slice:
     holders: tuple[Holder, ...]
 
 
-def slices(start_ns: int, end_ns: int, holds: Sequence[Hold]) -> Iterator[Slice]:
+@dataclass(frozen=True, slots=True)
+class Held:
+    """Who held the device throughout a stretch, and the sum of what the edges may be off by."""
+
+    slices: tuple[Slice, ...]
+    uncertainty_ns: int
+
+
+def held_between(before: Sight, now: Sight, ended: Mapping[ProcessId, int]) -> Held:
+    """Who held the device between two sights of it.
+
+    A hold starts with its process where that started after the earlier sight,
+    otherwise at the first evidence, the later sight: a process that opens the
+    device four days after it started is not billed for four days. It ends with
+    its process, or with its absence from the later sight.
+    """
+    if before.holders == now.holders:  # as at almost every tick
+        return Held((Slice(before.at_ns, now.at_ns, tuple(before.holders.values())),), 0)
+    found = [*_holds_of_earlier(before, now, ended), *_holds_of_new(before, now)]
+    holds = [hold for hold, _ in found if hold.start_ns < hold.end_ns]
+    uncertainty_ns = sum(uncertainty_ns for _, uncertainty_ns in found)
+    return Held(tuple(_slices(before.at_ns, now.at_ns, holds)), uncertainty_ns)
+
+
+def _holds_of_earlier(before: Sight, now: Sight, ended: Mapping[ProcessId, int]) -> Iterator[tuple[Hold, int]]:
+    """Of those who were there at the earlier sight, each with what its end may be off by."""
+    for process, holder in before.holders.items():
+        if _stays(holder, now.holders.get(process)):
+            yield Hold(holder, before.at_ns, now.at_ns), 0
+            continue
+        end_ns = min(max(ended.get(process, now.at_ns), before.at_ns), now.at_ns)
+        uncertainty_ns = EXIT_UNCERTAINTY_NS if process in ended else now.at_ns - before.at_ns
+        yield Hold(holder, before.at_ns, end_ns), uncertainty_ns
+
+
+def _holds_of_new(before: Sight, now: Sight) -> Iterator[tuple[Hold, int]]:
+    """Of those who came since, each with what its start may be off by."""
+    for process, holder in now.holders.items():
+        earlier = before.holders.get(process)
+        if earlier is not None and _stays(earlier, holder):
+            continue
+        if earlier is None and process.start_ns > before.at_ns:
+            yield Hold(holder, min(process.start_ns, now.at_ns), now.at_ns), holder.edge_uncertainty_ns
+        else:
+            yield Hold(holder, now.at_ns, now.at_ns), now.at_ns - before.at_ns
+
+
+def _stays(holder: Holder, later: Holder | None) -> bool:
+    return later is not None and later.workload == holder.workload
+
+
+def _slices(start_ns: int, end_ns: int, holds: Sequence[Hold]) -> Iterator[Slice]:
     """Cuts [start, end) wherever a hold begins or ends; together the slices are the whole stretch."""
-    if not any(start_ns < hold.start_ns or hold.end_ns < end_ns for hold in holds):
-        yield Slice(start_ns, end_ns, tuple(hold.holder for hold in holds))
-        return
     inner = {edge for hold in holds for edge in (hold.start_ns, hold.end_ns) if start_ns < edge < end_ns}
-    edges = [start_ns, *sorted(inner), end_ns]
-    for left, right in pairwise(edges):
+    for left, right in pairwise([start_ns, *sorted(inner), end_ns]):
         yield Slice(left, right, tuple(h.holder for h in holds if h.start_ns <= left and right <= h.end_ns))

@@ -134,12 +134,12 @@ class Meter:
 
 
 def _sight(part: DeviceReading, attribution: Attribution) -> Sight:
-    sight = Sight(part.at_ns, utilization_percent=part.utilization_percent, energy_mj=part.energy_mj)
-    for row in part.processes:
-        holder = attribution.holders[row.pid]
-        sight.holders[holder.process] = holder
-        if row.memory_bytes is not None:
-            sight.memory_bytes[holder.process] = row.memory_bytes
-        if row.sm_percent is not None:
-            sight.sm_percent[holder.process] = row.sm_percent
-    return sight
+    owned = [(attribution.holders[row.pid], row) for row in part.processes]
+    return Sight(
+        part.at_ns,
+        {holder.process: holder for holder, _ in owned},
+        {holder.process: row.memory_bytes for holder, row in owned if row.memory_bytes is not None},
+        {holder.process: row.sm_percent for holder, row in owned if row.sm_percent is not None},
+        part.utilization_percent,
+        part.energy_mj,
+    )

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import NamedTuple
 
 
 class GapReason(StrEnum):
@@ -30,8 +31,7 @@ class Device:
     generation: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class ProcessOnDevice:
+class ProcessOnDevice(NamedTuple):
     """A row of the driver's process list. ``None`` is what the driver did not say."""
 
     pid: int
