@@ -5,6 +5,7 @@ GPU is written into the scenario, and what cgroup they are in is written into a
 folder that looks like procfs. So all of it runs without root and without a GPU.
 """
 
+import shutil
 import subprocess
 import sys
 from collections.abc import Generator
@@ -89,12 +90,18 @@ class Rig:
         process = subprocess.Popen(_sleeper(), stdin=subprocess.DEVNULL)
         self._write_proc(process.pid, fields or f"0::{cgroup}\n")
         held = SimProcess(process.pid, before_ns, memory_bytes=memory_bytes, sm_percent=sm_percent)
+        return self.hold(tenant, cgroup, process, held, *devices)
+
+    def hold(
+        self, tenant: str, cgroup: str, process: subprocess.Popen[bytes], held: SimProcess, *devices: DeviceKey
+    ) -> Job:
+        """Says that a process that was started just now, at ``held.start_ns``, holds ``devices``."""
         for device in devices:
             self.scenario = self.scenario.with_process(device, held)
         self.publish()
-        after_ns = boottime_ns()
+        began_ns, after_ns = held.start_ns, boottime_ns()
         stays = tuple(
-            Stay(tenant, cgroup, self.scenario.device(device).uuid, before_ns, after_ns, after_ns - before_ns)
+            Stay(tenant, cgroup, self.scenario.device(device).uuid, began_ns, after_ns, after_ns - began_ns)
             for device in devices
         )
         job = Job(process, devices, stays)
@@ -134,9 +141,7 @@ class Rig:
         (entry / "cgroup").write_text(cgroup_text)
 
     def _remove_proc(self, pid: int) -> None:
-        for path in sorted((self.proc / str(pid)).iterdir()):
-            path.unlink()
-        (self.proc / str(pid)).rmdir()
+        shutil.rmtree(self.proc / str(pid), ignore_errors=True)
 
 
 def _sleeper() -> tuple[str, ...]:
