@@ -244,21 +244,23 @@ static const struct field SAMPLES_FIELDS[] = {{"period", read_time, offsetof(str
 /* ---- words and lines ---- */
 
 /* Cuts the next `key`, `key=value` or `key="value with blanks"` off *line. */
-static char *next_word(char **line, char **value) {
+static const char *next_word(char **line, char **value) {
     char *word = *line + strspn(*line, " \t\r");
+    char *end = word + strcspn(word, " \t\r=");
+    bool closed = true;
+    *value = NULL;
     if (!*word || *word == '#')
         return NULL;
-    char *end = word + strcspn(word, " \t\r=");
-    *value = NULL;
     if (*end == '=') {
         *end++ = 0;
         bool quoted = *end == '"';
         *value = end + quoted;
         end = *value + strcspn(*value, quoted ? "\"" : " \t\r");
+        closed = !quoted || *end;
     }
     *line = *end ? end + 1 : end;
     *end = 0;
-    return word;
+    return closed ? word : "an unclosed quotation mark"; /* which is no key of any line */
 }
 
 static const char *read_word(const struct field *fields, const char *key, const char *value, void *into) {
@@ -270,14 +272,15 @@ static const char *read_word(const struct field *fields, const char *key, const 
 
 /* `*culprit` becomes the word that is wrong. */
 static const char *read_words(const struct field *fields, char *line, void *into, const char **culprit) {
-    char *key, *value;
+    const char *key;
+    char *value;
     while ((key = next_word(&line, &value))) {
         const char *wrong = read_word(fields, key, value, into);
         *culprit = key;
         if (wrong)
             return wrong;
     }
-    *culprit = "this line";
+    *culprit = "this line"; /* for what is found wrong with it as a whole */
     return NULL;
 }
 
@@ -369,13 +372,14 @@ static const struct {
 };
 
 static const char *read_line(struct scenario *scenario, char *line, const char **culprit) {
-    char *value, *name = next_word(&line, &value);
+    char *value;
+    const char *name = next_word(&line, &value);
     if (!name)
         return NULL; /* empty, or a comment */
+    *culprit = name;
     for (size_t i = 0; i < sizeof LINES / sizeof *LINES; i++)
         if (!strcmp(LINES[i].name, name))
-            return LINES[i].read(scenario, line, culprit);
-    *culprit = name;
+            return value ? "stands alone, without a value" : LINES[i].read(scenario, line, culprit);
     return "begins no line I know: driver, samples, device, process, fault";
 }
 
@@ -383,7 +387,7 @@ static bool read_lines(struct scenario *scenario, char *content, const char *pat
     unsigned int number = 0;
     char *line;
     while ((line = strsep(&content, "\n"))) {
-        const char *culprit = "", *wrong = read_line(scenario, line, &culprit);
+        const char *culprit = "this line", *wrong = read_line(scenario, line, &culprit);
         number++;
         if (wrong) {
             snprintf(why, why_bytes, "%s:%u: %s %s", path, number, culprit, wrong);
@@ -398,17 +402,18 @@ static bool read_lines(struct scenario *scenario, char *content, const char *pat
 
 /* ---- files ---- */
 
-/* The whole file with a zero behind it, or NULL. */
-static char *slurp(const char *path) {
+/* The whole file with a zero behind it, or NULL with errno set. */
+static char *slurp(const char *path, size_t *length) {
     FILE *file = fopen(path, "re");
     if (!file)
         return NULL;
     char *content = NULL;
-    long length = fseek(file, 0, SEEK_END) ? -1 : ftell(file);
-    if (length >= 0 && length <= MAX_FILE_BYTES && !fseek(file, 0, SEEK_SET))
-        content = malloc((size_t)length + 1);
+    long bytes = fseek(file, 0, SEEK_END) ? -1 : ftell(file);
+    errno = bytes > MAX_FILE_BYTES ? EFBIG : errno;
+    if (bytes >= 0 && bytes <= MAX_FILE_BYTES && !fseek(file, 0, SEEK_SET))
+        content = malloc((size_t)bytes + 1);
     if (content)
-        content[fread(content, 1, (size_t)length, file)] = 0;
+        content[*length = fread(content, 1, (size_t)bytes, file)] = 0;
     fclose(file);
     return content;
 }
@@ -425,10 +430,12 @@ static struct scenario *new_scenario(void) {
 }
 
 struct scenario *read_scenario(const char *path, char *why, size_t why_bytes) {
-    char *content = slurp(path);
-    struct scenario *scenario = content ? new_scenario() : NULL;
-    if (!content)
-        snprintf(why, why_bytes, "%s: %s", path, strerror(errno));
+    size_t length = 0;
+    char *content = slurp(path, &length);
+    bool is_text = content && !memchr(content, 0, length); /* what follows a zero would go unread */
+    struct scenario *scenario = is_text ? new_scenario() : NULL;
+    if (!scenario)
+        snprintf(why, why_bytes, "%s: %s", path, content && !is_text ? "is no text" : strerror(errno));
     bool well = scenario && read_lines(scenario, content, path, why, why_bytes);
     free(content);
     if (well)

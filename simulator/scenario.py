@@ -86,7 +86,8 @@ class Fault:
     """What calls suffer in ``[from_ns, until_ns)``: the delay, then the hang, then the error.
 
     ``call`` is the name of an NVML function: exact, without its version (all its versions), or a
-    prefix with a star. ``error`` is a name such as ``"GPU_IS_LOST"`` or a number of nvmlReturn_t.
+    prefix with a star: ``nvmlInit*`` for all ways to initialise, as pynvml takes nvmlInitWithFlags.
+    ``error`` is a name such as ``"GPU_IS_LOST"`` or a number of nvmlReturn_t.
     """
 
     call: str
@@ -196,6 +197,10 @@ class Scenario:
         """Reloaded in another version: only new processes can talk to it."""
         reloaded = self.with_driver_reload(at_ns)
         return replace(reloaded, driver=replace(reloaded.driver, version=version, library=None))
+
+    def with_library_upgrade(self, version: str) -> Self:
+        """New packages, and the kernel module not reloaded yet: new processes cannot talk to it."""
+        return replace(self, driver=replace(self.driver, library=version))
 
     def with_driver_missing(self) -> Self:
         return replace(self, driver=replace(self.driver, missing=True))
