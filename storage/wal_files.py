@@ -23,6 +23,8 @@ from .wal_tables import Tables, open_environment
 DATA: Final = "data.mdb"
 OWNER: Final = "owner"
 CREATING: Final = "creating"
+_ZEROED_BYTES: Final = 16 * 1024 * 1024
+"""About what two days of acknowledged frames take; pages are used again before new ones are."""
 _CURE_SPACE: Final = "free some space, or lower log.cap_mib"
 _NO_SPACE: Final = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
@@ -75,7 +77,7 @@ def make_if_missing(folder: Path, host_id: str, cap_bytes: int) -> None:
     except lmdb.Error as error:
         raise LogUnusable(f"log.path {folder}: the log cannot be made: {error}", EX_IOERR) from None
     except OSError as error:
-        raise unwritable(folder, error) from None
+        raise unwritable(folder, error, cap_bytes) from None
 
 
 def _make(folder: Path, host_id: str, cap_bytes: int) -> None:
@@ -83,6 +85,7 @@ def _make(folder: Path, host_id: str, cap_bytes: int) -> None:
     room.mkdir(mode=0o750)
     try:
         _make_environment(room, host_id, cap_bytes)
+        _write_zeros(room / DATA, min(cap_bytes, _ZEROED_BYTES))
         reserve(folder, room / DATA, cap_bytes)
         (room / DATA).rename(folder / DATA)
         _sync(folder)
@@ -98,6 +101,12 @@ def _make_environment(room: Path, host_id: str, cap_bytes: int) -> None:
             tables.put_state(txn, new_state(host_id, os.urandom(16)))
     finally:
         env.close()
+
+
+def _write_zeros(file: Path, through_bytes: int) -> None:
+    """Reserved blocks are only noted as zero, and the first write to each makes a commit dearer by a fifth."""
+    with file.open("ab") as end:
+        end.write(bytes(max(through_bytes - end.tell(), 0)))
 
 
 def require_space(folder: Path, cap_bytes: int) -> None:
@@ -149,10 +158,10 @@ def _no_space(folder: Path, needed_bytes: int, free_bytes: int) -> LogUnusable:
     )
 
 
-def unwritable(folder: Path, error: OSError) -> LogUnusable:
+def unwritable(folder: Path, error: OSError, needed_bytes: int = 4096) -> LogUnusable:
     """What an error of the file system means to the one who must mend it."""
     if error.errno in _NO_SPACE:
-        return _no_space(folder, 1, 0)
+        return _no_space(folder, needed_bytes, _free_bytes(folder))
     if error.errno == errno.EIO:
         return LogUnusable(f"log.path {folder}: the disk fails: {error.strerror}", EX_IOERR)
     return LogUnusable(

@@ -1,11 +1,12 @@
 """The small state of a log: one record, written in the same transaction as the frames it speaks of."""
 
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from .checkpoint import DamagedCheckpoint, decode, encode
 from .frame import genesis_hash
 
+_MARKS: Final = ("head", "acked", "trimmed")
 LAYOUT: Final = 1
 """Of the tables and of this record: docs/formats.md."""
 
@@ -86,7 +87,15 @@ def stat_of(state: LogState, used_bytes: int, cap_bytes: int) -> LogStat:
 
 
 def write_state(state: LogState) -> bytes:
-    return encode({"layout": LAYOUT, **asdict(state)})
+    told = {
+        "layout": LAYOUT,
+        "host_id": state.host_id,
+        "epoch": state.epoch,
+        **{name: [mark.seq, mark.hash, mark.records] for name, mark in _marks(state).items()},
+        "rejected_seq": state.rejected_seq,
+        "rejected_frames": state.rejected_frames,
+    }
+    return encode(told)
 
 
 def read_state(raw: bytes) -> LogState:
@@ -95,8 +104,12 @@ def read_state(raw: bytes) -> LogState:
     try:
         if data.pop("layout") != LAYOUT:
             raise DamagedCheckpoint("another version of gputally wrote the log")
-        for name in ("head", "acked", "trimmed"):
-            data[name] = Mark(**data[name])
+        for name in _MARKS:
+            data[name] = Mark(*data[name])
         return LogState(**data)
     except (AttributeError, KeyError, TypeError) as error:
         raise DamagedCheckpoint(f"the log's state lacks something: {error}") from None
+
+
+def _marks(state: LogState) -> dict[str, Mark]:
+    return {"head": state.head, "acked": state.acked, "trimmed": state.trimmed}
