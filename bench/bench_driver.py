@@ -19,7 +19,7 @@ from gputally.simulator.scenario import Scenario, SimProcess, Step, driver_envir
 
 CALLS = 100_000
 ROUNDS = 5
-BOUND_NS = 1_000
+BOUND_NS = 500
 NOTHING = "nothing (libc abs)"
 Call = Callable[[], object]
 

@@ -1,6 +1,8 @@
 /* A fake libnvidia-ml.so.1: the nouns, and who does what.
  *
- *   driver_scenario.c   reads a scenario file into a struct scenario, whole or not at all
+ *   driver_scenario.c   reads a scenario file into a struct scenario, whole or not at all,
+ *   driver_words.c        cutting its lines into words
+ *   driver_values.c       and understanding their values
  *   driver_schedule.c   values over time, and their exact integral
  *   driver_state.c      what this process knows: the scenario in force, what it initialised, its handles
  *   driver_faults.c     errors, delays and hangs that a scenario orders

@@ -144,7 +144,7 @@ def _fingerprint(header: Path, compiler: str) -> str:
     """Of all that the library is made from, so that a change in any of it is a new build."""
     version = subprocess.run([compiler, "--version"], capture_output=True, check=False).stdout
     seen = hashlib.sha256(f"{compiler}\n{FLAGS}\n".encode() + version)
-    for path in (header, Path(__file__), SOURCES / "driver.h", *c_sources()):
+    for path in (header, Path(__file__), *sorted(SOURCES.glob("driver*.h")), *c_sources()):
         seen.update(f"{path.name}\n".encode() + path.read_bytes())
     return seen.hexdigest()[:16]
 

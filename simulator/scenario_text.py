@@ -1,19 +1,23 @@
 """A scenario as the lines that the fake driver reads (docs/simulator.md)."""
 
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
-from .scenario import Fault, Scenario, Schedule, SimDevice, SimDriver, SimProcess
+from .nouns import Fault, Schedule, SimDevice, SimDriver, SimProcess
+
+if TYPE_CHECKING:
+    from .scenario import Scenario  # which writes itself with our help
 
 Value = int | str | bool | None
 """True is a bare word; None, False and an empty text are left out."""
 
 
-def scenario_text(scenario: Scenario) -> str:
+def scenario_text(scenario: "Scenario") -> str:
     """Raises ValueError for a text that cannot stand in a line, such as one with a quotation mark."""
     return "".join(f"{line}\n" for line in _lines(scenario))
 
 
-def _lines(scenario: Scenario) -> Iterator[str]:
+def _lines(scenario: "Scenario") -> Iterator[str]:
     yield _driver_line(scenario.driver)
     yield _line("samples", period=f"{scenario.sample_period_ns}ns")
     for index, device in enumerate(scenario.devices):

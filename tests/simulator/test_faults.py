@@ -1,5 +1,6 @@
 """What goes wrong: errors, delays, hangs, on one device or on all, for a time or for ever."""
 
+import os
 import signal
 import subprocess
 import sys
@@ -13,7 +14,11 @@ from gputally.simulator.scenario import Fault, Scenario, SimProcess, boottime_ns
 from .client import on_host, running
 
 TIMEOUT, UNKNOWN, NOT_SUPPORTED, IS_LOST, NO_PERMISSION = 10, 999, 3, 15, 4
-NAME, POWER, MEMORY = "nvmlDeviceGetName(gpu({}))", "nvmlDeviceGetPowerUsage(gpu({}))", "nvmlDeviceGetMemoryInfo(gpu({}))"
+NAME, POWER, MEMORY = (
+    "nvmlDeviceGetName(gpu({}))",
+    "nvmlDeviceGetPowerUsage(gpu({}))",
+    "nvmlDeviceGetMemoryInfo(gpu({}))",
+)
 MS_NS = 1_000_000
 
 
@@ -177,7 +182,7 @@ sys.exit(len(wrong))
 """
     host, path = Scenario.host(4), tmp_path / "scenario"
     host.write(path)
-    process = subprocess.Popen([sys.executable, "-c", program], env=driver_environment(path))
+    process = subprocess.Popen([sys.executable, "-c", program], env=os.environ | driver_environment(path))
     for i in range(10_000):
         if process.poll() is not None:
             break

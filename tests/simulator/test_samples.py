@@ -1,5 +1,6 @@
 """What the driver sampled lately: utilization of processes and histories of devices, with wall-clock stamps."""
 
+import itertools
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -49,7 +50,7 @@ def test_a_sample_is_given_once_to_one_who_says_what_it_has_seen(tmp_path: Path)
                 stamps.append(row["timeStamp"])
                 seen_us = row["timeStamp"]
         assert len(stamps) >= 4
-        gaps = {later - earlier for earlier, later in zip(stamps, stamps[1:], strict=False)}
+        gaps = {later - earlier for earlier, later in itertools.pairwise(stamps)}
         assert all(gap % PERIOD_US == 0 and gap > 0 for gap in gaps)
 
 
@@ -111,7 +112,7 @@ def test_a_device_remembers_its_last_samples(tmp_path: Path) -> None:
         _, rows = client.ask(call.format(0))
         stamps = [row["timeStamp"] for row in rows]
         assert stamps == sorted(stamps)
-        assert {later - earlier for earlier, later in zip(stamps, stamps[1:], strict=False)} == {PERIOD_US}
+        assert {later - earlier for earlier, later in itertools.pairwise(stamps)} == {PERIOD_US}
         values = client.ask(f"[s.sampleValue.uiVal for s in {call.format(0)}[1]]")
         assert values == sorted(values) and {10, 90} == set(values)
         assert len(client.ask(call.format(stamps[-3]))[1]) <= 4, "only what is newer"

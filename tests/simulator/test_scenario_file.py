@@ -95,7 +95,9 @@ def test_a_wrong_line_keeps_the_scenario_before_and_is_named(complaints: dict[st
     assert "stays in force" in complaints[wrong]
 
 
-@pytest.mark.parametrize("content", ["", "device uuid=GPU-a\n", "driver\nnonsense\n", "\0\0\0", "driver\n\0", "driver=5\n", "=\n"])
+@pytest.mark.parametrize(
+    "content", ["", "device uuid=GPU-a\n", "driver\nnonsense\n", "\0\0\0", "driver\n\0", "driver=5\n", "=\n"]
+)
 def test_a_program_does_not_start_on_a_broken_scenario(tmp_path: Path, content: str) -> None:
     (path := tmp_path / "scenario").write_text(content)
     with running(path) as client:
@@ -143,7 +145,8 @@ for i in range(400):
         pass
 print("lived")
 """
-    done = subprocess.run([sys.executable, "-c", program], env=driver_environment(path), capture_output=True)
+    environment = os.environ | driver_environment(path)
+    done = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True)
     assert (done.returncode, done.stdout) == (0, b"lived\n"), done.stderr[-500:]
 
 
@@ -173,7 +176,7 @@ def test_two_scenarios_of_one_length_in_one_moment_are_told_apart(tmp_path: Path
         stamps = set()
         for i in range(10, 60):
             host.with_utilization(0, i).write(client.scenario)
-            stamps.add(os.stat(client.scenario).st_mtime_ns)
+            stamps.add(client.scenario.stat().st_mtime_ns)
         assert len(stamps) == 50
 
 
