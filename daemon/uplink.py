@@ -186,9 +186,8 @@ class Uplink:
         """In the writer's thread."""
         if isinstance(order, Acknowledge):
             self._log.acknowledge(order.through_seq, time.time_ns())
-        else:
+        elif self._log.bury(order.seq, order.reason, time.time_ns()):
             log.error("frame %d was refused by the collector (%s) and is kept aside", order.seq, order.reason)
-            self._log.bury(order.seq, order.reason, time.time_ns())
 
     async def _rest(self) -> None:
         delay_s = self._backoff.next_s()

@@ -23,7 +23,7 @@ import lmdb
 
 from .checkpoint import DamagedCheckpoint, encode
 from .frame import DamagedFrame, make_frame
-from .wal_errors import HostIdChanged, LogBroken, LogError, LogFull, LogUnusable
+from .wal_errors import HostIdChanged, LogBroken, LogError, LogFull, LogUnusable, full
 from .wal_open import OpenLog, open_log
 from .wal_state import LogStat, LogState, Mark, stat_of
 from .wal_tables import Txn, verified
@@ -129,19 +129,22 @@ class Log:
             self._tables.forget_acks(txn, beyond_seq=through_seq)
             self._tables.put_state(txn, state.with_acked(mark))
 
-    def bury(self, seq: int, reason: str, now_wall_ns: int) -> None:
+    def bury(self, seq: int, reason: str, now_wall_ns: int) -> bool:
         """The collector has put a tombstone in this frame's place: it counts as acknowledged, and is kept aside.
 
-        Tombstones come in order, and again with each new stream; they are counted once.
+        Tombstones come in order, and again with each new stream. False: this one was known, and nothing is written.
         """
         with self._writing() as txn:
             state = self._tables.state(txn)
+            if seq <= state.rejected_seq and seq <= state.acked.seq:
+                return False
             if seq > state.acked.seq:
                 state = self._acknowledged(txn, state, seq, now_wall_ns)
             if seq > state.rejected_seq:
                 self._put_aside(txn, seq, reason, now_wall_ns)
                 state = state.with_rejected(seq)
             self._tables.put_state(txn, state)
+            return True
 
     def trim(self, keep_after_wall_ns: int) -> int:
         """Deletes the frames that were acknowledged before this instant, and says how many."""
@@ -179,7 +182,7 @@ class Log:
         """At the cap, what is acknowledged goes before its time. Raises LogFull if that is not enough."""
         while self._tables.used_bytes(txn) > self._limit_bytes:
             if state.trimmed.seq == state.acked.seq:
-                raise self._full()
+                raise full(self._opened.folder, self._cap_bytes)
             state = self._delete_frames(txn, state, state.trimmed.seq + 1)
         return state
 
@@ -245,12 +248,6 @@ class Log:
             with self._opened.env.begin(write=True) as txn:
                 yield txn
         except lmdb.MapFullError:
-            raise self._full() from None
+            raise full(self._opened.folder, self._cap_bytes) from None
         except (lmdb.Error, DamagedCheckpoint) as error:
             raise LogBroken(f"{self._opened.folder}: the log cannot be written: {error}") from None
-
-    def _full(self) -> LogFull:
-        return LogFull(
-            f"{self._opened.folder}: the log holds all it may of its {self._cap_bytes} bytes, and the collector has "
-            "acknowledged none of that: nothing new is taken until it does; see uplink, or raise log.cap_mib"
-        )

@@ -1,5 +1,6 @@
 """What can be wrong with a log, sorted by what its owner does about it."""
 
+from pathlib import Path
 from typing import Final
 
 EX_IOERR: Final = 74
@@ -28,6 +29,13 @@ class HostIdChanged(LogUnusable):
 
 class LogFull(LogError):
     """The logical cap is reached and nothing acknowledged is left to drop. Nothing was written."""
+
+
+def full(folder: Path, cap_bytes: int) -> LogFull:
+    return LogFull(
+        f"{folder}: the log holds all it may of its {cap_bytes} bytes, and the collector has acknowledged none of "
+        "that: nothing new is taken until it does; see uplink, or raise log.cap_mib"
+    )
 
 
 class LogBroken(LogError):

@@ -78,7 +78,6 @@ class RudeCollector(UplinkServicer):
         self.goodbyes = 0
         self.most_unacknowledged = 0
         self.live = 0
-        self.most_live = 0
         self._credentials = credentials
         self._released = threading.Event()
         self._server: grpc.Server | None = None
@@ -113,7 +112,6 @@ class RudeCollector(UplinkServicer):
 
     def Stream(self, request_iterator: Any, context: Any) -> Answers:
         self.live += 1
-        self.most_live = max(self.most_live, self.live)
         try:
             yield from self._stream(request_iterator, context)
         finally:

