@@ -3,7 +3,7 @@
 import logging
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import click
@@ -36,33 +36,35 @@ def _run(path: Path | None) -> int:
         config = load_daemon_config(path, os.environ)
         with wiring.opened(config) as parts:
             trio.run(wiring.run, parts, click.echo)
-    except (BadSettings, BadRules, TelemetryUnusable, ControlUnusable, LogUnusable) as error:
-        return _refuse(error)
     except BaseExceptionGroup as group:
-        return max(map(_refuse, _leaves(group)))
+        return max(map(_refuse, _leaves(group.exceptions)))
+    except Exception as error:
+        return _refuse(error)
     return exits.OK
 
 
 def _refuse(error: BaseException) -> int:
     """Says what is wrong without a traceback, and which exit code it is."""
-    log.error("%s", error)
     log.debug("where it came from", exc_info=error)
     match error:
         case BadSettings() | BadRules():
-            return exits.CONFIG
+            code = exits.CONFIG
         case LogUnusable() | TelemetryUnusable():
-            return error.exit_code
+            code = error.exit_code
         case ControlUnusable():
-            return exits.UNAVAILABLE
+            code = exits.UNAVAILABLE
         case LogBroken():
-            return exits.IO
+            code = exits.IO
         case _:
+            log.error("%s: %s (a defect of ours; --verbose shows where)", type(error).__name__, error)
             return exits.SOFTWARE
+    log.error("%s", error)
+    return code
 
 
-def _leaves(group: BaseExceptionGroup[BaseException]) -> Iterator[BaseException]:
-    for error in group.exceptions:
+def _leaves(errors: Iterable[BaseException]) -> Iterator[BaseException]:
+    for error in errors:
         if isinstance(error, BaseExceptionGroup):
-            yield from _leaves(error)
+            yield from _leaves(error.exceptions)  # pyright: ignore[reportUnknownMemberType, reportUnknownArgumentType]
         else:
             yield error

@@ -131,7 +131,7 @@ def test_a_file_that_is_not_pem_is_named_by_its_key(toml: Path, authority: Autho
     certificate, key = authority.issue("gpu-01")
     files = {"ca": authority.ca, "certificate": certificate, "key": key}
     files[wrong].write_text("no PEM")
-    assert f"uplink.{wrong}: " in (said := refusal(toml, tls(*files.values())))
+    assert f"uplink.{wrong}: " in (said := refusal(toml, tls(files["ca"], files["certificate"], files["key"])))
     assert "in PEM form" in said
 
 
