@@ -8,6 +8,7 @@ from pathlib import Path
 
 import click
 
+from ..simulator import demo, demo_report, driver, stack
 from . import exits
 
 
@@ -15,11 +16,6 @@ from . import exits
 @click.option("--keep", type=click.Path(path_type=Path), help="Work in this new folder and leave everything there.")
 def command(keep: Path | None) -> None:
     """See GPUs sampled, processes attributed, usage buffered, streamed, and GPU-hours come out."""
-    try:
-        from ..simulator import demo, demo_report, driver, stack
-    except ImportError as error:
-        click.echo(f"the demo needs more packages ({error}): pip install 'gputally[collector,simulator]'", err=True)
-        sys.exit(exits.UNAVAILABLE)
     try:
         with _folder(keep) as folder, demo_report.progress() as progress:
             outcome = demo.run(folder, progress)
@@ -33,6 +29,8 @@ def command(keep: Path | None) -> None:
 @contextmanager
 def _folder(keep: Path | None) -> Generator[Path]:
     if keep is not None:
+        if keep.exists():
+            raise click.BadParameter(f"{keep} is there already: name a new folder", param_hint="--keep")
         keep.mkdir(parents=True)
         yield keep
         return

@@ -1,11 +1,13 @@
 """The command. Each subcommand lives in its own module and is imported only when it is called:
 a daemon must not carry what draws tables."""
 
+import sys
 from importlib import import_module
 
 import click
 
 from .. import __version__
+from . import exits
 
 SUBCOMMANDS = {
     "daemon": "run the host process",
@@ -19,6 +21,10 @@ SUBCOMMANDS = {
 }
 
 
+EXTRAS = {"collector": "collector", "demo": "collector,simulator"}
+"""What a command needs beyond the plain install."""
+
+
 class LazyGroup(click.Group):
     """Knows the names of its commands without importing them."""
 
@@ -28,7 +34,14 @@ class LazyGroup(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in SUBCOMMANDS:
             return None
-        command: click.Command = import_module(f".{cmd_name}", __package__).command
+        try:
+            command: click.Command = import_module(f".{cmd_name}", __package__).command
+        except ModuleNotFoundError as missing:
+            if (missing.name or "").startswith("gputally"):
+                raise
+            needs = f"`gputally {cmd_name}` needs the package {missing.name}"
+            click.echo(f"{needs}: pip install 'gputally[{EXTRAS.get(cmd_name, 'dev')}]'", err=True)
+            sys.exit(exits.UNAVAILABLE)
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:

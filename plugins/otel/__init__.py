@@ -35,10 +35,11 @@ def make_telemetry(config: TelemetryTable, host_id: str, environ: Mapping[str, s
 
         return OtelTelemetry(config.otlp, config.prometheus, host_id, environ)
     except ImportError as error:
-        raise _missing(error) from None
+        raise _missing(config, error) from None
 
 
-def _missing(error: ImportError) -> BadSettings:
-    key = "telemetry.prometheus" if "prometheus" in (error.name or "") else "telemetry.otlp"
+def _missing(config: TelemetryTable, error: ImportError) -> BadSettings:
+    named = "prometheus" in (error.name or "") or config.otlp is None
+    key = "telemetry.prometheus" if named else "telemetry.otlp"
     what = f"needs {error.name}, which is not installed: pip install 'gputally[otel]', or remove the key"
     return BadSettings([Problem("", key, what)])
