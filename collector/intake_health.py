@@ -25,12 +25,13 @@ class Health(HealthServicer):
         self._changed.set()
         self._changed = asyncio.Event()
 
-    async def Check(self, request: wire.HealthCheckRequest, context: Any) -> wire.HealthCheckResponse:
+    # Any: pyright takes the generated stubs' gputally.proto and our ..proto for two modules.
+    async def Check(self, request: Any, context: Any) -> Any:
         if request.service not in SERVICES:
             await context.abort(grpc.StatusCode.NOT_FOUND, f"no service {request.service!r} here")
         return self._response()
 
-    async def Watch(self, request: wire.HealthCheckRequest, context: Any) -> AsyncIterator[wire.HealthCheckResponse]:
+    async def Watch(self, request: Any, context: Any) -> AsyncIterator[Any]:
         known = request.service in SERVICES
         while True:
             changed = self._changed

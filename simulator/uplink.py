@@ -5,7 +5,7 @@ from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Final
+from typing import Any, Final, cast
 
 import grpc
 
@@ -35,7 +35,8 @@ class Conversation:
         else:
             self._channel = grpc.secure_channel(address, credentials, options=options)
         self._outbox: queue.Queue[wire.HostMessage | None] = queue.Queue()
-        self._call = UplinkStub(self._channel).Stream(iter(self._outbox.get, None))
+        # Any: pyright takes the generated stubs' gputally.proto and our ..proto for two modules.
+        self._call: Any = cast(Any, UplinkStub(self._channel)).Stream(iter(self._outbox.get, None))
 
     def __enter__(self) -> "Conversation":
         return self
@@ -73,7 +74,8 @@ class Conversation:
     def hear(self) -> wire.CollectorMessage:
         """The next answer. Raises StreamEnded."""
         try:
-            return next(self._call)
+            message: wire.CollectorMessage = next(self._call)
+            return message
         except StopIteration:
             raise StreamEnded(grpc.StatusCode.OK, "the collector ended the stream") from None
         except grpc.RpcError as error:

@@ -128,7 +128,7 @@ class Projection:
             [each.boot.start_ns for each in wanted],
             [each.boot.end_ns for each in wanted],
         ]
-        found = self._db.execute(
+        found: list[tuple[int, int, int, int, int, int, bytes]] = self._db.execute(
             "SELECT place, r.log_id, r.segment_no, r.boot_start_ns, r.length_ns, r.revision, r.digest"
             " FROM (SELECT unnest(range(?)) AS place, unnest(?::VARCHAR[]) AS device, unnest(?::UINTEGER[]) AS gen,"
             " unnest(?::BIGINT[]) AS start_ns, unnest(?::BIGINT[]) AS end_ns) w"

@@ -1,6 +1,8 @@
 """What all tests share: the option for long runs, and skips that say why and are counted at the end."""
 
+import atexit
 import os
+import sys
 from collections import Counter
 
 import pytest
@@ -22,3 +24,9 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     reasons = Counter(str(report.longrepr[2]) for report in terminalreporter.stats.get("skipped", []))
     for reason, count in reasons.most_common():
         terminalreporter.write_line(f"skipped {count}: {reason}")
+
+
+def pytest_unconfigure() -> None:
+    """DuckDB 2.0 prints pages about types it takes for leaked while Python ends; by then we have said all."""
+    if "duckdb" in sys.modules:
+        atexit.register(lambda: os.dup2(os.open(os.devnull, os.O_WRONLY), 2))

@@ -92,7 +92,7 @@ class RunningCollector:
 
     def ask(self, path: str, token: str | None = None, **parameters: Any) -> httpx.Response:
         headers = {"Authorization": f"Bearer {token}"} if token else {}
-        return httpx.get(self.url + path, params=parameters, headers=headers, timeout=60)
+        return httpx.get(self.url + path, params=parameters or None, headers=headers, timeout=60)
 
     def wait_until_folded(self, deadline_s: float = 60.0) -> None:
         """Until everything in the log is in the answers."""

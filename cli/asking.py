@@ -1,0 +1,68 @@
+"""Asking a collector's API over HTTP: one answer, or one line that says why there is none."""
+
+import http.client
+import json
+import os
+from pathlib import Path
+from typing import Any
+from urllib.error import HTTPError, URLError
+from urllib.parse import urlencode, urlsplit
+from urllib.request import Request, urlopen
+
+from . import exits
+
+TOKEN_VARIABLE = "GPUTALLY_TOKEN"
+_TIMEOUT_S = 60.0
+_LARGEST_BYTES = 256 * 1024 * 1024
+
+
+class NoAnswer(Exception):
+    """One line for the operator, and the exit code."""
+
+    def __init__(self, code: int, why: str) -> None:
+        super().__init__(why)
+        self.code = code
+
+
+def read_token(path: Path | None) -> str | None:
+    """The token in the file, or else in the environment. Raises NoAnswer for a file that cannot be read."""
+    if path is None:
+        return os.environ.get(TOKEN_VARIABLE)
+    try:
+        return path.read_text().strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise NoAnswer(exits.NO_INPUT, f"{path}: the token cannot be read: {error}") from None
+
+
+class Collector:
+    """The API at one address."""
+
+    def __init__(self, url: str, token: str | None) -> None:
+        if urlsplit(url).scheme not in ("http", "https") or not urlsplit(url).netloc:
+            raise NoAnswer(exits.USAGE, f"--collector is {url}, must be a URL such as http://127.0.0.1:8080")
+        self._url = url.rstrip("/")
+        self._headers = {"Accept": "application/json", **({"Authorization": f"Bearer {token}"} if token else {})}
+
+    def get(self, path: str, parameters: dict[str, str] | None = None) -> dict[str, Any]:
+        """``path`` may bring its own parameters, as ``next`` does. Raises NoAnswer."""
+        question = f"?{urlencode(parameters)}" if parameters else ""
+        request = Request(self._url + path + question, headers=self._headers)
+        try:
+            with urlopen(request, timeout=_TIMEOUT_S) as response:
+                answer: dict[str, Any] = json.loads(response.read(_LARGEST_BYTES))
+                return answer
+        except HTTPError as error:
+            raise NoAnswer(exits.REFUSED, f"{self._url}: {_problem(error)}") from None
+        except (URLError, OSError, http.client.HTTPException) as error:
+            reason = getattr(error, "reason", error)
+            raise NoAnswer(exits.UNAVAILABLE, f"{self._url} does not answer: {reason}: is a collector there?") from None
+        except ValueError:
+            raise NoAnswer(exits.UNAVAILABLE, f"{self._url} answers, but not as a collector does") from None
+
+
+def _problem(error: HTTPError) -> str:
+    try:
+        body = json.loads(error.read(_LARGEST_BYTES))
+        return f"{error.code} {body['title']}: {body['detail']}"
+    except (ValueError, KeyError, TypeError):
+        return f"{error.code} {error.reason}"
