@@ -1,8 +1,6 @@
-"""What the command's exit codes mean; the numbers are those of sysexits(3)."""
+"""What the command's exit codes mean; the numbers are those of sysexits(3). A wrong command line is click's 2."""
 
 OK = 0
-USAGE = 64
-"""The command line is wrong."""
 REFUSED = 65
 """The collector refused the question."""
 NO_INPUT = 66
