@@ -10,7 +10,7 @@ from typing import Protocol, TypeVar
 
 import trio
 
-from ..model.batching import split
+from ..model.batching import halve
 from ..model.checkpoint import BadCheckpoint, load, save
 from ..model.interval import NS_PER_HOUR
 from ..model.meter import Meter
@@ -58,15 +58,15 @@ class Keeper:
 
         A full log refuses the batch: its time is then declared as a gap, exactly, once there is room.
         """
-        batches = [] if batch is None else split(self.refused.before(batch), MAX_RECORDS)
+        entries = [] if batch is None else _entries(self.refused.before(batch))
         try:
-            await self._commit([_entry(part) for part in batches], meter, Refused())
+            await self._commit(entries, meter, Refused())
         except LogFull as full:
             assert batch is not None
             self._refuse(batch, full)
             await self._commit([], meter, self.refused)
         else:
-            self.refused = Refused() if batches else self.refused
+            self.refused = Refused() if entries else self.refused
 
     async def restore(self) -> Meter | None:
         """The meter of a former life, as its last checkpoint left it; None if there is none."""
@@ -100,7 +100,10 @@ async def retain(frames: Log, in_writer: InWriter, keep_acked_h: float) -> None:
         await trio.sleep(RETAIN_EVERY_S)
 
 
-def _entry(batch: Batch) -> Entry:
+def _entries(batch: Batch) -> list[Entry]:
+    """A batch as frames can hold it; one device's segment is within a frame by the tally's own bounds."""
     payload = encode_batch(batch)
-    assert len(payload) <= MAX_PAYLOAD_BYTES, len(payload)
-    return Entry(len(batch.records), payload)
+    fits = len(batch.records) <= MAX_RECORDS and len(payload) <= MAX_PAYLOAD_BYTES
+    if fits or len(batch.rows) < 2:
+        return [Entry(len(batch.records), payload)]
+    return [entry for half in halve(batch) for entry in _entries(half)]

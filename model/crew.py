@@ -33,13 +33,13 @@ class Crew:
     @classmethod
     def on(cls, tally: Tally, holders: tuple[Holder, ...]) -> "Crew":
         """Finds each holder's account in the segment, opening it where it is new."""
+        accounts: dict[Workload, Account] = {}
         processes: dict[Workload, list[ProcessId]] = {}
-        first: dict[Workload, Holder] = {}
         for holder in holders:
             workload = tally.book_on(holder.workload)
-            first.setdefault(workload, holder)
+            accounts[workload] = tally.account(workload, holder)
             processes.setdefault(workload, []).append(holder.process)
-        members = tuple(Member(w, tally.account(w, first[w]), tuple(processes[w])) for w in first)
+        members = tuple(Member(w, accounts[w], tuple(processes[w])) for w in accounts)
         sharers = tuple(sorted({tally.book_on(workload) for workload in sharers_of(holders)}))
         return cls(tally, holders, members, tally.shared_by(sharers, Quality.OBSERVED))
 

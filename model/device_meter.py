@@ -14,7 +14,7 @@ from .holding import Sight, held_between
 from .interval import NS_PER_S
 from .plain import DERIVED
 from .reading import Device, GapReason
-from .tally import GONE, Quality, Tally, sharers_of
+from .tally import CROWDED, GONE, Quality, Tally, sharers_of
 from .usage import ClockState, Sharing
 from .window import window_start_ns
 from .workload import Holder, ProcessId, Workload
@@ -80,7 +80,7 @@ class DeviceMeter:
         self._restart_energy(now.energy_mj)
         self.sight, self.gap_reason, self.resumed = now, None, False
         same_holders = before is not None and before.holders == now.holders
-        if rules_version != self.rules_version or not (same_holders or self._owners_stay(now)):
+        if rules_version != self.rules_version or not (same_holders or self._may_go_on(now)):
             self.rules_version = rules_version
             self.cut()
 
@@ -229,10 +229,12 @@ class DeviceMeter:
         self.energy_mj = now_mj
         self.open = self._open_at(self.settled_ns)
 
-    def _owners_stay(self, now: Sight) -> bool:
+    def _may_go_on(self, now: Sight) -> bool:
+        """Whether the open segment can take these holders: owners as before, and not too many workloads."""
         accounts = self.open.tally.accounts
         booked = ((accounts.get(holder.workload), holder) for holder in now.holders.values())
-        return all(account is None or account.owner == holder.owner for account, holder in booked)
+        owners_stay = all(account is None or account.owner == holder.owner for account, holder in booked)
+        return owners_stay and len(accounts) < CROWDED
 
 
 def _unchanged(holder: Holder, later: Holder | None) -> bool:

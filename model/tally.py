@@ -14,8 +14,10 @@ from .share import share_out
 from .usage import Sharing
 from .workload import Holder, Owner, Unattributed, Workload
 
-MAX_WORKLOADS = 200
-"""Distinct workloads on one device in one segment; what comes beyond is booked together, unattributed.
+CROWDED = 60
+"""Distinct workloads in a segment from which on the next one is begun."""
+MAX_WORKLOADS = 120
+"""Distinct workloads in one segment of a device at most; what comes beyond is booked together, unattributed.
 
 With MAX_EVIDENCE it keeps any segment within one frame.
 """

@@ -104,3 +104,20 @@ def test_rows_of_a_life_and_the_next_tile_without_hole_or_overlap(tmp_path: Path
     host.stop()
     assert tile(row.segment.boot for row in host.rows).holes == ()
     assert tile(row.segment.boot for row in host.rows).overlaps == ()
+
+
+def test_a_batch_too_large_for_one_frame_becomes_several(tmp_path: Path) -> None:
+    names = tuple(f"nvidia:GPU-{n}" for n in range(8))
+    runs = [Run(d * 200 + w + 1, f"{w:03d}" + "t" * 250, 0, 10**15, names[d]) for d in range(8) for w in range(100)]
+    host = PaperHost(runs, names)
+    for tick in range(61):
+        host.tick(tick * S)
+
+    async def main() -> list[Batch]:
+        log = Log.open(tmp_path / "log", "host", 4 * CAP_BYTES)
+        await Keeper(log, WriterThread()).keep(host.meter, host.batches[-1])
+        return kept(log)
+
+    parts = trio.run(main)
+    assert len(parts) > 1 and all(check_batch(part) == [] for part in parts)
+    assert tuple(r for part in parts for r in part.records) == host.batches[-1].records

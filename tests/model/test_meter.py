@@ -256,3 +256,22 @@ def test_a_gap_before_the_first_reading_makes_no_device() -> None:
     host = PaperHost([])
     host.observe(0, (DeviceGap(GPU, 0, GapReason.GPU_LOST),))
     assert host.meter.devices == {}
+
+
+def test_a_storm_of_workloads_begins_new_segments_and_nobody_is_lumped_together() -> None:
+    runs = [Run(n + 1, f"t{n:03d}", n * S // 5, n * S // 5 + 3 * S) for n in range(250)]
+    host = PaperHost(runs)
+    for tick in range(61):
+        host.tick(tick * S)
+    assert {r.owner.tenant for r in host.records} >= {run.tenant for run in runs[:285]}
+    assert max(row.record_count for row in host.rows) <= 120
+    lawful(host)
+
+
+def test_more_holders_at_once_than_a_segment_takes_are_booked_together_and_still_add_up() -> None:
+    host = PaperHost([Run(n + 1, f"t{n:03d}", 0, 900 * S) for n in range(150)])
+    for tick in range(61):
+        host.tick(tick * S)
+    lumped = [r for r in host.records if r.workload.id == "__other__"]
+    assert lumped and all(r.owner.tenant == "unattributed" for r in lumped)
+    lawful(host)
