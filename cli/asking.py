@@ -9,6 +9,8 @@ from urllib.error import HTTPError, URLError
 from urllib.parse import urlencode, urlsplit
 from urllib.request import Request, urlopen
 
+import click
+
 from . import exits
 
 TOKEN_VARIABLE = "GPUTALLY_TOKEN"
@@ -38,8 +40,9 @@ class Collector:
     """The API at one address."""
 
     def __init__(self, url: str, token: str | None) -> None:
+        """Raises click.BadParameter if ``url`` is none."""
         if urlsplit(url).scheme not in ("http", "https") or not urlsplit(url).netloc:
-            raise NoAnswer(exits.USAGE, f"--collector is {url}, must be a URL such as http://127.0.0.1:8080")
+            raise click.BadParameter(f"{url} must be a URL such as http://127.0.0.1:8080", param_hint="--collector")
         self._url = url.rstrip("/")
         self._headers = {"Accept": "application/json", **({"Authorization": f"Bearer {token}"} if token else {})}
 

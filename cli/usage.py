@@ -29,7 +29,7 @@ _PAGE = "1000"
 @click.option("--json", "as_json", is_flag=True, help="The API's answer, all pages in one.")
 @click.option("--csv", "as_csv", is_flag=True, help="One line for each group.")
 def command(url: str, token_file: Path | None, as_json: bool, as_csv: bool, strict: bool, **asked: str | None) -> None:
-    """Show GPU-hours. Exit codes: 64 a bad address, 65 the collector refused the question, 69 it does not answer."""
+    """Show GPU-hours. Exit codes: 65 the collector refused the question, 69 it does not answer."""
     parameters = {name: value for name, value in asked.items() if value is not None}
     if strict:
         parameters["strict"] = "true"

@@ -1,6 +1,6 @@
 """What entries of the log mean: new, repeated, revised, contradicting or impossible segments."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -129,7 +129,8 @@ def test_another_boot_or_generation_is_other_time(folded: Folded) -> None:
     assert total_ns(folded) == 3 * MINUTE
 
 
-BROKEN = {
+Told = tuple[list[UsageRecord], DeviceWindow]
+BROKEN: dict[str, Callable[[list[UsageRecord], DeviceWindow], Told]] = {
     "accounts for": lambda records, row: (records, replace(row, idle_ns=row.idle_ns + 1)),
     "records that are not": lambda records, row: (records, replace(row, records_digest=b"x" * 16)),
     "has no conservation row": lambda records, row: (

@@ -164,7 +164,7 @@ def test_days_and_months_follow_the_zone_and_its_clock_changes(collector: Runnin
     host.hold("nvidia:GPU-9", "NVIDIA L40", "Berlin", span(MARCH_NS, -24, 24 * 33), HOUR_NS)
     collector.deliver(host)
     collector.wait_until_folded()
-    asked = {
+    asked: dict[str, Any] = {
         "range_from": "2025-02-28T23:00:00Z", "range_to": "2025-03-31T22:00:00Z", "tz": "Europe/Berlin",
         "group_by": "org", "limit": 1000,
     }  # fmt: skip
