@@ -47,14 +47,20 @@ def describe_uplink(uplink: Uplink) -> dict[str, Any]:
 
 
 def describe_sampling(vitals: Vitals, missed: int, child_pid: int | None) -> dict[str, Any]:
-    reading = vitals.reading
-    cpu_ms = (time.process_time() + _cpu_s(child_pid)) * 1000
     return {
         "ticks": vitals.ticks,
         "missed": missed,
-        "cpu_ms_per_tick": round(cpu_ms / vitals.ticks, 3) if vitals.ticks else None,
-        "nvml_calls_per_tick": reading.driver_calls if reading else None,
+        "cpu_ms_per_tick": _cpu_ms_per_tick(vitals, child_pid),
+        "nvml_calls_per_tick": vitals.reading.driver_calls if vitals.reading else None,
     }
+
+
+def _cpu_ms_per_tick(vitals: Vitals, child_pid: int | None) -> float | None:
+    """Of this process since its first tick, and of the NVML child since it was started."""
+    if vitals.ticks < 2:
+        return None
+    used_s = time.process_time() - vitals.first_tick_cpu_s + _cpu_s(child_pid)
+    return round(used_s * 1000 / (vitals.ticks - 1), 3)
 
 
 def describe_self(host_id: str, vitals: Vitals) -> dict[str, Any]:

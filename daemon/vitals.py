@@ -16,6 +16,8 @@ class Vitals:
     started_s: float = field(default_factory=time.monotonic)
     ticks: int = 0
     ready: bool = False
+    first_tick_cpu_s: float = 0.0
+    """What the start had cost when the first tick was over: not what a tick costs."""
     reading: HostReading | None = None
     attribution: Attribution | None = None
     parts: dict[str, DeviceReading | DeviceGap] = field(default_factory=dict[str, DeviceReading | DeviceGap])
@@ -23,6 +25,8 @@ class Vitals:
 
     def tick(self, reading: HostReading, attribution: Attribution) -> None:
         """A reading reached the log's side: only this feeds the watchdog."""
+        if not self.ticks:
+            self.first_tick_cpu_s = time.process_time()
         self.ticks += 1
         self.reading, self.attribution = reading, attribution
         self.parts.update((part.device_id, part) for part in reading.readings)
