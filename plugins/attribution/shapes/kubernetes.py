@@ -27,6 +27,8 @@ def find(parts: Parts) -> Found | None:
 
 def _find_systemd(parts: Parts) -> Found | None:
     for index in range(count_slices(parts)):
+        if "-pod" not in parts[index]:
+            continue
         top, uid = _split_pod_slice(parts[index])
         if uid and (index == 0 or parts[index - 1] == f"{top}.slice"):
             return Found(uid, index + 1)
