@@ -58,9 +58,7 @@ class Frame:
         else:
             payload = _decompress(self.stored, self.payload_length)
         if len(payload) != self.payload_length:
-            raise DamagedFrame(
-                f"frame {self.seq}: {len(payload)} bytes of payload, not {self.payload_length}"
-            )
+            raise DamagedFrame(f"frame {self.seq}: {len(payload)} bytes of payload, not {self.payload_length}")
         return payload
 
     def _header(self) -> bytes:
@@ -95,9 +93,7 @@ def read_frame(raw: bytes) -> Frame:
     version, codec, records, epoch, seq, previous, length, stored_length = _HEADER.unpack_from(raw)
     stored = raw[HEADER_BYTES:]
     if version != FORMAT:
-        raise DamagedFrame(
-            f"frame format {version} is not {FORMAT}: a newer gputally wrote it, or it is damaged"
-        )
+        raise DamagedFrame(f"frame format {version} is not {FORMAT}: a newer gputally wrote it, or it is damaged")
     if stored_length != len(stored) or length > MAX_PAYLOAD_BYTES or records > MAX_RECORDS or seq < 1:
         raise DamagedFrame(f"frame {seq}: its header does not fit its {len(stored)} bytes")
     if codec not in (Codec.PLAIN, Codec.ZSTD):
