@@ -1,5 +1,6 @@
 """The HTTP API: routes, who may call them, and problems instead of tracebacks."""
 
+import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -153,7 +154,7 @@ def _add_health(app: FastAPI, parts: Parts) -> None:
 
     @app.get("/readyz")
     async def readyz() -> JSONResponse:  # pyright: ignore[reportUnusedFunction]
-        last_log_id = await parts.questions.run(lambda: _last_log_id(parts.ledger_folder))
+        last_log_id = await asyncio.to_thread(_last_log_id, parts.ledger_folder)  # not behind long questions
         trouble = parts.writer.trouble or parts.projector.trouble
         caught_up = parts.projector.position >= parts.ready_at_log_id
         ready = caught_up and not trouble and not parts.stopping

@@ -24,15 +24,11 @@ class Questions:
 
     async def ask(self, question: Callable[[Snapshot], T]) -> T:
         """Raises Problem (503) if too many are waiting, and whatever the question raises."""
-        return await self.run(lambda: self._answer(question))
-
-    async def run(self, task: Callable[[], T]) -> T:
-        """The same for what needs no snapshot."""
         if self._waiting >= _MOST_WAITING:
             raise Problem(503, "busy", f"{_MOST_WAITING} questions are waiting already: ask again in a moment")
         self._waiting += 1
         try:
-            return await asyncio.get_running_loop().run_in_executor(self._threads, task)
+            return await asyncio.get_running_loop().run_in_executor(self._threads, self._answer, question)
         finally:
             self._waiting -= 1
 

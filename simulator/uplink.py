@@ -114,9 +114,13 @@ def deliver(
     epoch: bytes,
     frames: Iterable[Frame],
     credentials: grpc.ChannelCredentials | None = None,
+    delivery: Delivery | None = None,
 ) -> Delivery:
-    """Streams all frames that the collector lacks and returns when they are acknowledged. Raises StreamEnded."""
-    delivery = Delivery()
+    """Streams all frames that the collector lacks and returns when they are acknowledged.
+
+    ``delivery`` is told as it goes. Raises StreamEnded.
+    """
+    delivery = delivery or Delivery()
     on_wire: deque[int] = deque()
     with Conversation(address, credentials) as conversation:
         welcome = conversation.hello(host_id, epoch)

@@ -1,6 +1,9 @@
 """The stream as a host sees it, against a real collector over real gRPC."""
 
 import os
+import signal
+import subprocess
+import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -258,3 +261,33 @@ def test_on_sigterm_streams_are_acknowledged_and_told_goodbye(collector: Running
             said.hear()
     assert collector.wait() == 0
     assert time.monotonic() - began < 8
+
+
+STUCK = """
+import sys
+from gputally.simulator.uplink import Conversation
+with Conversation(sys.argv[1]) as said:
+    said.hello(sys.argv[2], b"e" * 16)
+    print("welcome", flush=True)
+    said.hear()
+"""
+
+
+@pytest.mark.long
+def test_the_name_of_a_host_that_hangs_is_free_again_within_half_a_minute(shared_collector: RunningCollector) -> None:
+    """Its kernel still holds the connection, but nobody answers pings."""
+    command = [sys.executable, "-c", STUCK, shared_collector.intake, "gpu-stuck"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as host:
+        assert host.stdout is not None and host.stdout.readline() == "welcome\n"
+        host.send_signal(signal.SIGSTOP)
+        began, refusals = time.monotonic(), 0
+        while True:
+            try:
+                with Conversation(shared_collector.intake) as said:
+                    said.hello("gpu-stuck", b"e" * 16)
+                break
+            except StreamEnded as ended:
+                assert ended.code is grpc.StatusCode.ALREADY_EXISTS
+                refusals += 1
+        host.kill()
+    assert refusals and time.monotonic() - began < 30
