@@ -13,7 +13,6 @@ A ``Ledger`` belongs to the one thread that commits; any number of
 
 import sqlite3
 import uuid
-from collections import Counter
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -53,6 +52,7 @@ class _Place:
     row: int | None
     cursor: Cursor
     tombstones: int = 0
+    replays: int = 0
     moved: bool = False
 
 
@@ -62,7 +62,6 @@ class Ledger:
     def __init__(self, folder: Path) -> None:
         """Opens or creates the log. Raises LedgerUnusable or LedgerBroken."""
         self._folder = folder
-        self._replays: Counter[int] = Counter()
         with sqlite_errors(folder):
             self._db = _connect(folder / LOG_FILE)
             self._db.execute("PRAGMA journal_mode = WAL")
@@ -128,7 +127,7 @@ class Ledger:
         if verdict is Verdict.COMMITTED:
             self._append(offer, place, now_ns)
         elif verdict is Verdict.REPLAY and place.row is not None:
-            self._replays[place.row] += 1
+            place.replays += 1
             rejected = self._stored_reason(place.row, offer.seq)
         return Ruling(verdict, offer.seq, place.cursor.committed_seq, rejected)
 
@@ -154,13 +153,14 @@ class Ledger:
         return added.lastrowid
 
     def _move_cursor(self, place: _Place, now_ns: int) -> None:
-        if not place.moved or place.row is None:
-            return
-        self._db.execute(
-            "UPDATE stream SET committed_seq = ?, head_hash = ?, tombstones = tombstones + ?,"
-            " replays = replays + ?, last_received_ns = ? WHERE id = ?",
-            (*_pair(place.cursor), place.tombstones, self._replays.pop(place.row, 0), now_ns, place.row),
-        )
+        if place.moved:
+            self._db.execute(
+                "UPDATE stream SET committed_seq = ?, head_hash = ?, tombstones = tombstones + ?,"
+                " last_received_ns = ? WHERE id = ?",
+                (place.cursor.committed_seq, place.cursor.head_hash, place.tombstones, now_ns, place.row),
+            )
+        if place.replays:
+            self._db.execute("UPDATE stream SET replays = replays + ? WHERE id = ?", (place.replays, place.row))
 
     def _place(self, stream: StreamId) -> _Place:
         found = self._db.execute(
@@ -191,10 +191,6 @@ class Ledger:
             if self._db.in_transaction:
                 self._db.execute("ROLLBACK")
             raise
-
-
-def _pair(cursor: Cursor) -> tuple[int, bytes]:
-    return cursor.committed_seq, cursor.head_hash
 
 
 def _connect(path: Path) -> sqlite3.Connection:

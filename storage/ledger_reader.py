@@ -32,7 +32,7 @@ class StreamState:
     tombstones: int
     """Frames that were rejected: their content is at the host, in its table of dead letters."""
     replays: int
-    """Frames that came again and were acknowledged again, as of the stream's last commit."""
+    """Frames that came again and were acknowledged again."""
     last_received_ns: int
 
 

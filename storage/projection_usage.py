@@ -74,7 +74,9 @@ def compile_groups(query: UsageQuery, skus: dict[str, str]) -> tuple[str, list[A
     if Dimension.SKU in query.group_by:
         records += " JOIN (SELECT unnest(?::VARCHAR[]) AS gpu_model, unnest(?::VARCHAR[]) AS sku) USING (gpu_model)"
         parameters += [list(skus), list(skus.values())]
-    sums = f"SELECT {keys}window_start_ns AS bucket, sum({_METERS[query.meter]})::HUGEINT AS ns FROM {records} GROUP BY ALL"
+    bucket = "window_start_ns" if query.edges_ns else "NULL::BIGINT"
+    ns = f"sum({_METERS[query.meter]})::HUGEINT"
+    sums = f"SELECT {keys}{bucket} AS bucket, {ns} AS ns FROM {records} GROUP BY ALL"
     if query.edges_ns:
         # Summed first to single windows, since the join by inequality is the costly part.
         sums = (
@@ -82,8 +84,6 @@ def compile_groups(query: UsageQuery, skus: dict[str, str]) -> tuple[str, list[A
             " (SELECT unnest(?::BIGINT[]) AS edge) ON bucket >= edge GROUP BY ALL"
         )
         parameters.append(list(query.edges_ns))
-    else:
-        sums = sums.replace("window_start_ns AS bucket", "NULL::BIGINT AS bucket")
     limit = MOST_GROUPS + 1 if query.limit is None else query.limit
     sql = f"SELECT {names}bucket, ns, count(*) OVER () FROM ({sums}) ORDER BY {names}bucket LIMIT ? OFFSET ?"
     return sql, [*parameters, limit, query.offset]
