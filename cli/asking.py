@@ -11,7 +11,7 @@ from urllib.request import Request, urlopen
 
 import click
 
-from . import exits
+from ..model.exits import Exit
 
 TOKEN_VARIABLE = "GPUTALLY_TOKEN"
 _TIMEOUT_S = 60.0
@@ -33,7 +33,7 @@ def read_token(path: Path | None) -> str | None:
     try:
         return path.read_text().strip()
     except (OSError, UnicodeDecodeError) as error:
-        raise NoAnswer(exits.NO_INPUT, f"{path}: the token cannot be read: {error}") from None
+        raise NoAnswer(Exit.NO_INPUT, f"{path}: the token cannot be read: {error}") from None
 
 
 class Collector:
@@ -55,12 +55,12 @@ class Collector:
                 answer: dict[str, Any] = json.loads(response.read(_LARGEST_BYTES))
                 return answer
         except HTTPError as error:
-            raise NoAnswer(exits.REFUSED, f"{self._url}: {_problem(error)}") from None
+            raise NoAnswer(Exit.REFUSED, f"{self._url}: {_problem(error)}") from None
         except (URLError, OSError, http.client.HTTPException) as error:
             reason = getattr(error, "reason", error)
-            raise NoAnswer(exits.UNAVAILABLE, f"{self._url} does not answer: {reason}: is a collector there?") from None
+            raise NoAnswer(Exit.UNAVAILABLE, f"{self._url} does not answer: {reason}: is a collector there?") from None
         except ValueError:
-            raise NoAnswer(exits.UNAVAILABLE, f"{self._url} answers, but not as a collector does") from None
+            raise NoAnswer(Exit.UNAVAILABLE, f"{self._url} answers, but not as a collector does") from None
 
 
 def _problem(error: HTTPError) -> str:

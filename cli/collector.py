@@ -9,10 +9,10 @@ from typing import NoReturn
 import click
 
 from ..collector.app import run_collector
-from ..collector.exits import CannotStart
 from ..collector.loading import load_collector_config
+from ..collector.refusal import CannotStart
+from ..model.exits import Exit
 from ..model.settings import BadSettings
-from . import exits
 from .logs import log_to_stderr
 
 log = logging.getLogger("gputally")
@@ -47,7 +47,7 @@ def _run(path: Path | None) -> int:
         return run_collector(load_collector_config(path, os.environ), click.echo)
     except BadSettings as bad:
         log.error("%s", bad)
-        return exits.CONFIG
+        return Exit.CONFIG
     except CannotStart as error:
         log.error("%s", error)
         log.debug("where it came from", exc_info=error)

@@ -17,11 +17,11 @@ from ..collector.loading import load_collector_config
 from ..daemon.config import DaemonConfig
 from ..daemon.loading import load_daemon_config
 from ..model.endpoint import without_password
+from ..model.exits import Exit
 from ..model.settings import BadSettings
 from ..model.settings_read import Explained, explain_settings
 from ..model.settings_value import to_plain, to_toml
 from ..plugins.toml_file import read_toml
-from . import exits
 
 Load = Callable[[Path | None, Mapping[str, str]], DaemonConfig | CollectorConfig]
 _file = click.argument("file", type=click.Path(path_type=Path))
@@ -57,7 +57,7 @@ def _load_or_exit(file: Path) -> DaemonConfig | CollectorConfig:
         return loader_for(file, read_toml(file))(file, os.environ)
     except BadSettings as bad:
         click.echo(str(bad), err=True)
-        sys.exit(exits.CONFIG)
+        sys.exit(Exit.CONFIG)
 
 
 def loader_for(file: Path, told: Mapping[str, Any]) -> Load:

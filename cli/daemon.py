@@ -12,11 +12,11 @@ import trio
 from ..daemon import wiring
 from ..daemon.control import ControlUnusable
 from ..daemon.loading import load_daemon_config
+from ..model.exits import Exit
 from ..model.settings import BadSettings
 from ..plugins.attribution.rules import BadRules
 from ..plugins.otel.errors import TelemetryUnusable
 from ..storage.wal import LogBroken, LogUnusable
-from . import exits
 from .logs import log_to_stderr
 
 log = logging.getLogger("gputally")
@@ -40,7 +40,7 @@ def _run(path: Path | None) -> int:
         return max(map(_refuse, _leaves(group.exceptions)))
     except Exception as error:
         return _refuse(error)
-    return exits.OK
+    return Exit.OK
 
 
 def _refuse(error: BaseException) -> int:
@@ -48,16 +48,16 @@ def _refuse(error: BaseException) -> int:
     log.debug("where it came from", exc_info=error)
     match error:
         case BadSettings() | BadRules():
-            code = exits.CONFIG
+            code = Exit.CONFIG
         case LogUnusable() | TelemetryUnusable():
             code = error.exit_code
         case ControlUnusable():
-            code = exits.UNAVAILABLE
+            code = Exit.UNAVAILABLE
         case LogBroken():
-            code = exits.IO
+            code = Exit.IO
         case _:
             log.error("%s: %s (a defect of ours; --verbose shows where)", type(error).__name__, error)
-            return exits.SOFTWARE
+            return Exit.SOFTWARE
     log.error("%s", error)
     return code
 

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import click
 
+from ..model.exits import Exit
 from ..simulator import demo, demo_report, driver, stack
-from . import exits
 
 
 @click.command()
@@ -21,9 +21,9 @@ def command(keep: Path | None) -> None:
             outcome = demo.run(folder, progress)
     except (driver.DriverBuildError, stack.NotReady) as error:
         click.echo(f"the demo cannot run: {error}", err=True)
-        sys.exit(exits.UNAVAILABLE)
+        sys.exit(Exit.UNAVAILABLE)
     demo_report.show(outcome)
-    sys.exit(exits.OK if outcome.exact and outcome.truthful else exits.SOFTWARE)
+    sys.exit(Exit.OK if outcome.exact and outcome.truthful else Exit.SOFTWARE)
 
 
 @contextmanager

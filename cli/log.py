@@ -8,10 +8,10 @@ from typing import Any, NoReturn
 
 import click
 
+from ..model.exits import Exit
 from ..storage.wal_errors import NotALog
 from ..storage.wal_offline import look, verify
 from ..storage.wal_state import LogStat
-from . import exits
 
 
 @click.group()
@@ -27,7 +27,7 @@ def stat(path: Path, as_json: bool) -> None:
     try:
         found = look(path)
     except NotALog as error:
-        _exit(str(error), exits.NO_INPUT)
+        _exit(str(error), Exit.NO_INPUT)
     click.echo(json.dumps(describe(found)) if as_json else _table(found))
 
 
@@ -38,9 +38,9 @@ def verify_command(path: Path) -> None:
     try:
         problems = list(verify(path))
     except NotALog as error:
-        _exit(str(error), exits.NO_INPUT)
+        _exit(str(error), Exit.NO_INPUT)
     if problems:
-        _exit("\n".join([*problems, f"{path} is damaged: keep it, what can be read can be salvaged"]), exits.IO)
+        _exit("\n".join([*problems, f"{path} is damaged: keep it, what can be read can be salvaged"]), Exit.IO)
     click.echo(f"{path}: whole")
 
 

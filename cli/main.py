@@ -7,7 +7,7 @@ from importlib import import_module
 import click
 
 from .. import __version__
-from . import exits
+from ..model.exits import Exit
 
 SUBCOMMANDS = {
     "daemon": "run the host process",
@@ -41,7 +41,7 @@ class LazyGroup(click.Group):
                 raise
             needs = f"`gputally {cmd_name}` needs the package {missing.name}"
             click.echo(f"{needs}: pip install 'gputally[{EXTRAS.get(cmd_name, 'dev')}]'", err=True)
-            sys.exit(exits.UNAVAILABLE)
+            sys.exit(Exit.UNAVAILABLE)
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:

@@ -13,13 +13,13 @@ import click
 
 from ..daemon.config import AttributionConfig
 from ..daemon.loading import load_daemon_config
+from ..model.exits import Exit
 from ..model.settings import BadSettings
 from ..plugins.attribution.attributor import make_attributor
 from ..plugins.attribution.checks import check_plugins, unanswered_keys
 from ..plugins.attribution.explain import Explanation, explain_path, explain_pids
 from ..plugins.attribution.rule_reading import compile_rules
 from ..plugins.attribution.rules import BadRules, RuleSet
-from . import exits
 
 _LINE = re.compile(r"^[0-9]+:[^/:]*:(?=/)")
 """What stands before the path in a line of /proc/PID/cgroup."""
@@ -58,7 +58,7 @@ def _load_or_exit(path: Path | None) -> tuple[AttributionConfig, RuleSet]:
     except (BadSettings, BadRules) as bad:
         where = f"{path}: " if path and isinstance(bad, BadRules) else ""
         click.echo("\n".join(f"{where}{line}" for line in str(bad).splitlines()), err=True)
-        sys.exit(exits.CONFIG)
+        sys.exit(Exit.CONFIG)
 
 
 def _explain_paths(rules: RuleSet, paths: BinaryIO) -> Iterator[Explanation]:

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from . import exits
+from ..model.exits import Exit
 
 ANSWER_WITHIN_S = 5.0
 DEFAULT_SOCKET = "/run/gputally/daemon.sock"
@@ -25,7 +25,7 @@ def command(path: str, as_json: bool) -> None:
         click.echo(
             f"{path}: no daemon answers ({reason}); is gputallyd running, and is this its control.socket?", err=True
         )
-        sys.exit(exits.UNAVAILABLE)
+        sys.exit(Exit.UNAVAILABLE)
     click.echo(json.dumps(told, indent=2) if as_json else _in_words(told))
 
 

@@ -25,6 +25,7 @@ from typing import Final
 
 import uvloop
 
+from ..model.exits import Exit
 from ..model.settings import BadSettings
 from ..plugins.notify import Notifier
 from ..storage.ledger import Ledger
@@ -35,9 +36,9 @@ from .api import Parts, make_api
 from .api_server import ApiServer
 from .asking import Questions
 from .config import ApiConfig, CollectorConfig
-from .exits import CannotStart, Exit
 from .intake import Intake, IntakeServer
 from .projector import Projector
+from .refusal import CannotStart
 from .tokens import Token, load_tokens
 from .writer import LedgerWriter
 
@@ -148,7 +149,7 @@ def _open_stores(folder: Path, stack: AsyncExitStack) -> tuple[Ledger, Projectio
 def _exit_of(error: LedgerError) -> Exit:
     if isinstance(error, LedgerInUse):
         return Exit.UNAVAILABLE
-    return Exit.IO_ERROR if isinstance(error, LedgerBroken) else Exit.CONFIG
+    return Exit.IO if isinstance(error, LedgerBroken) else Exit.CONFIG
 
 
 def _tokens(config: ApiConfig) -> tuple[Token, ...] | None:
@@ -168,4 +169,4 @@ def _die(loop: asyncio.AbstractEventLoop, end: _End) -> None:
 def _give_up() -> None:
     """A disk that hangs must not keep us: what is not acknowledged, hosts say again."""
     _log.critical("not stopped within %g s: leaving what hangs", _STOP_DEADLINE_S)
-    os._exit(Exit.IO_ERROR)
+    os._exit(Exit.IO)

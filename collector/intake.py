@@ -13,14 +13,15 @@ import grpc
 import grpc.aio
 
 from ..model.endpoint import Endpoint, parse_endpoint
+from ..model.exits import Exit
 from ..plugins.tls import TlsFiles
 from ..proto.v1 import health_pb2_grpc, uplink_pb2_grpc
 from .budget import Budget
 from .config import IntakeConfig
-from .exits import CannotStart, Exit
 from .intake_health import Health
 from .intake_identity import check_identity
 from .intake_stream import HostStream, IntakeStatistics, Refused, read_hello
+from .refusal import CannotStart
 from .writer import LedgerWriter
 
 _log = logging.getLogger(__name__)

@@ -1,10 +1,8 @@
 """What can be wrong with a log, sorted by what its owner does about it."""
 
 from pathlib import Path
-from typing import Final
 
-EX_IOERR: Final = 74
-EX_CONFIG: Final = 78
+from ..model.exits import Exit
 
 
 class LogError(Exception):
@@ -18,7 +16,7 @@ class LogUnusable(LogError):
     74 where the disk must (no space, damage).
     """
 
-    def __init__(self, message: str, exit_code: int = EX_CONFIG) -> None:
+    def __init__(self, message: str, exit_code: Exit = Exit.CONFIG) -> None:
         super().__init__(message)
         self.exit_code = exit_code
 

@@ -16,7 +16,8 @@ from typing import Final
 
 import lmdb
 
-from .wal_errors import EX_IOERR, LogUnusable
+from ..model.exits import Exit
+from .wal_errors import LogUnusable
 from .wal_state import new_state
 from .wal_tables import Tables, open_environment
 
@@ -75,7 +76,7 @@ def make_if_missing(folder: Path, host_id: str, cap_bytes: int) -> None:
         if not (folder / DATA).exists():
             _make(folder, host_id, cap_bytes)
     except lmdb.Error as error:
-        raise LogUnusable(f"log.path {folder}: the log cannot be made: {error}", EX_IOERR) from None
+        raise LogUnusable(f"log.path {folder}: the log cannot be made: {error}", Exit.IO) from None
     except OSError as error:
         raise unwritable(folder, error, cap_bytes) from None
 
@@ -154,7 +155,7 @@ def _sync(folder: Path) -> None:
 def _no_space(folder: Path, needed_bytes: int, free_bytes: int) -> LogUnusable:
     return LogUnusable(
         f"log.path {folder}: no room for the log: {needed_bytes} bytes needed, {free_bytes} free: {_CURE_SPACE}",
-        EX_IOERR,
+        Exit.IO,
     )
 
 
@@ -163,7 +164,7 @@ def unwritable(folder: Path, error: OSError, needed_bytes: int = 4096) -> LogUnu
     if error.errno in _NO_SPACE:
         return _no_space(folder, needed_bytes, _free_bytes(folder))
     if error.errno == errno.EIO:
-        return LogUnusable(f"log.path {folder}: the disk fails: {error.strerror}", EX_IOERR)
+        return LogUnusable(f"log.path {folder}: the disk fails: {error.strerror}", Exit.IO)
     return LogUnusable(
         f"log.path {folder} cannot be written ({error.strerror}): give it to the daemon's user, or change log.path"
     )

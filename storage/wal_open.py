@@ -10,8 +10,9 @@ from typing import Final
 
 import lmdb
 
+from ..model.exits import Exit
 from .checkpoint import DamagedCheckpoint
-from .wal_errors import EX_IOERR, HostIdChanged, LogUnusable
+from .wal_errors import HostIdChanged, LogUnusable
 from .wal_files import DATA, Ownership, make_if_missing, require_space, reserve, unwritable
 from .wal_state import LogState
 from .wal_tables import Tables, open_environment
@@ -98,4 +99,4 @@ def _check_host(folder: Path, written_by: str, host_id: str) -> None:
 
 
 def _damaged(folder: Path, what: str) -> LogUnusable:
-    return LogUnusable(f"log.path {folder}: the log is damaged: {what}: {_CURE_DAMAGE}", EX_IOERR)
+    return LogUnusable(f"log.path {folder}: the log is damaged: {what}: {_CURE_DAMAGE}", Exit.IO)

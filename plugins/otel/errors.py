@@ -1,9 +1,9 @@
 """What can go wrong when telemetry starts."""
 
-from os import EX_UNAVAILABLE
+from ...model.exits import Exit
 
 
 class TelemetryUnusable(Exception):
     """What the configuration asks for cannot be had here and now. The message names the key and the cure."""
 
-    exit_code = EX_UNAVAILABLE
+    exit_code = Exit.UNAVAILABLE
