@@ -6,10 +6,18 @@ import sys
 from collections import Counter
 
 import pytest
+from hypothesis import settings
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--long", action="store_true", help="also run what takes minutes")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """The default run tries the same examples everywhere, so that a red one is the change's; --long explores."""
+    settings.register_profile("steady", derandomize=True, deadline=None)
+    settings.register_profile("exploring", deadline=None, max_examples=1_000)
+    settings.load_profile("exploring" if config.getoption("--long") else "steady")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
