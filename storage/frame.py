@@ -14,10 +14,11 @@ import zstandard
 FORMAT: Final = 1
 MAX_RECORDS: Final = 1_000
 MAX_PAYLOAD_BYTES: Final = 256 * 1024
-HASH_BYTES: Final = 32
 EPOCH_BYTES: Final = 16
 _HEADER: Final = struct.Struct(">BBH16sQ32sII")
 HEADER_BYTES: Final = _HEADER.size
+_MAX_WINDOW_BYTES: Final = 8 * 1024 * 1024
+"""What RFC 8878 (3.1.1.1.2) wants every reader to support; only where a zstd frame does not tell its size."""
 
 
 class Codec(IntEnum):
@@ -107,7 +108,13 @@ def genesis_hash(host_id: str, epoch: bytes) -> bytes:
 
 
 def _decompress(stored: bytes, length: int) -> bytes:
+    """Whoever sent it: never more than ``length`` bytes are made, whatever the zstd frame says of itself."""
     try:
-        return zstandard.ZstdDecompressor().decompress(stored, max_output_size=max(length, 1))
+        # max_output_size counts only where the frame does not tell its size, so what it tells is looked at first.
+        told = zstandard.frame_content_size(stored)
+        if told not in (-1, length):
+            raise DamagedFrame(f"payload says it has {told} bytes, not {length}")
+        unpacker = zstandard.ZstdDecompressor(max_window_size=_MAX_WINDOW_BYTES)
+        return unpacker.decompress(stored, max_output_size=max(length, 1), allow_extra_data=False)
     except zstandard.ZstdError as error:
         raise DamagedFrame(f"payload cannot be decompressed: {error}") from None
