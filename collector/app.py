@@ -111,7 +111,7 @@ async def _running(config: CollectorConfig, end: _End) -> AsyncGenerator[str]:
         ledger, projection, last_log_id = _open_stores(folder, stack)
         projector = Projector(projection, folder, lambda: _die(loop, end))
         stack.push_async_callback(asyncio.to_thread, projector.stop)
-        writer = LedgerWriter(ledger, loop.call_soon_threadsafe)
+        writer = LedgerWriter(ledger, loop.call_soon_threadsafe, lambda: _die(loop, end))
         stack.push_async_callback(asyncio.to_thread, writer.stop)
         questions = Questions(projection)
         stack.callback(questions.close)

@@ -67,17 +67,21 @@ class WriterStatistics:
 class LedgerWriter:
     """``deliver`` runs a function where the streams live (the event loop); answers arrive through it."""
 
-    def __init__(self, ledger: Ledger, deliver: Callable[[Callable[[], None]], object]) -> None:
+    def __init__(
+        self, ledger: Ledger, deliver: Callable[[Callable[[], None]], object], on_death: Callable[[], None]
+    ) -> None:
+        """``on_death`` is called, in the writer's thread, if it ends by an error that nobody foresaw."""
         self.statistics = WriterStatistics()
         self.trouble = ""
         """Why nothing can be committed at the moment, if so."""
         self.ledger_id = ledger.ledger_id
         self._ledger = ledger
         self._deliver = deliver
+        self._on_death = on_death
         self._on_commit: Callable[[], None] = lambda: None
         # Unbounded here: what may be in flight is bounded by the streams' shared budget.
         self._queue: queue.SimpleQueue[_Offered | _Opening | None] = queue.SimpleQueue()
-        self._thread = threading.Thread(target=self._run, name="ledger-writer", daemon=True)
+        self._thread = threading.Thread(target=self._live, name="ledger-writer", daemon=True)
 
     def start(self, on_commit: Callable[[], None]) -> None:
         """``on_commit`` is called in the writer's thread whenever the log has grown."""
@@ -93,10 +97,18 @@ class LedgerWriter:
         self._queue.put(_Opening(stream, first_seq, done))
 
     def stop(self) -> None:
-        """Returns when all that was offered is committed."""
+        """Returns when all that was offered is committed, or the writer has died."""
         self._queue.put(None)
         if self._thread.ident is not None:
             self._thread.join()
+
+    def _live(self) -> None:
+        try:
+            self._run()
+        except BaseException as error:
+            self.trouble = f"the ledger's writer died: {error!r}"
+            _log.critical("%s; nothing can be committed any more", self.trouble, exc_info=True)
+            self._on_death()
 
     def _run(self) -> None:
         running = True

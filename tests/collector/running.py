@@ -42,8 +42,9 @@ def write_config(folder: Path, more: str = SKUS, intake: str = "insecure_plainte
 class RunningCollector:
     """``with`` it. ``kill`` and ``start`` make a crash and the life after it."""
 
-    def __init__(self, config: Path) -> None:
+    def __init__(self, config: Path, command: Sequence[str] = COMMAND) -> None:
         self.config = config
+        self._command = command
         self.log = config.with_suffix(".log")
         self.intake = ""
         self.url = ""
@@ -60,7 +61,7 @@ class RunningCollector:
     def start(self) -> None:
         with self.log.open("a") as log:
             self._process = subprocess.Popen(
-                [*COMMAND, "collector", "--config", self.config], stdout=subprocess.PIPE, stderr=log, text=True
+                [*self._command, "collector", "--config", self.config], stdout=subprocess.PIPE, stderr=log, text=True
             )
         assert self._process.stdout is not None
         ready = self._process.stdout.readline()
