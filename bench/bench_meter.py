@@ -28,7 +28,7 @@ HOLDERS = {row.pid: holder(row.pid) for rows in ROWS.values() for row in rows}
 
 def reading(tick: int) -> HostReading:
     parts = tuple(DeviceReading(name, tick * S, rows, 50, 1 << 33, tick * 300_000) for name, rows in ROWS.items())
-    return HostReading(tick * S, 1_750_000_000 * S + tick * S, S, parts, DEVICES if tick == 0 else None)
+    return HostReading(tick * S, 1_750_000_000 * S + tick * S, S, parts, DEVICES)
 
 
 def bare(told: HostReading) -> int:

@@ -36,24 +36,35 @@ def open_control(path: str) -> socket.socket:
 
 
 async def serve_status(listener: socket.socket, describe: Callable[[], dict[str, Any]]) -> None:
-    """Answers until it is cancelled."""
+    """Answers until it is cancelled, a few clients at a time; whatever one of them does costs the others nothing."""
+    listening = trio.socket.from_stdlib_socket(listener)
     room = trio.CapacityLimiter(MAX_CLIENTS)
 
-    async def answer(stream: trio.SocketStream) -> None:
-        async with room:
+    async def answer(client: trio.SocketStream) -> None:
+        try:
             with trio.move_on_after(ANSWER_WITHIN_S):
-                await _tell(stream, describe)
+                await client.send_all(_line(describe))
+        except trio.BrokenResourceError:
+            pass  # it hung up: nothing is asked of us any more
+        finally:
+            room.release_on_behalf_of(client)
+            await trio.aclose_forcefully(client)
 
-    await trio.serve_listeners(answer, [trio.SocketListener(trio.socket.from_stdlib_socket(listener))])
+    async with trio.open_nursery() as nursery:
+        while True:
+            accepted, _ = await listening.accept()
+            client = trio.SocketStream(accepted)
+            await room.acquire_on_behalf_of(client)
+            nursery.start_soon(answer, client)
 
 
-async def _tell(stream: trio.SocketStream, describe: Callable[[], dict[str, Any]]) -> None:
+def _line(describe: Callable[[], dict[str, Any]]) -> bytes:
     try:
-        await stream.send_all(json.dumps(describe()).encode() + b"\n")
-    except trio.BrokenResourceError:
-        pass  # it hung up: nothing was asked of us any more
-    finally:
-        await trio.aclose_forcefully(stream)
+        told = describe()
+    except Exception as error:
+        log.exception("what the daemon says of itself cannot be put together")
+        told = {"error": f"{type(error).__name__}: {error}"}
+    return json.dumps(told).encode() + b"\n"
 
 
 def _remove_stale(path: str) -> None:

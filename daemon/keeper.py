@@ -14,7 +14,6 @@ from ..model.batching import halve
 from ..model.checkpoint import BadCheckpoint, load, save
 from ..model.interval import NS_PER_HOUR
 from ..model.meter import Meter
-from ..model.plain import from_plain, to_plain
 from ..model.refused import Refused
 from ..model.usage import Batch
 from ..proto.convert import encode_batch
@@ -47,49 +46,53 @@ class WriterThread:
 
 @dataclass(slots=True)
 class Keeper:
-    """From the return of ``keep`` on, nothing that it was given may be lost."""
+    """From the return of ``keep`` on, nothing that it says was kept may be lost."""
 
     log: Log
     in_writer: InWriter
     refused: Refused = field(default_factory=Refused)
 
-    async def keep(self, meter: Meter, batch: Batch | None) -> None:
+    async def keep(self, meter: Meter, batch: Batch | None) -> list[Batch]:
         """Commits the batch together with a checkpoint that no longer holds what the batch closed.
 
-        A full log refuses the batch: its time is then declared as a gap, exactly, once there is room.
+        Returns what was committed. A full log refuses the batch: its time is then declared as a
+        gap, exactly, once there is room.
         """
-        entries = [] if batch is None else _entries(self.refused.before(batch))
+        batches = [] if batch is None else [*self.refused.batches(batch.host_id), batch]
         try:
-            await self._commit(entries, meter, Refused())
+            await self._commit(batches, meter, Refused() if batches else self.refused)
         except LogFull as full:
-            assert batch is not None
-            self._refuse(batch, full)
-            await self._commit([], meter, self.refused)
-        else:
-            self.refused = Refused() if entries else self.refused
+            await self._refuse(meter, batch, full)
+            return []
+        return batches
 
     async def restore(self) -> Meter | None:
-        """The meter of a former life, as its last checkpoint left it; None if there is none."""
+        """The meter of a former life, as its last checkpoint left it; None if there is none that can be read."""
         raw = await self.in_writer(self.log.checkpoint)
         if raw is None:
             return None
         try:
-            data = decode(raw)
-            self.refused = from_plain(Refused, data["refused"])
-            return load(data["meter"])
+            meter, self.refused = load(decode(raw))
         except (DamagedCheckpoint, BadCheckpoint) as error:
             log.error("what was open when the daemon last stopped is lost: %s", error)
             return None
+        return meter
 
-    async def _commit(self, entries: list[Entry], meter: Meter, refused: Refused) -> None:
-        kept = refused if entries else self.refused
-        state = {"meter": save(meter), "refused": to_plain(kept)}
-        await self.in_writer(lambda: self.log.append(entries, encode(state)))
-
-    def _refuse(self, batch: Batch, full: LogFull) -> None:
-        if not self.refused.rows:
+    async def _refuse(self, meter: Meter, batch: Batch | None, full: LogFull) -> None:
+        if not self.refused.stretches:
             log.error("%s; until there is room, usage becomes an exact gap (buffer_full)", full)
-        self.refused.add(batch)
+        refused = self.refused if batch is None else self.refused.with_batch(batch)
+        try:
+            await self._commit([], meter, refused)
+        except LogFull as still:
+            log.error("not even a checkpoint fits (%s): a restart would go on from an older one", still)
+            self.refused = refused
+
+    async def _commit(self, batches: list[Batch], meter: Meter, refused: Refused) -> None:
+        entries = [entry for batch in batches for entry in _entries(batch)]
+        state = save(meter, refused)
+        await self.in_writer(lambda: self.log.append(entries, encode(state)))
+        self.refused = refused
 
 
 async def retain(frames: Log, in_writer: InWriter, keep_acked_h: float) -> None:

@@ -1,6 +1,6 @@
 """What actors say to each other through: bounded, and older than any life of its reader.
 
-``send`` waits, ``offer`` returns False: the overflow policy is the word at the call site.
+``offer`` returns False where there is no room: the overflow policy is the word at the call site.
 """
 
 from collections.abc import AsyncGenerator
@@ -19,10 +19,6 @@ class Mailbox(Generic[T]):
         self._put, self._get = trio.open_memory_channel[T](capacity)
         self.refused = 0
         """How many offers found it full."""
-
-    async def send(self, message: T) -> None:
-        """Waits for room."""
-        await self._put.send(message)
 
     def offer(self, message: T) -> bool:
         """False if there is no room: the message is then not delivered."""

@@ -54,19 +54,20 @@ class Metering:
             former.reconfigure(meter.window_length_ns, meter.sharing)
             return former
         meter.complete_through_ns = former.complete_through_ns
-        await self._keep(meter, former.cut(), always=True)
+        await self._keep(meter, former.cut() or Batch(former.host_id, former.boot_id), always=True)
         return meter
 
     async def _keep(self, meter: Meter, batch: Batch | None, always: bool = False) -> None:
         old = trio.current_time() - self._kept_at_s >= CHECKPOINT_EVERY_S
         if batch is None and not (always or old or meter.edges != self._kept_edges):
             return
-        await self.keeper.keep(meter, batch)
+        kept = await self.keeper.keep(meter, batch)
         self._kept_at_s, self._kept_edges = trio.current_time(), meter.edges
-        if batch is not None:
+        if kept:
             self.on_kept()
-            if self.telemetry is not None:
-                self.telemetry.account(batch)
+        if self.telemetry is not None:
+            for committed in kept:
+                self.telemetry.account(committed)
 
     def _show(self, reading: HostReading) -> None:
         if self.telemetry is not None:

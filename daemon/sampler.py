@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import trio
 
 from ..model.interval import NS_PER_S
-from ..model.reading import DeviceReading, HostReading
+from ..model.reading import DeviceGap, DeviceReading, HostReading
 
 Take = Callable[[int], Awaitable[HostReading]]
 """Reads the host once; told the cadence in force, in ns."""
@@ -21,9 +21,12 @@ class Cadence:
     every_s: float
     idle_every_s: float
 
-    def after(self, reading: HostReading) -> float:
-        held = any(isinstance(part, DeviceReading) and part.processes for part in reading.readings)
-        return self.every_s if held else max(self.idle_every_s, self.every_s)
+    def after(self, reading: HostReading, now_s: float) -> float:
+        """The next distance. A device that could not be read may be held: then it stays ``now_s``."""
+        if any(isinstance(part, DeviceReading) and part.processes for part in reading.readings):
+            return self.every_s
+        blind = any(isinstance(part, DeviceGap) for part in reading.readings)
+        return now_s if blind else max(self.idle_every_s, self.every_s)
 
 
 async def sample(take: Take, offer: Offer, cadence: Cadence, stopping: trio.Event) -> None:
@@ -34,6 +37,6 @@ async def sample(take: Take, offer: Offer, cadence: Cadence, stopping: trio.Even
             await stopping.wait()
         reading = await take(round(every_s * NS_PER_S))
         offer(reading)
-        every_s = cadence.after(reading)
+        every_s = cadence.after(reading, every_s)
         # Skip what was slept through: a late reading is a gap, not a burst.
         due_s = max(due_s + every_s, trio.current_time())

@@ -3,7 +3,7 @@
 import time
 from dataclasses import dataclass, field
 
-from ..model.reading import DeviceGap, DeviceReading, HostReading
+from ..model.reading import HostReading
 from ..model.workload import UNATTRIBUTED, Attribution
 from ..plugins.notify import Notifier
 
@@ -20,7 +20,6 @@ class Vitals:
     """What the start had cost when the first tick was over: not what a tick costs."""
     reading: HostReading | None = None
     attribution: Attribution | None = None
-    parts: dict[str, DeviceReading | DeviceGap] = field(default_factory=dict[str, DeviceReading | DeviceGap])
     _fed_s: float = 0.0
 
     def tick(self, reading: HostReading, attribution: Attribution) -> None:
@@ -29,7 +28,6 @@ class Vitals:
             self.first_tick_cpu_s = time.process_time()
         self.ticks += 1
         self.reading, self.attribution = reading, attribution
-        self.parts.update((part.device_id, part) for part in reading.readings)
         self._feed()
 
     @property

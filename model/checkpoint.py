@@ -4,21 +4,22 @@ from typing import Any
 
 from .meter import Meter
 from .plain import from_plain, to_plain
+from .refused import Refused
 
 VERSION = 1
-"""Grows with every change to a dataclass that the meter holds."""
+"""Grows with every change to a dataclass that is kept here."""
 
 
 class BadCheckpoint(ValueError):
     """Data that are no checkpoint of this version."""
 
 
-def save(meter: Meter) -> dict[str, Any]:
-    """Everything that is open."""
-    return {"version": VERSION, "meter": to_plain(meter)}
+def save(meter: Meter, refused: Refused) -> dict[str, Any]:
+    """Everything that is open, and what a full log has refused."""
+    return {"version": VERSION, "meter": to_plain(meter), "refused": to_plain(refused)}
 
 
-def load(data: Any) -> Meter:
+def load(data: Any) -> tuple[Meter, Refused]:
     """The meter as it stood; what passed since then may only be inferred.
 
     Raises BadCheckpoint for anything but what ``save`` made.
@@ -27,10 +28,10 @@ def load(data: Any) -> Meter:
         raise BadCheckpoint(f"the checkpoint is not of version {VERSION}: another gputally wrote it")
     try:
         meter: Meter = from_plain(Meter, data["meter"])
+        refused: Refused = from_plain(Refused, data["refused"])
     except (ValueError, TypeError, LookupError) as error:
         raise BadCheckpoint(f"the checkpoint does not hold what it should: {error}") from None
     for device in meter.devices.values():
         assert meter.wall is not None
-        device.wall = meter.wall
-        device.resumed = device.sight is not None
-    return meter
+        device.wall, device.resumed = meter.wall, device.sight is not None
+    return meter, refused

@@ -31,8 +31,14 @@ class Crew:
     shared: Shared
 
     @classmethod
-    def on(cls, tally: Tally, holders: tuple[Holder, ...]) -> "Crew":
-        """Finds each holder's account in the segment, opening it where it is new."""
+    def on(
+        cls,
+        tally: Tally,
+        holders: tuple[Holder, ...],
+        quality: Quality = Quality.OBSERVED,
+        gone: tuple[Workload, ...] = (),
+    ) -> "Crew":
+        """Finds each holder's account in the segment, opening it where it is new. ``gone`` share with them."""
         accounts: dict[Workload, Account] = {}
         processes: dict[Workload, list[ProcessId]] = {}
         for holder in holders:
@@ -40,17 +46,21 @@ class Crew:
             accounts[workload] = tally.account(workload, holder)
             processes.setdefault(workload, []).append(holder.process)
         members = tuple(Member(w, accounts[w], tuple(processes[w])) for w in accounts)
-        sharers = tuple(sorted({tally.book_on(workload) for workload in sharers_of(holders)}))
-        return cls(tally, holders, members, tally.shared_by(sharers, Quality.OBSERVED))
+        sharers = {tally.book_on(workload) for workload in sharers_of(holders)}
+        return cls(tally, holders, members, tally.shared_by(tuple(sorted(sharers.union(gone))), quality))
 
     def add(self, length_ns: int, energy_mj: int, sight: Sight) -> None:
         """Time, energy, and what is sampled: each value of ``sight`` holds for all of ``length_ns``."""
+        self.add_time(length_ns, energy_mj)
+        self._add_memory(length_ns, sight)
+        self._add_busy(length_ns, sight)
+
+    def add_time(self, length_ns: int, energy_mj: int) -> None:
+        """What needs no sample."""
         self.shared.ns += length_ns
         self.shared.energy_mj += energy_mj
         for member in self.members:
             member.account.held_ns += length_ns
-        self._add_memory(length_ns, sight)
-        self._add_busy(length_ns, sight)
 
     def _add_memory(self, length_ns: int, sight: Sight) -> None:
         known = sight.memory_bytes

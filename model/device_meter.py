@@ -22,6 +22,9 @@ from .workload import Holder, ProcessId, Workload
 MAX_INFERRED_NS = 24 * 3600 * NS_PER_S
 """Over more than a day nothing is inferred."""
 
+RESUME_WITHIN_NS = 60 * NS_PER_S
+"""How long a new life waits for a driver that starts slowly before it gives up what the former one saw."""
+
 PATIENCE = 3
 """Intervals over which one reading may hold; beyond that it is a gap, not an extrapolation."""
 
@@ -46,7 +49,7 @@ class DeviceMeter:
 
     device: Device
     settled_ns: int
-    wall: WallMap
+    wall: WallMap = field(metadata=DERIVED)
     window_length_ns: int
     sharing: Sharing = Sharing.EQUAL
     rules_version: str = ""
@@ -55,8 +58,12 @@ class DeviceMeter:
     gap_reason: GapReason | None = None
     energy_mj: int | None = None
     """The driver's counter as far as it has been accounted for."""
-    resumed: bool = False
+    ended: dict[ProcessId, int] = field(default_factory=dict[ProcessId, int])
+    """Exits of those in ``sight``, in CLOCK_BOOTTIME, until a later good reading is explained by them."""
+    resumed: bool = field(default=False, metadata=DERIVED)
     """A former life of the daemon left ``sight``: what lies since then may only be inferred."""
+    resumed_ns: int | None = field(default=None, compare=False, metadata=DERIVED)
+    """When this life first looked for the device."""
     carried: dict[Workload, tuple[int, int]] = field(default_factory=dict[Workload, tuple[int, int]])
     crew: Crew | None = field(default=None, compare=False, metadata=DERIVED)
     """Who was booked last: worked out again from the holders whenever it does not fit."""
@@ -66,7 +73,18 @@ class DeviceMeter:
     def __post_init__(self) -> None:
         self.open = self._open_at(self.settled_ns)
 
-    def see(self, now: Sight, ended: Mapping[ProcessId, int], interval_ns: int, rules_version: str) -> None:
+    def note_ended(self, ended: Mapping[ProcessId, int]) -> None:
+        """Exits are told once, perhaps before the reading that lacks the process: they are kept until then."""
+        if ended:
+            self.ended.update(ended)
+
+    def forget_ended(self) -> None:
+        """Of those who are not in sight any more, nothing need be known."""
+        if self.ended:
+            held = self.sight.holders if self.sight else {}
+            self.ended = {process: at_ns for process, at_ns in self.ended.items() if process in held}
+
+    def see(self, now: Sight, interval_ns: int, rules_version: str) -> None:
         """A good reading: explains the time since the last one, or says that it was a gap."""
         if now.at_ns <= self.settled_ns:
             return  # it came late: what it could tell is settled already
@@ -76,7 +94,7 @@ class DeviceMeter:
         elif before is None or too_old:
             self._lose(now, self.gap_reason or GapReason.OVERLOAD)
         else:
-            self._meter(before, now, ended)
+            self._meter(before, now)
         self._restart_energy(now.energy_mj)
         self.sight, self.gap_reason, self.resumed = now, None, False
         same_holders = before is not None and before.holders == now.holders
@@ -87,7 +105,7 @@ class DeviceMeter:
     def miss(self, at_ns: int, reason: GapReason, interval_ns: int) -> None:
         """No reading at ``at_ns``. For three intervals the next good one may still bridge; then it is a gap."""
         self.gap_reason = reason
-        if self.sight is not None and at_ns - self.settled_ns <= PATIENCE * interval_ns:
+        if self.sight is not None and self._may_still_hold(at_ns, interval_ns):
             return
         if self.resumed:
             reason = GapReason.DAEMON_DOWN
@@ -95,20 +113,31 @@ class DeviceMeter:
         if at_ns > self.settled_ns:
             self._spend_unobserved(at_ns, reason, self.energy_mj)
 
-    def cut(self) -> None:
-        """Closes the open segment where the accounts stand, and begins the next one there."""
+    def cut(self, stepped: bool = False) -> None:
+        """Closes the open segment where the accounts stand, and begins the next one there.
+
+        It is in the same window, unless the wall clock was ``stepped``.
+        """
         if self.open.start_ns < self.settled_ns:
             self._close(self.settled_ns)
-        self.open = self._open_at(self.settled_ns)
+        self.open = self._open_at(self.settled_ns, None if stepped else self.open.window_start_ns)
 
     def take_closed(self) -> list[Closed]:
         taken, self.closed = self.closed, []
         return taken
 
+    def _may_still_hold(self, at_ns: int, interval_ns: int) -> bool:
+        """Whether a good reading now or soon could yet explain the time since the last one."""
+        if not self.resumed:
+            return at_ns - self.settled_ns <= PATIENCE * interval_ns
+        if self.resumed_ns is None:
+            self.resumed_ns = at_ns
+        return at_ns - self.resumed_ns <= RESUME_WITHIN_NS
+
     # The three ways in which a stretch of time is explained.
 
-    def _meter(self, before: Sight, now: Sight, ended: Mapping[ProcessId, int]) -> None:
-        held = held_between(before, now, ended)
+    def _meter(self, before: Sight, now: Sight) -> None:
+        held = held_between(before, now, self.ended)
         counter = self._counter(now.at_ns, now.energy_mj)
         for cut in held.slices:
             self._spend(cut.start_ns, cut.end_ns, counter, self._holding(before, cut.holders))
@@ -145,16 +174,11 @@ class DeviceMeter:
     def _inferring(self, before: Sight, kept: list[Holder]) -> Add:
         still = {holder.workload for holder in kept}
         expected = sharers_of(tuple(before.holders.values()))
-        sharers = tuple(sorted(w if w in still else Workload(GONE, w.subject_id) for w in expected))
+        gone = tuple(Workload(GONE, workload.subject_id) for workload in expected if workload not in still)
 
         def add(length_ns: int, energy_mj: int) -> None:
-            tally = self.open.tally
-            for workload in still:
-                holder = next(holder for holder in kept if holder.workload == workload)
-                tally.account(tally.book_on(workload), holder).held_ns += length_ns
-            shared = tally.shared_by(sharers, Quality.INFERRED)
-            shared.ns += length_ns
-            shared.energy_mj += energy_mj
+            crew = Crew.on(self.open.tally, tuple(kept), Quality.INFERRED, gone)
+            crew.add_time(length_ns, energy_mj)
 
         return add
 
@@ -227,7 +251,7 @@ class DeviceMeter:
         if self.open.start_ns < self.settled_ns:
             self._close(self.settled_ns)
         self.energy_mj = now_mj
-        self.open = self._open_at(self.settled_ns)
+        self.open = self._open_at(self.settled_ns, self.open.window_start_ns)
 
     def _may_go_on(self, now: Sight) -> bool:
         """Whether the open segment can take these holders: owners as before, and not too many workloads."""

@@ -10,6 +10,7 @@ from .device_meter import DeviceMeter, WallMap
 from .holding import Sight
 from .reading import Device, DeviceReading, GapReason, HostReading
 from .usage import Batch, ClockState, Sharing
+from .window import window_start_ns
 from .workload import Attribution, Holder
 
 STEP_NS = 100_000_000
@@ -35,11 +36,15 @@ class Meter:
         """Folds one tick in. Returns what closed, or None."""
         offset_ns = reading.wall_ns - reading.boot_ns
         stepped = self.wall is not None and abs(offset_ns - self.wall.offset_ns) > STEP_NS
+        for device in self.devices.values():
+            device.note_ended(attribution.ended)
         if self.wall is None:
             self.wall = WallMap(offset_ns)
         elif not stepped:
             self.wall.offset_ns = offset_ns
         self._observe_devices(reading, attribution)
+        for device in self.devices.values():
+            device.forget_ended()
         self.rules_version = attribution.rules_version
         if stepped:
             self._step(self.wall, offset_ns)
@@ -66,28 +71,27 @@ class Meter:
         return list(sight.holders.values()) if sight else []
 
     def _observe_devices(self, reading: HostReading, attribution: Attribution) -> None:
-        described = {device.device_id: device for device in reading.devices or ()}
         told = {part.device_id: part for part in reading.readings}
         for device_id, part in told.items():
             if isinstance(part, DeviceReading):
-                self._see(part, described.get(device_id), reading, attribution)
+                self._see(part, reading, attribution)
             elif device_id in self.devices:
                 self.devices[device_id].miss(part.at_ns, part.reason, reading.interval_ns)
         for device_id in self.devices.keys() - told.keys():
             reason = reading.trouble or GapReason.GPU_LOST
             self.devices[device_id].miss(reading.boot_ns, reason, reading.interval_ns)
 
-    def _see(self, part: DeviceReading, device: Device | None, reading: HostReading, attribution: Attribution) -> None:
+    def _see(self, part: DeviceReading, reading: HostReading, attribution: Attribution) -> None:
         meter = self.devices.get(part.device_id)
         sight = _sight(part, attribution)
-        if meter is None and device is not None:
-            self._meet(device, sight)
-        elif meter is not None:
-            before = meter.sight
-            meter.see(sight, attribution.ended, reading.interval_ns, attribution.rules_version)
-            self.edges += before is None or before.holders.keys() != sight.holders.keys()
+        if meter is None:
+            self._meet(sight, next(d for d in reading.devices if d.device_id == part.device_id))
+            return
+        before = meter.sight
+        meter.see(sight, reading.interval_ns, attribution.rules_version)
+        self.edges += before is None or before.holders.keys() != sight.holders.keys()
 
-    def _meet(self, device: Device, sight: Sight) -> None:
+    def _meet(self, sight: Sight, device: Device) -> None:
         """A device exists from the first good reading of its UUID on."""
         assert self.wall is not None
         self.devices[device.device_id] = DeviceMeter(
@@ -103,16 +107,19 @@ class Meter:
         self.edges += 1
 
     def _step(self, wall: WallMap, offset_ns: int) -> None:
-        """Time is neither lost nor made: only the windows' names change from here on."""
+        """Time is neither lost nor made: only the windows' names change. The first segment after it says so."""
         wall.offset_ns, wall.state = offset_ns, ClockState.STEPPED
         for device in self.devices.values():
-            device.cut()
+            device.cut(stepped=True)
+        wall.state = ClockState.UNKNOWN
 
     def _take(self, wall_ns: int | None) -> Batch | None:
         closed = [done for device_id in sorted(self.devices) for done in self.devices[device_id].take_closed()]
-        through_ns = self._complete_through(wall_ns)
-        moved = through_ns != self.complete_through_ns
-        self.complete_through_ns = through_ns
+        open_ns = self._earliest_open(wall_ns)
+        # After a step backwards windows are open again that were complete once: then nothing is said of it.
+        through_ns = open_ns if open_ns is not None and open_ns >= (self.complete_through_ns or open_ns) else None
+        moved = through_ns is not None and through_ns != self.complete_through_ns
+        self.complete_through_ns = through_ns if moved else self.complete_through_ns
         if not closed and not moved:
             return None
         return Batch(
@@ -123,14 +130,11 @@ class Meter:
             complete_through_ns=through_ns,
         )
 
-    def _complete_through(self, wall_ns: int | None) -> int | None:
-        """Every window before it has closed on every device. Never backwards; a host without devices is complete."""
-        open_ns = [device.open.window_start_ns for device in self.devices.values()]
-        if not open_ns and wall_ns is not None:
-            open_ns = [wall_ns - wall_ns % self.window_length_ns]
-        if not open_ns:
-            return self.complete_through_ns
-        return max(min(open_ns), self.complete_through_ns or min(open_ns))
+    def _earliest_open(self, wall_ns: int | None) -> int | None:
+        """The first window that some device has not closed; on a host without devices the present one."""
+        if not self.devices and wall_ns is not None:
+            return window_start_ns(wall_ns, self.window_length_ns)
+        return min((device.open.window_start_ns for device in self.devices.values()), default=None)
 
 
 def _sight(part: DeviceReading, attribution: Attribution) -> Sight:

@@ -76,8 +76,8 @@ class HostReading:
     interval_ns: int
     """The cadence in force. A value older than three of them is not extrapolated."""
     readings: tuple[DeviceReading | DeviceGap, ...]
-    devices: tuple[Device, ...] | None = None
-    """The devices there are, when they were enumerated anew; None: as before."""
+    devices: tuple[Device, ...] = ()
+    """Every known device, lost ones too. With each reading, for any one reading may be lost."""
     driver_calls: int = 0
     trouble: GapReason | None = None
     """Why no device could be read at all, if so."""

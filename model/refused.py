@@ -1,56 +1,104 @@
 """Time that was metered but could not be kept, because the log was full: an exact gap, never a silent loss."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 
+from .counter import Counter
 from .identity import records_digest
 from .interval import Interval
 from .reading import GapReason
 from .usage import Batch, DeviceWindow
 
 NO_RECORDS = records_digest(())
+SAME_CLOCK_NS = 100_000_000
+"""Neighbouring rows whose wall clocks agree so well are one stretch."""
+MAX_STRETCHES = 16
+"""Of one device; beyond that neighbours are joined whatever lies between them, so that a checkpoint stays small."""
+
+Device = tuple[str, str, int]
+"""Boot, device and generation."""
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class Refused:
-    """One row per device, however long the log stays full: neighbouring segments become one."""
+    """The stretches that were given up, however long the log stays full. A value: ``with_batch`` gives a new one."""
 
-    rows: dict[tuple[str, int], DeviceWindow] = field(default_factory=dict[tuple[str, int], DeviceWindow])
+    stretches: dict[Device, tuple[DeviceWindow, ...]] = field(default_factory=dict[Device, tuple[DeviceWindow, ...]])
 
-    def add(self, batch: Batch) -> None:
+    def with_batch(self, batch: Batch) -> "Refused":
         """What the batch said is given up; that this time existed is not."""
+        found = dict(self.stretches)
         for row in batch.rows:
-            key = row.segment.device_id, row.segment.generation
-            earlier = self.rows.get(key)
-            self.rows[key] = _gap(row) if earlier is None else _joined(earlier, _gap(row))
+            device = batch.boot_id, row.segment.device_id, row.segment.generation
+            found[device] = _extended(found.get(device, ()), row)
+        return Refused(found)
 
-    def before(self, batch: Batch) -> Batch:
-        """The batch with the gaps put in front of it, so that rows still tile."""
-        return replace(batch, rows=(*self.rows.values(), *batch.rows))
+    def batches(self, host_id: str) -> list[Batch]:
+        """The gaps as rows again, cut at the edges of windows; one batch for each boot, in no order."""
+        boots = dict.fromkeys(boot_id for boot_id, _, _ in self.stretches)
+        return [Batch(host_id, boot_id, rows=tuple(self._rows(boot_id))) for boot_id in boots]
+
+    def _rows(self, of_boot: str) -> Iterator[DeviceWindow]:
+        for (boot_id, _, _), stretches in self.stretches.items():
+            if boot_id == of_boot:
+                for stretch in stretches:
+                    yield from _by_window(stretch)
 
 
-def _gap(row: DeviceWindow) -> DeviceWindow:
-    spent_mj = (row.energy_end_mj or 0) - (row.energy_start_mj or 0)
-    return replace(
-        row,
-        idle_ns=0,
-        unobserved_ns=((str(GapReason.BUFFER_FULL), row.segment.boot.length_ns),),
-        record_count=0,
-        records_digest=NO_RECORDS,
-        idle_energy_mj=0,
-        unobserved_energy_mj=spent_mj if row.energy_end_mj is not None else 0,
+def _extended(stretches: tuple[DeviceWindow, ...], row: DeviceWindow) -> tuple[DeviceWindow, ...]:
+    if stretches and (_follows(stretches[-1], row) or len(stretches) >= MAX_STRETCHES):
+        return *stretches[:-1], _joined(stretches[-1], row)
+    return *stretches, row
+
+
+def _follows(earlier: DeviceWindow, later: DeviceWindow) -> bool:
+    """Whether both are one stretch: no other time, clock, window length or driver epoch between them."""
+    one, other = earlier.segment, later.segment
+    drift_ns = (other.wall_start_ns - other.boot.start_ns) - (one.wall_start_ns - one.boot.start_ns)
+    return (
+        one.boot.end_ns == other.boot.start_ns
+        and abs(drift_ns) < SAME_CLOCK_NS
+        and one.window_length_ns == other.window_length_ns
+        and earlier.energy_end_mj == later.energy_start_mj
     )
 
 
 def _joined(earlier: DeviceWindow, later: DeviceWindow) -> DeviceWindow:
     boot = Interval(earlier.segment.boot.start_ns, later.segment.boot.end_ns)
-    segment = replace(earlier.segment, boot=boot)
-    counted = None not in (earlier.energy_end_mj, later.energy_start_mj)
-    alike = counted and later.energy_start_mj == earlier.energy_end_mj
+    counted = earlier.energy_end_mj is not None and earlier.energy_end_mj == later.energy_start_mj
     return replace(
         earlier,
-        segment=segment,
-        unobserved_ns=((str(GapReason.BUFFER_FULL), boot.length_ns),),
-        energy_start_mj=earlier.energy_start_mj if alike else None,
-        energy_end_mj=later.energy_end_mj if alike else None,
-        unobserved_energy_mj=earlier.unobserved_energy_mj + later.unobserved_energy_mj if alike else 0,
+        segment=replace(earlier.segment, boot=boot),
+        energy_start_mj=earlier.energy_start_mj if counted else None,
+        energy_end_mj=later.energy_end_mj if counted else None,
+    )
+
+
+def _by_window(stretch: DeviceWindow) -> Iterator[DeviceWindow]:
+    """A row for each window that the stretch touches; energy is spread evenly, to the millijoule."""
+    whole, length_ns = stretch.segment, stretch.segment.window_length_ns
+    counter = Counter(whole.boot.start_ns, whole.boot.end_ns, stretch.energy_start_mj, stretch.energy_end_mj)
+    offset_ns, start_ns = whole.wall_start_ns - whole.boot.start_ns, whole.boot.start_ns
+    window_ns = whole.window_start_ns
+    while start_ns < whole.boot.end_ns:
+        end_ns = max(min(whole.boot.end_ns, window_ns + length_ns - offset_ns), start_ns)
+        if end_ns > start_ns:
+            boot = Interval(start_ns, end_ns)
+            segment = replace(whole, boot=boot, wall_start_ns=start_ns + offset_ns, window_start_ns=window_ns)
+            yield _gap(stretch, counter, segment.boot, replace(stretch, segment=segment))
+        start_ns, window_ns = end_ns, window_ns + length_ns
+
+
+def _gap(stretch: DeviceWindow, counter: Counter, boot: Interval, row: DeviceWindow) -> DeviceWindow:
+    counted = stretch.energy_start_mj is not None and stretch.energy_end_mj is not None
+    return replace(
+        row,
+        idle_ns=0,
+        unobserved_ns=((GapReason.BUFFER_FULL.value, boot.length_ns),),
+        record_count=0,
+        records_digest=NO_RECORDS,
+        energy_start_mj=counter.at_mj(boot.start_ns) if counted else None,
+        energy_end_mj=counter.at_mj(boot.end_ns) if counted else None,
+        idle_energy_mj=0,
+        unobserved_energy_mj=counter.between_mj(boot.start_ns, boot.end_ns) if counted else 0,
     )

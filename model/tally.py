@@ -14,9 +14,9 @@ from .share import share_out
 from .usage import Sharing
 from .workload import Holder, Owner, Unattributed, Workload
 
-CROWDED = 60
+CROWDED = 30
 """Distinct workloads in a segment from which on the next one is begun."""
-MAX_WORKLOADS = 120
+MAX_WORKLOADS = 60
 """Distinct workloads in one segment of a device at most; what comes beyond is booked together, unattributed.
 
 With MAX_EVIDENCE it keeps any segment within one frame.
@@ -24,7 +24,7 @@ With MAX_EVIDENCE it keeps any segment within one frame.
 MAX_EVIDENCE = 256
 """Characters of a boundary's path that a record keeps."""
 OVERFLOW = Workload("cgroup", "__other__")
-OVERFLOW_OWNER = Owner(reason=Unattributed.UNKNOWN_TENANT)
+OVERFLOW_OWNER = Owner(reason=Unattributed.UNKNOWN_TENANT.value)
 
 GONE = "gone"
 """Kind of a stand-in for a holder that ended unseen: its share is nobody's and stays unobserved."""

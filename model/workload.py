@@ -53,7 +53,7 @@ class Owner:
     tags: tuple[tuple[str, str], ...] = ()
 
 
-NOBODY = Owner(reason=Unattributed.NO_RULE)
+NOBODY = Owner(reason=Unattributed.NO_RULE.value)
 
 
 class ProcessId(NamedTuple):

@@ -20,6 +20,7 @@ METADATA_KEYS: Final = ("namespace", "account", "user", "partition", "image")
 
 _KEYS: Final = (*PATH_KEYS, *METADATA_KEYS)
 _MOST_TAGS: Final = 8
+_LONGEST_TAG: Final = 64
 _HOLE: Final = re.compile(r"\{([0-9]{1,3})\}", re.ASCII)
 
 
@@ -100,6 +101,8 @@ class _Reading:
             self._refuse("tags", f"must be a table of at most {_MOST_TAGS} texts")
             return
         for key, value in sorted(cast("Mapping[str, Any]", tags).items()):
+            if len(key) > _LONGEST_TAG:
+                self._refuse(f"tags.{key}", f"its name has more than {_LONGEST_TAG} characters")
             yield key, self._read_template(f"tags.{key}", value, stars)
 
     def _read_template(self, key: str, value: Any, stars: list[int]) -> Template:

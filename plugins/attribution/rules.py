@@ -15,6 +15,9 @@ from .place import Place
 Facts = Mapping[str, str]
 """What is known of a workload, by the key a rule would ask for. An absent key matches nothing."""
 
+LONGEST_NAME: Final = 255
+"""Characters of a tenant, project or tag: with it a segment's records fit a frame."""
+
 UID_DECIDES: Final = frozenset({"slurm", "service", "apptainer"})
 """Kinds whose processes cannot choose their uid. In a container root can become anyone, so there a
 process's uid is the tenant's own word; a user's slice and Slurm's v1 folders have it in the path."""
@@ -69,11 +72,13 @@ class Rule:
 
     def _owner(self, captured: Captures) -> Owner:
         tenant, rule = self.tenant.fill(captured), str(self.number)
-        if tenant in ("", UNATTRIBUTED):
-            # A star may match nothing, or the reserved word: that is nobody we know.
-            return Owner(rule=rule, reason=Unattributed.UNKNOWN_TENANT)
+        project = self.project.fill(captured)
         tags = tuple((key, value.fill(captured)) for key, value in self.tags)
-        return Owner(tenant, self.project.fill(captured), rule, tags=tags)
+        too_long = any(len(text) > LONGEST_NAME for text in (tenant, project, *(value for _, value in tags)))
+        if tenant in ("", UNATTRIBUTED) or too_long:
+            # A star may match nothing, the reserved word or far too much: that is nobody we know.
+            return Owner(rule=rule, reason=Unattributed.UNKNOWN_TENANT.value)
+        return Owner(tenant, project, rule, tags=tags)
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +94,7 @@ class RuleSet:
         for rule in self.rules:
             if owner := rule.decide(facts):
                 return owner
-        return Owner(reason=Unattributed.HOST_PROCESS) if place.workload.is_host else NOBODY
+        return Owner(reason=Unattributed.HOST_PROCESS.value) if place.workload.is_host else NOBODY
 
     def asked_keys(self) -> frozenset[str]:
         """Every key that some rule asks for."""

@@ -10,7 +10,7 @@ from .place import Place, unknown_workload
 _log = logging.getLogger(__name__)
 
 HIDDEN_FOLDER: Final = Folder(Place(unknown_workload(Unattributed.CGROUP_HIDDEN), ""), 0)
-HIDDEN_OWNER: Final = Owner(reason=Unattributed.CGROUP_HIDDEN)
+HIDDEN_OWNER: Final = Owner(reason=Unattributed.CGROUP_HIDDEN.value)
 """No rule is asked, not even one that matches everything: we do not know what we would match."""
 
 
@@ -27,7 +27,7 @@ def hold_hidden(pid: int, uncertainty_ns: int) -> Holder:
 
 
 def _hold(process: ProcessId, reason: Unattributed, uncertainty_ns: int) -> Holder:
-    return Holder(process, unknown_workload(reason), Owner(reason=reason), edge_uncertainty_ns=uncertainty_ns)
+    return Holder(process, unknown_workload(reason), Owner(reason=reason.value), edge_uncertainty_ns=uncertainty_ns)
 
 
 class SaidOnce:

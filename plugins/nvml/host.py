@@ -19,7 +19,7 @@ class Host:
         self._fresh: dict[str, Seen] = {}
         self._last_ns: dict[str, int] = {}
         self._processes: dict[str, tuple[list[int | None], tuple[ProcessOnDevice, ...]]] = {}
-        self._anew = False
+        self._described: tuple[Device, ...] = ()
 
     def __len__(self) -> int:
         return len(self._devices)
@@ -31,13 +31,13 @@ class Host:
             if uuid is not None:
                 ids[index] = PREFIX + uuid
                 self._devices[ids[index]] = Device(ids[index], model, memory_bytes)
-        self._anew = True
+        self._described = tuple(self._devices.values())
         return ids
 
-    def take_devices(self) -> tuple[Device, ...] | None:
-        """All known devices if some were enumerated since this was last asked, else None."""
-        anew, self._anew = self._anew, False
-        return tuple(self._devices.values()) if anew else None
+    @property
+    def devices(self) -> tuple[Device, ...]:
+        """All known devices."""
+        return self._described
 
     def take_row(self, row: Row, ids: Mapping[int, str]) -> None:
         """What a child says of one device. Of two that come in one tick a reading beats a gap."""

@@ -33,12 +33,23 @@ __all__ = ["NvmlProbe", "Patience", "check_namespaces"]
 log = logging.getLogger(__name__)
 
 _S = 1_000_000_000
+CLOCKS_WITHIN_NS = 1_000_000
+CLOCK_TRIES = 5
 MIN_SOFT_NS = _S // 10
 """Below this a late answer says more about a busy machine than about a driver."""
 
 
 def _boot_ns() -> int:
     return time.clock_gettime_ns(time.CLOCK_BOOTTIME)
+
+
+def _both_clocks() -> tuple[int, int]:
+    """Boot and wall clock of one instant: what preemption pulled apart would look like a clock that was set."""
+    for _ in range(CLOCK_TRIES):
+        before_ns, wall_ns, after_ns = _boot_ns(), time.time_ns(), _boot_ns()
+        if after_ns - before_ns < CLOCKS_WITHIN_NS:
+            break
+    return before_ns, wall_ns
 
 
 class NvmlProbe:
@@ -174,12 +185,13 @@ class NvmlProbe:
         if self._roster.closed:
             otherwise, suspects = GapReason.RELEASED, {}
         readings = self._host.take_readings(suspects, otherwise, self._roster.asked_ns(begin_ns))
+        boot_ns, wall_ns = _both_clocks()
         return HostReading(
-            boot_ns=_boot_ns(),
-            wall_ns=time.time_ns(),
+            boot_ns=boot_ns,
+            wall_ns=wall_ns,
             interval_ns=interval_ns,
             readings=readings,
-            devices=self._host.take_devices(),
+            devices=self._host.devices,
             driver_calls=self.driver_calls,
             trouble=trouble(readings, otherwise),
         )

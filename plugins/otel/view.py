@@ -36,7 +36,7 @@ class HostView:
         old = self._look
         stale_ns = max(STALE_AFTER_INTERVALS * reading.interval_ns, _LEAST_STALE_NS)
         self._look = Look(
-            old.devices if reading.devices is None else {each.device_id: each for each in reading.devices},
+            {each.device_id: each for each in reading.devices},
             reading.readings,
             {**old.energy_mj, **dict(self._energies(reading, old.energy_mj))},
             self._clock_ns() + stale_ns,

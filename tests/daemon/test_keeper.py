@@ -6,10 +6,15 @@ import pytest
 import trio
 
 from gputally.daemon.keeper import Keeper, WriterThread
+from gputally.daemon.mailbox import Mailbox
+from gputally.daemon.metering import Metering
 from gputally.model.conservation import check_batch, tile
 from gputally.model.meter import Meter
+from gputally.model.refused import Refused
 from gputally.model.usage import Batch
+from gputally.plugins.attribution.attributor import make_attributor
 from gputally.proto.convert import decode_batch
+from gputally.storage.checkpoint import encode
 from gputally.storage.frame import read_frame
 from gputally.storage.wal import Log
 
@@ -57,17 +62,17 @@ def test_a_full_log_becomes_an_exact_gap_once_there_is_room(tmp_path: Path) -> N
         for batch in host.batches * 40:  # more than fits: the same minutes again and again, to fill the disk
             await keeper.keep(host.meter, batch)
             filled += 1
-            if keeper.refused.rows:
+            if keeper.refused.stretches:
                 break
-        assert keeper.refused.rows, "the log never filled up: the test proves nothing"
+        assert keeper.refused.stretches, "the log never filled up: the test proves nothing"
         refused = host.batches[(filled - 1) % len(host.batches)]
         again = Keeper(log, WriterThread())
         assert await again.restore() is not None
-        assert again.refused.rows == keeper.refused.rows, "a restart must remember what it refused"
+        assert again.refused == keeper.refused, "a restart must remember what it refused"
         log.acknowledge(log.stat().last_seq, 10**18)
         log.trim(2 * 10**18)
         await again.keep(host.meter, Batch("host", "boot", complete_through_ns=1))
-        last = kept(log)[-1]
+        last = kept(log)[-2]
         assert [row.segment for row in last.rows] == [row.segment for row in refused.rows]
         return [last]
 
@@ -121,3 +126,36 @@ def test_a_batch_too_large_for_one_frame_becomes_several(tmp_path: Path) -> None
     parts = trio.run(main)
     assert len(parts) > 1 and all(check_batch(part) == [] for part in parts)
     assert tuple(r for part in parts for r in part.records) == host.batches[-1].records
+
+
+def test_what_a_boot_refused_goes_out_under_that_boot_even_if_nothing_was_open(tmp_path: Path) -> None:
+    """The stop left nothing open, then the host was rebooted: the old boot's gaps must not become the new one's."""
+    host = host_at(60)
+    refused = host.batches[-1]
+
+    async def main() -> list[Batch]:
+        log = Log.open(tmp_path / "log", "host", CAP_BYTES)
+        keeper = Keeper(log, WriterThread(), Refused().with_batch(refused))
+        await keeper.keep(host.meter, None)
+        metering = a_metering(keeper := Keeper(log, WriterThread()), Meter("host", "next boot", 60 * S))
+        metering.readings.close()
+        await metering.run()
+        assert keeper.refused == Refused()
+        return kept(log)
+
+    batches = trio.run(main)
+    assert [batch.boot_id for batch in batches if batch.rows] == ["boot"]
+
+
+def test_a_checkpoint_of_another_kind_is_an_error_and_not_a_crash_loop(tmp_path: Path) -> None:
+    async def main() -> Meter | None:
+        log = Log.open(tmp_path / "log", "host", CAP_BYTES)
+        log.append([], encode({"version": 0, "meter": []}))
+        return await Keeper(log, WriterThread()).restore()
+
+    assert trio.run(main) is None
+
+
+def a_metering(keeper: Keeper, meter: Meter) -> Metering:
+    attributor = make_attributor("/proc", "/sys/fs/cgroup", [])
+    return Metering(Mailbox(8), attributor, keeper, lambda: meter, lambda: None, lambda *_: None)

@@ -17,7 +17,7 @@ def test_what_a_crashed_reader_left_is_there_for_its_next_life() -> None:
     async def main() -> list[int]:
         box, got = Mailbox[int](9), list[int]()
         for n in range(4):
-            await box.send(n)
+            assert box.offer(n)
         async with box.reading() as messages:
             got.append(await messages.receive())
         box.close()

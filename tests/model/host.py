@@ -58,10 +58,12 @@ class PaperHost:
         )
         self.observe(at_ns, parts)
 
-    def observe(self, at_ns: int, parts: tuple[DeviceReading | DeviceGap, ...]) -> None:
+    def observe(
+        self, at_ns: int, parts: tuple[DeviceReading | DeviceGap, ...], attribution: Attribution | None = None
+    ) -> None:
         devices = tuple(Device(name, "NVIDIA H100", 80 << 30) for name in self.devices)
         reading = HostReading(at_ns, at_ns + self.offset_ns, self.interval_ns, parts, devices)
-        self._keep(self.meter.observe(reading, self.attribution(at_ns)))
+        self._keep(self.meter.observe(reading, attribution or self.attribution(at_ns)))
 
     def look(self, device: str, at_ns: int) -> DeviceReading:
         present = [r for r in self.runs if r.device == device and r.start_ns <= at_ns < r.end_ns]

@@ -6,7 +6,9 @@ from hypothesis import strategies as st
 from gputally.model.checkpoint import load, save
 from gputally.model.conservation import check_batch, tile
 from gputally.model.reading import DeviceGap, DeviceReading, GapReason
+from gputally.model.refused import Refused
 from gputally.model.usage import Sharing
+from gputally.model.workload import Attribution
 
 from .host import PaperHost, Run, S, true_shares
 
@@ -144,7 +146,7 @@ def test_the_memory_policy_shares_by_memory_and_the_equal_one_does_not() -> None
 
 
 def restart(host: PaperHost) -> None:
-    host.meter = load(save(host.meter))
+    host.meter = load(save(host.meter, Refused()))[0]
 
 
 def test_a_restart_neither_loses_nor_doubles_a_nanosecond_and_marks_what_it_bridged() -> None:
@@ -195,7 +197,7 @@ def test_a_checkpoint_comes_back_as_it_was() -> None:
     host = PaperHost([Run(1, "a", 0, 900 * S), Run(2, "b", 3 * S, 900 * S)])
     for tick in range(20):
         host.tick(tick * S)
-    again = load(save(host.meter))
+    again = load(save(host.meter, Refused()))[0]
     again.devices[GPU].resumed = False
     assert again == host.meter
 
@@ -274,4 +276,99 @@ def test_more_holders_at_once_than_a_segment_takes_are_booked_together_and_still
         host.tick(tick * S)
     lumped = [r for r in host.records if r.workload.id == "__other__"]
     assert lumped and all(r.owner.tenant == "unattributed" for r in lumped)
+    lawful(host)
+
+
+def test_a_device_whose_first_tick_is_a_gap_is_metered_from_its_first_good_reading() -> None:
+    host = PaperHost([Run(1, "a", 0, 900 * S)])
+    for tick in range(61):
+        host.tick(tick * S, {GPU: GapReason.NVML_ERROR} if tick < 3 else None)
+    host.stop()
+    assert host.allocated_ns("a") == 57 * S
+
+
+def test_an_exit_that_is_told_before_the_list_lacks_the_process_is_not_forgotten() -> None:
+    """It ended between the reading of the list and the look at its exit."""
+    run = Run(1, "a", 0, 10 * S + 5_000_000)
+    host = PaperHost([run])
+    for tick in range(10):
+        host.tick(tick * S)
+    host.observe(10 * S, (host.look(GPU, 10 * S),), Attribution("r1", {1: run.holder}, {run.process: run.end_ns}))
+    host.told_ns = run.end_ns
+    for tick in range(11, 20):
+        host.tick(tick * S)
+    host.stop()
+    assert host.allocated_ns("a") == run.end_ns
+    lawful(host)
+
+
+def test_an_exit_that_is_told_during_a_short_gap_is_not_forgotten() -> None:
+    host = PaperHost([Run(1, "a", 0, 9 * S + 100_000_000)])
+    for tick in range(20):
+        host.tick(tick * S, {GPU: GapReason.NVML_ERROR} if tick == 10 else None)
+    host.stop()
+    assert host.allocated_ns("a") == 9 * S + 100_000_000
+
+
+def test_exits_are_not_remembered_for_ever_while_a_device_is_a_gap() -> None:
+    host = PaperHost([Run(n + 1, "a", n * S, n * S + S // 2) for n in range(500)])
+    host.tick(0)
+    for tick in range(1, 500):
+        host.tick(tick * S, {GPU: GapReason.GPU_LOST})
+    assert host.meter.devices[GPU].ended == {}
+
+
+def test_a_clock_set_forward_and_back_completes_no_window_that_is_open() -> None:
+    host = PaperHost([Run(1, "a", 0, 9000 * S)])
+    for tick in range(400):
+        host.offset_ns += {70: 7200 * S, 80: -7200 * S}.get(tick, 0)
+        host.tick(tick * S)
+    for batch in host.batches:
+        named = [row.segment.window_start_ns for row in batch.rows]
+        assert batch.complete_through_ns is None or batch.complete_through_ns > max(named, default=0)
+
+
+def test_a_slewing_clock_does_not_open_a_window_that_is_complete() -> None:
+    host = PaperHost([Run(1, "a", 0, 900 * S)], interval_ns=S // 20)
+    for tick in range(1200):
+        host.tick(tick * S // 20)
+    host.offset_ns -= 90_000_000
+    host.tick(60 * S + 1_000_000)
+    host.rules_version = "r2"
+    host.tick(60 * S + 41_000_000)
+    host.tick(60 * S + 200_000_000)
+    host.stop()
+    names = [row.segment.window_start_ns for row in host.rows]
+    assert names == sorted(names) and names.count(host.offset_ns + 90_000_000) == 1
+    lawful(host)
+
+
+def test_more_workloads_than_a_segment_takes_are_bridged_over_a_restart_without_a_hole() -> None:
+    host = PaperHost([Run(n + 1, f"t{n:03d}", 0, 900 * S) for n in range(150)])
+    for tick in range(20):
+        host.tick(tick * S)
+    restart(host)
+    for tick in range(40, 61):
+        host.tick(tick * S)
+    lawful(host)
+
+
+def test_a_driver_that_starts_slowly_after_a_restart_does_not_cost_what_can_be_inferred() -> None:
+    host = PaperHost([Run(1, "a", 0, 900 * S)])
+    for tick in (*range(20), *range(25, 61)):
+        if tick == 25:
+            restart(host)
+        host.tick(tick * S, {GPU: GapReason.NVML_HANG} if 25 <= tick < 45 else None)
+    assert host.allocated_ns("a") == 60 * S
+    assert [r.inferred_ns for r in host.records] == [26 * S]
+
+
+def test_a_driver_that_does_not_come_after_a_restart_is_given_up_and_windows_close() -> None:
+    host = PaperHost([Run(1, "a", 0, 900 * S)])
+    for tick in range(20):
+        host.tick(tick * S)
+    restart(host)
+    for tick in range(25, 200):
+        host.tick(tick * S, {GPU: GapReason.NVML_HANG})
+    assert len(host.rows) == 3
     lawful(host)

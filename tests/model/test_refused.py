@@ -1,39 +1,65 @@
-"""What a full log could not keep becomes a gap of exactly that length."""
+"""What a full log could not keep becomes gaps of exactly that length, in the windows they belong to."""
+
+from dataclasses import replace
 
 from gputally.model.conservation import check_batch, tile
-from gputally.model.refused import Refused
+from gputally.model.refused import MAX_STRETCHES, Refused
 from gputally.model.usage import Batch
 
 from .host import PaperHost, Run, S
 
 
-def two_minutes() -> PaperHost:
-    host = PaperHost([Run(1, "a", 0, 900 * S)])
-    for tick in range(181):
+def minutes(count: int) -> list[Batch]:
+    host = PaperHost([Run(1, "a", 0, 10**15)])
+    for tick in range(60 * count + 1):
         host.tick(tick * S)
-    return host
+    return [batch for batch in host.batches if batch.rows]
 
 
-def test_refused_windows_become_one_gap_that_still_tiles() -> None:
-    first, second, third = two_minutes().batches[-3:]
+def refusing(batches: list[Batch]) -> Refused:
     refused = Refused()
-    refused.add(first)
-    refused.add(second)
-    after = refused.before(third)
-    assert [row.unobserved_ns for row in after.rows] == [(("buffer_full", 120 * S),), ()]
-    assert check_batch(after) == []
-    assert tile(row.segment.boot for row in after.rows).holes == ()
+    for batch in batches:
+        refused = refused.with_batch(batch)
+    return refused
+
+
+def test_refused_windows_come_back_as_gaps_in_their_own_windows_and_still_tile() -> None:
+    told = minutes(4)
+    (gaps,) = refusing(told[:3]).batches("host")
+    assert check_batch(gaps) == []
+    assert [row.segment for row in gaps.rows] == [batch.rows[0].segment for batch in told[:3]]
+    assert {row.unobserved_ns for row in gaps.rows} == {(("buffer_full", 60 * S),)}
+    assert tile(row.segment.boot for row in (*gaps.rows, *told[3].rows)).holes == ()
+
+
+def test_however_long_the_log_stays_full_one_stretch_is_remembered() -> None:
+    refused = refusing(minutes(30))
+    assert [len(stretches) for stretches in refused.stretches.values()] == [1]
 
 
 def test_energy_of_refused_windows_is_unobserved_to_the_millijoule() -> None:
-    first, second, _ = two_minutes().batches[-3:]
-    refused = Refused()
-    refused.add(first)
-    refused.add(second)
-    (row,) = refused.rows.values()
-    assert row.unobserved_energy_mj == 2 * 60 * 300_000
+    (gaps,) = refusing(minutes(2)).batches("host")
+    assert sum(row.unobserved_energy_mj for row in gaps.rows) == 2 * 60 * 300_000
 
 
-def test_nothing_refused_changes_nothing() -> None:
-    batch = Batch("h", "b")
-    assert Refused().before(batch) == batch
+def test_what_another_boot_refused_goes_out_under_that_boot() -> None:
+    one, other = minutes(2)
+    refused = refusing([one, replace(other, boot_id="next")])
+    assert {batch.boot_id: len(batch.rows) for batch in refused.batches("host")} == {"boot": 1, "next": 1}
+
+
+def test_a_clock_that_steps_all_the_time_does_not_grow_what_is_remembered_without_end() -> None:
+    host = PaperHost([Run(1, "a", 0, 10**15)])
+    for tick in range(3000):
+        host.offset_ns += 7200 * S * (tick % 60 == 30)
+        host.tick(tick * S)
+    refused = refusing(host.batches)
+    assert [len(stretches) for stretches in refused.stretches.values()] == [MAX_STRETCHES]
+    (gaps,) = refused.batches("host")
+    assert check_batch(gaps) == []
+    existed_ns = sum(row.segment.boot.length_ns for batch in host.batches for row in batch.rows)
+    assert sum(row.segment.boot.length_ns for row in gaps.rows) == existed_ns
+
+
+def test_nothing_refused_is_nothing_to_say() -> None:
+    assert Refused().batches("host") == []

@@ -24,7 +24,7 @@ class Config:
     prometheus: str | None = None
 
 
-def sighting(energy_mj: int | None = 2_500, devices: tuple[Device, ...] | None = (GOOD, LOST)) -> HostReading:
+def sighting(energy_mj: int | None = 2_500, devices: tuple[Device, ...] = (GOOD, LOST)) -> HostReading:
     """One device half busy, one lost."""
     process = ProcessOnDevice(PID, 1 << 30, 50)
     good = DeviceReading(GOOD.device_id, S, (process,), 50, 3 << 30, energy_mj)

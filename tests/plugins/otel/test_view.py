@@ -13,10 +13,9 @@ class Clock:
         return self.now_ns
 
 
-def test_devices_are_kept_until_they_are_enumerated_anew() -> None:
+def test_the_devices_are_those_of_the_newest_reading() -> None:
     view = HostView()
     view.put(sighting())
-    view.put(sighting(devices=None))
     assert list(view.look().devices) == [GOOD.device_id, LOST.device_id]
     view.put(sighting(devices=(GOOD,)))
     assert list(view.look().devices) == [GOOD.device_id]
