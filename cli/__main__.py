@@ -1,6 +1,6 @@
 """``python -m gputally.cli``: the command, where its script is not on the path."""
 
-from .main import main
+from .main import entry
 
 if __name__ == "__main__":
-    main(prog_name="gputally")
+    entry()

@@ -49,10 +49,8 @@ def _refuse(error: BaseException) -> int:
     match error:
         case BadSettings() | BadRules():
             code = Exit.CONFIG
-        case LogUnusable() | TelemetryUnusable():
+        case LogUnusable() | TelemetryUnusable() | ControlUnusable():
             code = error.exit_code
-        case ControlUnusable():
-            code = Exit.UNAVAILABLE
         case LogBroken():
             code = Exit.IO
         case _:

@@ -31,7 +31,10 @@ def _folder(keep: Path | None) -> Generator[Path]:
     if keep is not None:
         if keep.exists():
             raise click.BadParameter(f"{keep} is there already: name a new folder", param_hint="--keep")
-        keep.mkdir(parents=True)
+        try:
+            keep.mkdir(parents=True)
+        except OSError as error:
+            raise click.BadParameter(f"{keep} cannot be made: {error.strerror}", param_hint="--keep") from None
         yield keep
         return
     with tempfile.TemporaryDirectory(prefix="gputally-demo-") as folder:

@@ -1,6 +1,7 @@
 """The command. Each subcommand lives in its own module and is imported only when it is called:
 a daemon must not carry what draws tables."""
 
+import signal
 import sys
 from importlib import import_module
 
@@ -25,6 +26,10 @@ EXTRAS = {"collector": "collector", "demo": "collector,simulator"}
 """What a command needs beyond the plain install."""
 
 
+SERVICES = ("daemon", "collector")
+"""They end well when they are told to, even if that is before they are ready."""
+
+
 class LazyGroup(click.Group):
     """Knows the names of its commands without importing them."""
 
@@ -34,6 +39,9 @@ class LazyGroup(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in SUBCOMMANDS:
             return None
+        if cmd_name in SERVICES:
+            for number in (signal.SIGTERM, signal.SIGINT):
+                signal.signal(number, _leave)
         try:
             command: click.Command = import_module(f".{cmd_name}", __package__).command
         except ModuleNotFoundError as missing:
@@ -47,6 +55,24 @@ class LazyGroup(click.Group):
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
             formatter.write_dl(list(SUBCOMMANDS.items()))
+
+
+def entry() -> None:
+    """What the installed script calls: no traceback where the output cannot be written."""
+    try:
+        try:
+            main(prog_name="gputally")
+        finally:
+            sys.stdout.flush()
+    except OSError as error:
+        sys.stderr.write(f"{error.filename or 'standard output'}: {error.strerror}\n")
+        # Python would try to write the same output again, and complain again.
+        sys.stdout = None
+        sys.exit(Exit.IO)
+
+
+def _leave(*_: object) -> None:
+    sys.exit(Exit.OK)
 
 
 @click.command(cls=LazyGroup)

@@ -1,5 +1,6 @@
 """The local socket that ``gputally status`` asks: whoever connects is told, as one line of JSON."""
 
+import contextlib
 import json
 import logging
 import socket
@@ -9,6 +10,8 @@ from typing import Any
 
 import trio
 
+from ..model.exits import Exit
+
 log = logging.getLogger(__name__)
 
 ANSWER_WITHIN_S = 5.0
@@ -17,7 +20,14 @@ MAX_CLIENTS = 8
 
 
 class ControlUnusable(Exception):
-    """The socket cannot be opened. The message names it and the cure."""
+    """The socket cannot be opened. The message names it and the cure.
+
+    ``exit_code`` is 69 where another daemon has it, 78 where the configuration or the permissions must change.
+    """
+
+    def __init__(self, why: str, exit_code: Exit = Exit.CONFIG) -> None:
+        super().__init__(f"control.socket: {why}")
+        self.exit_code = exit_code
 
 
 def open_control(path: str) -> socket.socket:
@@ -28,16 +38,22 @@ def open_control(path: str) -> socket.socket:
         listener.bind(path)
         listener.listen(MAX_CLIENTS)
     except OSError as error:
-        raise ControlUnusable(
-            f"control.socket: {path} cannot be opened ({error.strerror}): "
-            "its folder must exist and be writable, or set control.socket elsewhere"
-        ) from None
+        listener.close()
+        cure = "its folder must exist and be writable, or set control.socket elsewhere"
+        raise ControlUnusable(f"{path} cannot be opened ({error.strerror or error}): {cure}") from None
     return listener
+
+
+def close_control(listener: socket.socket) -> None:
+    """Takes the socket's file away with it."""
+    with contextlib.suppress(OSError):
+        Path(listener.getsockname()).unlink()
+    listener.close()
 
 
 async def serve_status(listener: socket.socket, describe: Callable[[], dict[str, Any]]) -> None:
     """Answers until it is cancelled, a few clients at a time; whatever one of them does costs the others nothing."""
-    listening = trio.socket.from_stdlib_socket(listener)
+    listening = trio.socket.from_stdlib_socket(listener.dup())
     room = trio.CapacityLimiter(MAX_CLIENTS)
 
     async def answer(client: trio.SocketStream) -> None:
@@ -70,6 +86,8 @@ def _line(describe: Callable[[], dict[str, Any]]) -> bytes:
 def _remove_stale(path: str) -> None:
     """A socket that nobody listens on is a former life's; one that answers is another daemon's."""
     if not Path(path).is_socket():
+        if Path(path).exists():
+            raise ControlUnusable(f"{path} is there already and is no socket: remove it, or set another path")
         return
     with socket.socket(socket.AF_UNIX) as probe:
         try:
@@ -77,4 +95,4 @@ def _remove_stale(path: str) -> None:
         except ConnectionRefusedError:
             Path(path).unlink()
         else:
-            raise ControlUnusable(f"control.socket: another daemon answers on {path}: stop it, or set another socket")
+            raise ControlUnusable(f"another daemon answers on {path}: stop it, or set another", Exit.UNAVAILABLE)

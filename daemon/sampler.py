@@ -29,8 +29,13 @@ class Cadence:
         return now_s if blind else max(self.idle_every_s, self.every_s)
 
 
-async def sample(take: Take, offer: Offer, cadence: Cadence, stopping: trio.Event) -> None:
-    """Samples until ``stopping``, then once more: what is closed at the end should end now."""
+async def sample(
+    take: Take, offer: Offer, cadence: Cadence, stopping: trio.Event, on_missed: Callable[[int], None]
+) -> None:
+    """Samples until ``stopping``, then once more: what is closed at the end should end now.
+
+    ``on_missed`` is told how many ticks went by without a reading.
+    """
     every_s, due_s = cadence.every_s, trio.current_time()
     while not stopping.is_set():
         with trio.move_on_at(due_s):
@@ -38,5 +43,7 @@ async def sample(take: Take, offer: Offer, cadence: Cadence, stopping: trio.Even
         reading = await take(round(every_s * NS_PER_S))
         offer(reading)
         every_s = cadence.after(reading, every_s)
+        late_s = max(trio.current_time() - (due_s + every_s), 0)
+        on_missed(int(late_s / every_s))
         # Skip what was slept through: a late reading is a gap, not a burst.
-        due_s = max(due_s + every_s, trio.current_time())
+        due_s += every_s + late_s

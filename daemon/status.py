@@ -46,10 +46,10 @@ def describe_uplink(uplink: Uplink) -> dict[str, Any]:
     return asdict(uplink.status())
 
 
-def describe_sampling(vitals: Vitals, missed: int, child_pid: int | None) -> dict[str, Any]:
+def describe_sampling(vitals: Vitals, refused: int, child_pid: int | None) -> dict[str, Any]:
     return {
         "ticks": vitals.ticks,
-        "missed": missed,
+        "missed": vitals.missed + refused,
         "cpu_ms_per_tick": _cpu_ms_per_tick(vitals, child_pid),
         "nvml_calls_per_tick": vitals.reading.driver_calls if vitals.reading else None,
     }

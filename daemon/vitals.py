@@ -15,6 +15,7 @@ class Vitals:
     notifier: Notifier
     started_s: float = field(default_factory=time.monotonic)
     ticks: int = 0
+    missed: int = 0
     ready: bool = False
     first_tick_cpu_s: float = 0.0
     """What the start had cost when the first tick was over: not what a tick costs."""
@@ -29,6 +30,10 @@ class Vitals:
         self.ticks += 1
         self.reading, self.attribution = reading, attribution
         self._feed()
+
+    def miss(self, ticks: int) -> None:
+        """So many ticks went by without a reading."""
+        self.missed += ticks
 
     @property
     def uptime_s(self) -> float:

@@ -10,7 +10,7 @@ commits; the uplink says what it can; and a deadline stands around it all.
 import logging
 import signal
 import socket
-from collections.abc import AsyncGenerator, Callable, Generator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator
 from contextlib import ExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -33,7 +33,7 @@ from ..plugins.ports import Telemetry
 from ..storage.wal import Log, LogBroken
 from . import status
 from .config import DaemonConfig
-from .control import open_control, serve_status
+from .control import close_control, open_control, serve_status
 from .host import derive_host_id, read_boot_id
 from .keeper import Keeper, WriterThread, retain
 from .mailbox import Mailbox
@@ -71,7 +71,7 @@ class Parts:
 
 @contextmanager
 def opened(config: DaemonConfig) -> Generator[Parts]:
-    """Opens every part, the log last of those that can be refused, so that a wrong setting touches nothing.
+    """Opens every part, the log last, so that a wrong setting touches nothing.
 
     Raises BadSettings, BadRules, TelemetryUnusable, ControlUnusable or LogUnusable.
     """
@@ -90,9 +90,11 @@ def opened(config: DaemonConfig) -> Generator[Parts]:
             log.warning(
                 "log.at_cap = %s is not there yet: a full log refuses new usage, as exact gaps", config.log.at_cap
             )
+        control = open_control(config.control.socket) if config.control.socket else None
+        if control is not None:
+            stack.callback(close_control, control)
         frames = Log.open(Path(config.log.path), host_id, config.log.cap_mib * MIB)
         stack.callback(frames.close)
-        control = open_control(config.control.socket) if config.control.socket else None
         yield Parts(config, host_id, boot_id, frames, attributor, telemetry, control, Notifier())
 
 
@@ -102,14 +104,20 @@ async def run(parts: Parts, say_ready: Callable[[str], None]) -> None:
         async with _probe(parts.config) as probe, trio.open_nursery() as nursery:
             tree = _Tree(parts, probe, Supervisor(nursery, fatal=(LogBroken,)), say_ready)
             tree.start()
-            async for _ in signals:
-                break
+            nursery.start_soon(_hear, signals, told := trio.Event())
+            await told.wait()
             parts.notifier.stopping()
             with trio.move_on_after(STOP_WITHIN_S) as limit:
                 await tree.stop()
             if limit.cancelled_caught:
                 log.error("not everything was closed within %g s: it is taken up at the next start", STOP_WITHIN_S)
             nursery.cancel_scope.cancel()
+
+
+async def _hear(signals: AsyncIterator[int], told: trio.Event) -> None:
+    """To be told again to stop, while stopping, changes nothing."""
+    async for _ in signals:
+        told.set()
 
 
 class _Tree:
@@ -140,7 +148,9 @@ class _Tree:
         start = self.supervisor.start
         start("uplink", self.uplink.run)
         self.metered = start("metering", self.metering.run)
-        self.sampled = start("sampler", partial(sample, self.probe.read, self.readings.offer, cadence, self.stopping))
+        self.sampled = start(
+            "sampler", partial(sample, self.probe.read, self.readings.offer, cadence, self.stopping, self.vitals.miss)
+        )
         start("retention", partial(retain, self.parts.log, self.in_writer, self.parts.config.log.keep_acked_h))
         start("exits", partial(note_exits, self.parts.attributor))
         if self.parts.control is not None:

@@ -5,6 +5,7 @@ declares and our sources do not define is generated here, so that a newer header
 that answer NOT_SUPPORTED.
 """
 
+import atexit
 import hashlib
 import os
 import re
@@ -80,15 +81,27 @@ def find_compiler() -> str:
 
 
 def cache_folder() -> Path:
-    """``$GPUTALLY_CACHE``, else gputally in the user's cache folder. Never a folder that others can write."""
+    """``$GPUTALLY_CACHE``, else gputally in the user's cache folder, else one for this process alone.
+
+    Never a folder that others can write.
+    """
     told = os.environ.get("GPUTALLY_CACHE")
     home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     folder = Path(told) if told else Path(home) / "gputally"
     try:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     except OSError as error:
-        raise DriverBuildError(f"{folder}: {error.strerror}; set GPUTALLY_CACHE to a folder of yours") from error
-    return folder
+        if told:
+            raise DriverBuildError(f"GPUTALLY_CACHE: {folder}: {error.strerror}") from error
+        return _passing_folder()
+    return folder if told or os.access(folder, os.W_OK) else _passing_folder()
+
+
+@cache
+def _passing_folder() -> Path:
+    folder = tempfile.TemporaryDirectory(prefix="gputally-driver-")
+    atexit.register(folder.cleanup)
+    return Path(folder.name)
 
 
 def generated_source(header: str, simulated: set[str]) -> str:

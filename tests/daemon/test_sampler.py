@@ -6,7 +6,7 @@ import trio
 import trio.testing
 
 from gputally.daemon.sampler import Cadence, sample
-from gputally.model.reading import DeviceReading, HostReading, ProcessOnDevice
+from gputally.model.reading import DeviceGap, DeviceReading, GapReason, HostReading, ProcessOnDevice
 
 S = 1_000_000_000
 
@@ -16,9 +16,12 @@ def reading(interval_ns: int, *pids: int) -> HostReading:
     return HostReading(0, 0, interval_ns, (device,))
 
 
-def sampled_at(take: Callable[[int], Awaitable[HostReading]], for_s: float) -> list[tuple[float, int]]:
+def sampled_at(
+    take: Callable[[int], Awaitable[HostReading]], for_s: float, missing: list[int] | None = None
+) -> list[tuple[float, int]]:
     """(when, told cadence in ns) of every reading that was offered."""
     seen: list[tuple[float, int]] = []
+    missed = [] if missing is None else missing
 
     def offer(told: HostReading) -> bool:
         seen.append((trio.current_time(), told.interval_ns))
@@ -27,7 +30,7 @@ def sampled_at(take: Callable[[int], Awaitable[HostReading]], for_s: float) -> l
     async def main() -> None:
         stopping = trio.Event()
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(sample, take, offer, Cadence(1.0, 5.0), stopping)
+            nursery.start_soon(sample, take, offer, Cadence(1.0, 5.0), stopping, missed.append)
             await trio.sleep(for_s)
             stopping.set()
 
@@ -57,3 +60,25 @@ def test_a_late_reading_is_a_gap_not_a_burst() -> None:
         return reading(interval_ns, 1)
 
     assert [at for at, _ in sampled_at(take, 7)][:3] == [0, 0, 1]
+
+
+def test_ticks_that_were_slept_through_are_counted() -> None:
+    slow, missed = [4.3], list[int]()
+
+    async def take(interval_ns: int) -> HostReading:
+        await trio.sleep(slow.pop() if slow else 0)
+        return reading(interval_ns, 1)
+
+    sampled_at(take, 7, missed)
+    assert sum(missed) == 3
+
+
+def test_a_device_that_cannot_be_read_keeps_the_cadence() -> None:
+    """It may be held: to look seldom would stretch how long an old value is believed."""
+    gap = DeviceGap("nvidia:GPU-0", 0, GapReason.NVML_HANG)
+    readings = [reading(S, 1), HostReading(0, 0, S, (gap,)), HostReading(0, 0, S, (gap,))]
+
+    async def take(interval_ns: int) -> HostReading:
+        return readings.pop(0) if readings else reading(interval_ns)
+
+    assert [at for at, _ in sampled_at(take, 8)][:5] == [0, 1, 2, 3, 8]

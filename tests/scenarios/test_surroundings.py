@@ -1,8 +1,12 @@
 """What stands around the daemon: TLS, systemd's notify socket, scrapers, exporters that hang, the status socket."""
 
 import json
+import os
 import re
+import signal
 import socket
+import subprocess
+import sys
 import threading
 import time
 import urllib.request
@@ -132,4 +136,42 @@ def test_status_says_all_that_scripts_rely_on(tmp_path: Path) -> None:
         }  # fmt: skip
         assert told["sampling"].keys() >= {"ticks", "missed", "cpu_ms_per_tick", "nvml_calls_per_tick"}
         assert json.loads(json.dumps(told)) == told
+        field.stop_daemon()
+
+
+def test_to_be_told_twice_to_stop_is_to_be_told_once(tmp_path: Path) -> None:
+    with a_field(tmp_path, gpus=1) as field:
+        field.start_daemon()
+        assert field.daemon is not None
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGTERM):
+            field.daemon.process.send_signal(number)
+            time.sleep(0.02)
+        assert field.daemon.wait() == 0
+        assert not (tmp_path / "daemon.sock").exists()
+
+
+def test_a_daemon_that_is_stopped_before_it_is_ready_ends_well(tmp_path: Path) -> None:
+    with a_field(tmp_path, gpus=1) as field:
+        for after_s in (0.2, 0.3, 0.4, 0.5):
+            with (tmp_path / "daemon.log").open("ab") as errors:
+                started = subprocess.Popen(
+                    [sys.executable, "-m", "gputally.cli", "daemon", "--config", str(field.daemon_toml)],
+                    stdout=subprocess.DEVNULL, stderr=errors, env={**os.environ, **field.rig.environment},
+                )  # fmt: skip
+            time.sleep(after_s)
+            started.send_signal(signal.SIGTERM)
+            assert started.wait(20) in (0, -signal.SIGTERM if after_s < 0.25 else 0)
+        assert "Traceback" not in (tmp_path / "daemon.log").read_text()
+
+
+def test_clients_that_connect_and_say_nothing_cost_the_daemon_nothing(tmp_path: Path) -> None:
+    with a_field(tmp_path, gpus=1) as field:
+        field.start_daemon()
+        silent = [socket.socket(socket.AF_UNIX) for _ in range(8)]
+        for client in silent:
+            client.connect(str(tmp_path / "daemon.sock"))
+        assert field.status()["ready"] is True
+        for client in silent:
+            client.close()
+        assert field.status()["restarts"]["control"] == 0
         field.stop_daemon()

@@ -75,7 +75,7 @@ def test_without_the_header_the_message_says_what_to_install(
 
 def test_a_cache_that_cannot_be_made_is_named(empty_cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GPUTALLY_CACHE", "/proc/no/such")
-    with pytest.raises(DriverBuildError, match=r"/proc/no/such.*GPUTALLY_CACHE"):
+    with pytest.raises(DriverBuildError, match=r"GPUTALLY_CACHE: /proc/no/such"):
         build_driver()
 
 
