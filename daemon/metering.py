@@ -10,6 +10,7 @@ from ..model.reading import HostReading
 from ..model.usage import Batch
 from ..model.workload import Attribution
 from ..plugins.ports import Attributor, Telemetry
+from .guard import guarded
 from .keeper import Keeper
 from .mailbox import Mailbox
 
@@ -39,9 +40,12 @@ class Metering:
         meter = self.meter = await self._resume()
         async with self.readings.reading() as readings:
             async for reading in readings:
-                attribution = self.attributor.attribute(reading)
+                attribution = guarded("attributor", self.attributor.attribute, reading)
+                if attribution is None:
+                    continue  # the reading is lost; if more are, their time is a gap
                 await self._keep(meter, meter.observe(reading, attribution))
-                self._show(reading)
+                if self.telemetry is not None:
+                    guarded("telemetry", self.telemetry.observe, reading)
                 self.on_tick(reading, attribution)
         await self._keep(meter, meter.cut(), always=True)
 
@@ -67,8 +71,4 @@ class Metering:
             self.on_kept()
         if self.telemetry is not None:
             for committed in kept:
-                self.telemetry.account(committed)
-
-    def _show(self, reading: HostReading) -> None:
-        if self.telemetry is not None:
-            self.telemetry.observe(reading)
+                guarded("telemetry", self.telemetry.account, committed)

@@ -61,9 +61,17 @@ class PaperHost:
     def observe(
         self, at_ns: int, parts: tuple[DeviceReading | DeviceGap, ...], attribution: Attribution | None = None
     ) -> None:
-        devices = tuple(Device(name, "NVIDIA H100", 80 << 30) for name in self.devices)
-        reading = HostReading(at_ns, at_ns + self.offset_ns, self.interval_ns, parts, devices)
+        reading = HostReading(at_ns, at_ns + self.offset_ns, self.interval_ns, parts, self.described)
         self._keep(self.meter.observe(reading, attribution or self.attribution(at_ns)))
+
+    @property
+    def described(self) -> tuple[Device, ...]:
+        return tuple(Device(name, "NVIDIA H100", 80 << 30) for name in self.devices)
+
+    def reading(self, at_ns: int) -> HostReading:
+        """A tick without any gap."""
+        parts = tuple(self.look(name, at_ns) for name in self.devices)
+        return HostReading(at_ns, at_ns + self.offset_ns, self.interval_ns, parts, self.described)
 
     def look(self, device: str, at_ns: int) -> DeviceReading:
         present = [r for r in self.runs if r.device == device and r.start_ns <= at_ns < r.end_ns]
