@@ -29,7 +29,7 @@ class MeteringConfig:
 @dataclass(frozen=True, slots=True)
 class LogConfig:
     path: str = setting("/var/lib/gputally/log", "folder of the write-ahead log")
-    cap_mib: int = setting(512, "size of the log's file, reserved at once", at_least=1, at_most=1_048_576)
+    cap_mib: int = setting(512, "size of the log's file, reserved at once", at_least=8, at_most=1_048_576)
     at_cap: str = setting("refuse_new", "what gives way when it is full", choices=("refuse_new", "drop_oldest"))
     keep_acked_h: float = setting(48, "hours that acknowledged frames are kept, space permitting", at_least=0)
 

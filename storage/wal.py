@@ -9,30 +9,28 @@ Threads: one thread writes (``append``, ``acknowledge``, ``take_back``, ``bury``
 ``stat`` may be called from any thread at any time; they copy out and let go, for
 one open reader keeps every page that is freed meanwhile from being used again.
 
-Only a tenth of the file beyond the logical cap makes deletion always work: LMDB
-copies a page before it changes it, so a map that is really full cannot shrink.
+What keeps a full log able to work is in wal_room.py.
 """
 
 from collections.abc import Generator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 import lmdb
 
-from .checkpoint import DamagedCheckpoint, encode
+from .checkpoint import DamagedCheckpoint
 from .frame import DamagedFrame, make_frame
-from .wal_errors import HostIdChanged, LogBroken, LogError, LogFull, LogUnusable, full
+from .wal_errors import HostIdChanged, LogBroken, LogError, LogFull, LogUnusable, full, no_room_for_checkpoint
 from .wal_open import OpenLog, open_log
-from .wal_state import LogStat, LogState, Mark, stat_of
+from .wal_room import Room
+from .wal_state import LogStat, LogState, stat_of
 from .wal_tables import Txn, verified
 
 __all__ = ["Entry", "HostIdChanged", "Log", "LogBroken", "LogError", "LogFull", "LogStat", "LogUnusable"]
 
 _TRIM_AT_ONCE: Final = 1_000
-_DEAD_PART: Final = 20
-"""Refused frames are kept while they take at most this part of the cap."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +49,7 @@ class Log:
         self._opened = opened
         self._tables = opened.tables
         self._cap_bytes = cap_bytes
-        self._limit_bytes = cap_bytes * 9 // 10
+        self._room = Room(opened.folder, opened.tables, cap_bytes)
 
     @classmethod
     def open(cls, folder: Path, host_id: str, cap_bytes: int) -> "Log":
@@ -68,14 +66,20 @@ class Log:
         """Writes a frame per entry and, unless None, the checkpoint: durable on return. The newest seq.
 
         At the cap the oldest acknowledged frames give way. Raises LogFull if
-        that is not enough (nothing was written), LogBroken if the disk fails,
-        ValueError for an entry beyond the limits of a frame.
+        that is not enough, or a checkpoint is too large even for what is kept free
+        (nothing was written), LogBroken if the disk fails, ValueError for an entry
+        beyond the limits of a frame.
         """
         try:
             return self._append(entries, checkpoint)
         except LogFull:
-            self._settle(sum(len(entry.payload) for entry in entries))
+            self._settle(sum(len(entry.payload) for entry in entries) + len(checkpoint or b""))
+        try:
             return self._append(entries, checkpoint)
+        except LogFull:
+            if entries or checkpoint is None:
+                raise
+            raise no_room_for_checkpoint(self._opened.folder, len(checkpoint), self._cap_bytes) from None
 
     def checkpoint(self) -> bytes | None:
         """The last one appended."""
@@ -102,7 +106,7 @@ class Log:
     def head_hash(self, seq: int) -> bytes | None:
         """Of the frame at ``seq``, also where it was trimmed last; the genesis hash at 0; else None."""
         with self._reading() as txn:
-            mark = self._mark(txn, self._tables.state(txn), seq)
+            mark = self._tables.mark(txn, self._tables.state(txn), seq)
             return mark.hash if mark else None
 
     def acknowledge(self, through_seq: int, now_wall_ns: int) -> None:
@@ -123,7 +127,7 @@ class Log:
         """
         with self._writing() as txn:
             state = self._tables.state(txn)
-            mark = self._mark(txn, state, through_seq)
+            mark = self._tables.mark(txn, state, through_seq)
             if mark is None or through_seq > state.acked.seq:
                 raise ValueError(f"cannot go back to frame {through_seq}: {state.acked.seq} is acknowledged")
             self._tables.forget_acks(txn, beyond_seq=through_seq)
@@ -141,24 +145,27 @@ class Log:
             if seq > state.acked.seq:
                 state = self._acknowledged(txn, state, seq, now_wall_ns)
             if seq > state.rejected_seq:
-                self._put_aside(txn, seq, reason, now_wall_ns)
+                self._room.put_aside(txn, seq, reason, now_wall_ns)
                 state = state.with_rejected(seq)
             self._tables.put_state(txn, state)
             return True
 
     def trim(self, keep_after_wall_ns: int) -> int:
-        """Deletes the frames that were acknowledged before this instant, and says how many."""
+        """Deletes the frames that were acknowledged before this instant, and says how many.
+
+        Where the file has no room even for that, what is left of it waits for the next call.
+        """
+        self._opened.env.reader_check()  # one that was killed while it looked must not hold pages for ever
         with self._reading() as txn:
             due = [seq for seq, wall_ns in self._tables.acks(txn) if wall_ns < keep_after_wall_ns]
             first = self._tables.state(txn).trimmed.seq
         through_seq = max(due, default=0)  # acknowledgements come in order, whatever the wall clock said
-        # In steps: one huge transaction would need room for all the pages it touches.
-        for step in range(first + _TRIM_AT_ONCE, through_seq + _TRIM_AT_ONCE, _TRIM_AT_ONCE):
-            with self._writing() as txn:
-                state = self._delete_frames(txn, self._tables.state(txn), min(step, through_seq))
-                self._tables.put_state(txn, state)
-        self._opened.env.reader_check()  # one that was killed while it looked must not hold pages for ever
-        return max(through_seq - first, 0)
+        trimmed = first
+        with suppress(LogFull):
+            # In steps: one huge transaction would need room for all the pages it touches.
+            while trimmed < through_seq:
+                trimmed = self._trim_through(min(trimmed + _TRIM_AT_ONCE, through_seq))
+        return trimmed - first
 
     def stat(self) -> LogStat:
         with self._reading() as txn:
@@ -175,56 +182,32 @@ class Log:
                 self._tables.put_checkpoint(txn, checkpoint)
             state = state.with_head(head)
             # A checkpoint replaces the one before: it may use the reserve, so that a full log can still say so.
-            self._tables.put_state(txn, self._make_room(txn, state) if entries else state)
+            self._tables.put_state(txn, self._room.make(txn, state) if entries else state)
         return head.seq
 
-    def _make_room(self, txn: Txn, state: LogState) -> LogState:
-        """At the cap, what is acknowledged goes before its time. Raises LogFull if that is not enough."""
-        while self._tables.used_bytes(txn) > self._limit_bytes:
-            if state.trimmed.seq == state.acked.seq:
-                raise full(self._opened.folder, self._cap_bytes)
-            state = self._delete_frames(txn, state, state.trimmed.seq + 1)
-        return state
+    def _trim_through(self, seq: int) -> int:
+        with self._writing() as txn:
+            self._tables.put_state(txn, self._room.delete_through(txn, self._tables.state(txn), seq))
+        return seq
 
     def _settle(self, needed_bytes: int) -> None:
         """Gives LMDB pages it can use: what one transaction frees, only the second after it may take."""
+        self._opened.env.reader_check()
         with self._writing() as txn:
             state = self._tables.state(txn)
             goal_bytes = self._tables.used_bytes(txn) - 2 * needed_bytes
             while state.trimmed.seq < state.acked.seq and self._tables.used_bytes(txn) > goal_bytes:
-                state = self._delete_frames(txn, state, state.trimmed.seq + 1)
+                state = self._room.delete_through(txn, state, state.trimmed.seq + 1)
             self._tables.put_state(txn, state)
         with self._writing() as txn:
             self._tables.put_state(txn, self._tables.state(txn))
 
-    def _delete_frames(self, txn: Txn, state: LogState, through_seq: int) -> LogState:
-        """The one place where frames are deleted: oldest first, and never one that is not acknowledged."""
-        if through_seq > state.acked.seq:
-            raise ValueError(f"frame {through_seq} is not acknowledged; only {state.acked.seq} is")
-        mark = self._mark(txn, state, through_seq)
-        if mark is None:
-            return state
-        for seq in range(state.trimmed.seq + 1, through_seq + 1):
-            self._tables.delete_frame(txn, seq)
-        self._tables.delete_acks_through(txn, through_seq)
-        return state.with_trimmed(mark)
-
     def _acknowledged(self, txn: Txn, state: LogState, through_seq: int, now_wall_ns: int) -> LogState:
-        mark = self._mark(txn, state, through_seq)
+        mark = self._tables.mark(txn, state, through_seq)
         if mark is None:
             raise ValueError(f"frame {through_seq} was acknowledged, but {state.head.seq} is the newest")
         self._tables.note_ack(txn, through_seq, now_wall_ns)
         return state.with_acked(mark)
-
-    def _put_aside(self, txn: Txn, seq: int, reason: str, now_wall_ns: int) -> None:
-        raw = self._tables.frame(txn, seq)
-        letter = encode({"reason": reason, "at_wall_ns": now_wall_ns, "frame": raw})
-        if raw and self._tables.used_bytes(txn, "dead") + len(letter) <= self._cap_bytes // _DEAD_PART:
-            self._tables.put_dead(txn, seq, letter)
-
-    def _mark(self, txn: Txn, state: LogState, seq: int) -> Mark | None:
-        known = {mark.seq: mark for mark in (state.trimmed, state.acked, state.head)}
-        return known.get(seq) or self._tables.mark(txn, seq)
 
     def _verify(self, seq: int, expected_seq: int, stored_hash: bytes, raw: bytes) -> None:
         if seq != expected_seq:

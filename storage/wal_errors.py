@@ -36,6 +36,12 @@ def full(folder: Path, cap_bytes: int) -> LogFull:
     )
 
 
+def no_room_for_checkpoint(folder: Path, needed_bytes: int, cap_bytes: int) -> LogFull:
+    return LogFull(
+        f"{folder}: no room for {needed_bytes} bytes of open windows in a log of {cap_bytes} bytes: raise log.cap_mib"
+    )
+
+
 class LogBroken(LogError):
     """The disk or the file failed. After a failed commit its outcome is unknown: open the log anew.
 

@@ -4,7 +4,7 @@
 |------------|--------------------|--------------------------------------------------|
 | frames     | seq, 8 bytes       | hash (32), records up to here (8), the frame     |
 | state      | ``log``            | LogState                                         |
-| checkpoint | ``open``           | what the keeper handed in                        |
+| checkpoint | part, 4 bytes      | what the keeper handed in, cut into parts        |
 | acks       | through seq        | when it was acknowledged, ns since 1970 (8)      |
 | dead       | seq                | frames that the collector refused, and why       |
 """
@@ -23,7 +23,9 @@ Txn: TypeAlias = "lmdb.Transaction[bytes]"
 
 TABLES: Final = ("frames", "state", "checkpoint", "acks", "dead")
 _STATE_KEY: Final = b"log"
-_CHECKPOINT_KEY: Final = b"open"
+_PART: Final = struct.Struct(">I")
+_PART_BYTES: Final = 2_000
+"""Two fit one page. A larger value needs pages in a row, and a full log may have room but none that long."""
 _SEQ: Final = struct.Struct(">Q")
 _WALL: Final = struct.Struct(">q")
 _HEAD: Final = struct.Struct(">32sQ")
@@ -74,10 +76,16 @@ class Tables:
         txn.put(_STATE_KEY, write_state(state), db=self._db["state"])
 
     def checkpoint(self, txn: Txn) -> bytes | None:
-        return txn.get(_CHECKPOINT_KEY, db=self._db["checkpoint"])
+        with txn.cursor(self._db["checkpoint"]) as cursor:
+            parts = list(cursor.iternext(keys=False))
+        return b"".join(parts) if parts else None
 
     def put_checkpoint(self, txn: Txn, checkpoint: bytes) -> None:
-        txn.put(_CHECKPOINT_KEY, checkpoint, db=self._db["checkpoint"])
+        """In the place of the one before."""
+        db = self._db["checkpoint"]
+        txn.drop(db, delete=False)
+        for part, start in enumerate(range(0, max(len(checkpoint), 1), _PART_BYTES)):
+            txn.put(_PART.pack(part), checkpoint[start : start + _PART_BYTES], append=True, db=db)
 
     def put_frame(self, txn: Txn, frame: Frame, before: Mark) -> Mark:
         """Behind ``before``, the newest so far. Returns where the chain now ends."""
@@ -87,10 +95,11 @@ class Tables:
         txn.put(_SEQ.pack(frame.seq), value, append=True, db=self._db["frames"])
         return mark
 
-    def mark(self, txn: Txn, seq: int) -> Mark | None:
-        """The place of a frame that is held."""
-        raw = txn.get(_SEQ.pack(seq), db=self._db["frames"])
-        return None if raw is None else Mark(seq, *_HEAD.unpack_from(raw))
+    def mark(self, txn: Txn, state: LogState, seq: int) -> Mark | None:
+        """A place that the state knows, or that of a frame that is held."""
+        known = {mark.seq: mark for mark in (state.trimmed, state.acked, state.head)}
+        raw = None if seq in known else txn.get(_SEQ.pack(seq), db=self._db["frames"])
+        return known.get(seq) if raw is None else Mark(seq, *_HEAD.unpack_from(raw))
 
     def frames_from(self, txn: Txn, seq: int) -> Iterator[tuple[int, bytes, bytes]]:
         """(seq, hash, bytes) of each frame held from ``seq`` on."""

@@ -1,0 +1,68 @@
+"""The room in a log: how much may be used, what gives way at the cap, and what is kept free.
+
+A tenth of the file, and at least 2 MiB, lies beyond the logical cap. LMDB copies
+a page before it changes it, so a map that is really full cannot shrink; and a full
+log must still take acknowledgements and checkpoints.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from .checkpoint import encode
+from .wal_errors import LogBroken, full
+from .wal_state import LogState
+from .wal_tables import Tables, Txn
+
+_RESERVE_PART: Final = 10
+_RESERVE_BYTES: Final = 2 * 1024 * 1024
+"""Thrice a checkpoint of 600 KiB: the one in use, the one it replaced, whose pages LMDB does not take at once, and
+the one being written."""
+_DEAD_PART: Final = 20
+"""Refused frames are kept while they take at most this part of the cap."""
+
+
+@dataclass(frozen=True, slots=True)
+class Room:
+    """Every call belongs to a transaction of the caller's, and the state it returns is the caller's to put."""
+
+    folder: Path
+    tables: Tables
+    cap_bytes: int
+
+    @property
+    def limit_bytes(self) -> int:
+        """The logical cap. A quarter kept free only matters below 8 MiB, the least a configuration may say."""
+        return self.cap_bytes - max(self.cap_bytes // _RESERVE_PART, min(_RESERVE_BYTES, self.cap_bytes // 4))
+
+    def make(self, txn: Txn, state: LogState) -> LogState:
+        """At the cap, what is acknowledged goes before its time. Raises LogFull if that is not enough."""
+        while self.tables.used_bytes(txn) > self.limit_bytes:
+            if state.trimmed.seq == state.acked.seq:
+                raise full(self.folder, self.cap_bytes)
+            state = self.delete_through(txn, state, state.trimmed.seq + 1)
+        return state
+
+    def delete_through(self, txn: Txn, state: LogState, seq: int) -> LogState:
+        """The one place where frames are deleted: oldest first, and never one that is not acknowledged.
+
+        Raises LogBroken if the frame is not there.
+        """
+        if seq > state.acked.seq:
+            raise ValueError(f"frame {seq} is not acknowledged; only {state.acked.seq} is")
+        mark = self.tables.mark(txn, state, seq)
+        if mark is None:
+            raise LogBroken(f"{self.folder}: frame {seq} should be held, and is not", seq)
+        for each in range(state.trimmed.seq + 1, seq + 1):
+            self.tables.delete_frame(txn, each)
+        self.tables.delete_acks_through(txn, seq)
+        return state.with_trimmed(mark)
+
+    def put_aside(self, txn: Txn, seq: int, reason: str, now_wall_ns: int) -> None:
+        """Not if such frames take too much already, nor in a full log: its reserve is for what cannot wait."""
+        raw = self.tables.frame(txn, seq)
+        letter = encode({"reason": reason, "at_wall_ns": now_wall_ns, "frame": raw})
+        fits = self.tables.used_bytes(txn) + len(letter) <= self.limit_bytes
+        few = self.tables.used_bytes(txn, "dead") + len(letter) <= self.cap_bytes // _DEAD_PART
+        if raw and few and fits:
+            self.tables.put_dead(txn, seq, letter)
