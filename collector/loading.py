@@ -7,10 +7,14 @@ from pathlib import Path
 
 from ..model.endpoint import Endpoint, parse_endpoint
 from ..model.settings import BadSettings, Complaints
-from ..model.settings_read import read_settings
+from ..model.settings_read import take_settings
 from ..plugins.tls import check_tls, locate_credentials
 from ..plugins.toml_file import read_toml
 from .config import ApiConfig, CollectorConfig, IntakeConfig, SkuConfig
+from .skus import UNASSIGNED
+
+DAEMONS_TABLES = ("host", "sampling", "metering", "log", "uplink", "attribution", "telemetry", "control")
+"""Their variables may stand in the same environment, where both processes run on one host."""
 
 
 def load_collector_config(path: Path | None, environ: Mapping[str, str]) -> CollectorConfig:
@@ -19,9 +23,9 @@ def load_collector_config(path: Path | None, environ: Mapping[str, str]) -> Coll
     Names of systemd credentials come out as paths. Raises BadSettings with every problem at once.
     """
     source = "" if path is None else str(path)
-    config = read_settings(CollectorConfig, {} if path is None else read_toml(path), environ, source)
-    config = replace(config, intake=locate_credentials(config.intake, environ))
     complaints = Complaints(source, environ)
+    config = take_settings(CollectorConfig, {} if path is None else read_toml(path), complaints, DAEMONS_TABLES)
+    config = replace(config, intake=locate_credentials(config.intake, environ))
     _check_intake(config.intake, complaints)
     _check_api(config.api, complaints)
     _check_skus(config.skus, complaints)
@@ -62,11 +66,16 @@ def _check_tokens(path: Path, complaints: Complaints) -> None:
 
 def _check_skus(skus: tuple[SkuConfig, ...], complaints: Complaints) -> None:
     for sku, times in Counter(skus).items():
-        if times > 1:
+        if sku.name == UNASSIGNED:
+            complaints.refuse("skus", f'"{UNASSIGNED}" is reserved for what no SKU matches: give it another name')
+        if times > 1 and sku.name and sku.gpu_model:
             complaints.refuse("skus", f'"{sku.name}" names {sku.gpu_model} {times} times: once is enough')
 
 
 def _parse_listen(key: str, text: str, complaints: Complaints) -> Endpoint | None:
+    """None: not known where, so that nothing can be said of what goes with it."""
+    if complaints.is_unread(key):
+        return None
     try:
         return parse_endpoint(text, lowest_port=0)
     except ValueError as error:

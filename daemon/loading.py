@@ -7,7 +7,7 @@ from pathlib import Path
 
 from ..model.endpoint import Endpoint, parse_endpoint
 from ..model.settings import Complaints
-from ..model.settings_read import read_settings
+from ..model.settings_read import take_settings
 from ..model.settings_value import show
 from ..plugins.attribution.checks import check_plugins
 from ..plugins.attribution.rule_reading import compile_rules
@@ -18,6 +18,8 @@ from ..plugins.toml_file import read_toml
 from .config import AttributionConfig, DaemonConfig, TelemetryConfig, UplinkConfig
 
 _HOST_ID = re.compile(r"[!-~]{1,255}", re.ASCII)
+COLLECTORS_TABLES = ("intake", "ledger", "api")
+"""Their variables may stand in the same environment, where both processes run on one host."""
 
 
 def load_daemon_config(path: Path | None, environ: Mapping[str, str]) -> DaemonConfig:
@@ -26,9 +28,9 @@ def load_daemon_config(path: Path | None, environ: Mapping[str, str]) -> DaemonC
     Names of systemd credentials come out as paths. Raises BadSettings with every problem at once.
     """
     source = "" if path is None else str(path)
-    config = read_settings(DaemonConfig, {} if path is None else read_toml(path), environ, source)
-    config = replace(config, uplink=locate_credentials(config.uplink, environ))
     complaints = Complaints(source, environ)
+    config = take_settings(DaemonConfig, {} if path is None else read_toml(path), complaints, COLLECTORS_TABLES)
+    config = replace(config, uplink=locate_credentials(config.uplink, environ))
     _check_host_id(config.host.id, complaints)
     _check_uplink(config.uplink, complaints)
     _check_attribution(config.attribution, complaints)

@@ -63,8 +63,21 @@ class Complaints:
     source: str
     environment: Mapping[str, str]
     problems: list[Problem] = field(default_factory=list[Problem])
+    _unread: set[str] = field(default_factory=set[str], init=False)
+
+    def is_unread(self, key: str) -> bool:
+        """Whether the key, or its table, was refused when it was read: its default is nobody's word."""
+        return key in self._unread or key.partition(".")[0] in self._unread
+
+    def refuse_unread(self, key: str, what: str) -> None:
+        """What was told for the key, or table, cannot be its value."""
+        self.refuse(key, what)
+        self._unread.add(key)
 
     def refuse(self, key: str, what: str) -> None:
+        """A key that could not be read is refused once: more would be said of its default."""
+        if self.is_unread(key):
+            return
         variable = variable_name(key)
         if variable in self.environment:
             self.problems.append(Problem(ENVIRONMENT, variable, what))

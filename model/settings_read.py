@@ -1,22 +1,13 @@
 """Reading settings: what the file said, over it what the environment said, into one frozen dataclass."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, is_dataclass
 from difflib import get_close_matches
 from enum import StrEnum
 from typing import Any, TypeVar
 
-from .settings import (
-    ENVIRONMENT,
-    VARIABLE_PREFIX,
-    Complaints,
-    Key,
-    Problem,
-    keys_of,
-    make_key,
-    tables_and_keys,
-    variable_name,
-)
+from .settings import ENVIRONMENT, Complaints, Key, Problem, keys_of, make_key, tables_and_keys
+from .settings_strays import stray_variables
 from .settings_value import WrongValue, as_list, as_table, describe, read_text, read_value, show
 
 T = TypeVar("T")
@@ -47,9 +38,20 @@ def read_settings(cls: type[T], told: Mapping[str, Any], environment: Mapping[st
 
     Raises BadSettings with every problem found, in the file and in the environment.
     """
-    reading = Complaints(source, environment, [*_stray_variables(cls, environment)])
-    settings: T = _read_table(cls, told, "", reading)
+    reading = Complaints(source, environment)
+    settings = take_settings(cls, told, reading)
     reading.settle()
+    return settings
+
+
+def take_settings(cls: type[T], told: Mapping[str, Any], reading: Complaints, elsewhere: Collection[str] = ()) -> T:
+    """As ``read_settings``, but what is wrong is only noted in ``reading``, and its key has its default.
+
+    For checks across keys, so that one wrong type does not hide all that they would
+    find. ``elsewhere``: tables that the environment may name though they are not ours.
+    """
+    reading.problems += stray_variables(cls, reading.environment, elsewhere)
+    settings: T = _read_table(cls, told, "", reading)
     return settings
 
 
@@ -78,7 +80,7 @@ def _read_table(cls: type[Any], told: Mapping[str, Any], prefix: str, reading: C
 def _read_nested(cls: type[Any], told: object, name: str, reading: Complaints) -> Any:
     table = as_table(told)
     if table is None:
-        reading.refuse(name, f"is {show(told)}, must be a table: write [{name}] and its keys below")
+        reading.refuse_unread(name, f"is {show(told)}, must be a table: write [{name}] and its keys below")
     return _read_table(cls, table or {}, name + ".", reading)
 
 
@@ -91,7 +93,7 @@ def _read_key(key: Key, name: str, told: Mapping[str, Any], reading: Complaints)
     try:
         return _take(key, told[name] if text is None else read_text(key, text), reading)
     except WrongValue as wrong:
-        reading.refuse(key.name, str(wrong))
+        reading.refuse_unread(key.name, str(wrong))
         return key.default
 
 
@@ -116,20 +118,6 @@ def _unknown(cls: type[Any], name: str, siblings: list[str]) -> str:
     elsewhere = [key.name for key in keys_of(cls) if key.name.split(".")[-1] == name]
     meant = near or elsewhere[:1]
     return f"unknown key; did you mean {meant[0]}?" if meant else f"unknown key; known are {', '.join(siblings)}"
-
-
-def _stray_variables(cls: type[Any], environment: Mapping[str, str]) -> Iterator[Problem]:
-    """Variables that mean one of our keys and miss it. Others with our prefix belong to somebody else."""
-    known = [key.variable for key in keys_of(cls)]
-    tables = [variable_name(name) for name, kind, _ in tables_and_keys(cls) if is_dataclass(kind)]
-    for variable in sorted(set(environment) - set(known)):
-        table, double_underscore, _ = variable.partition("__")
-        if not variable.startswith(VARIABLE_PREFIX) or not double_underscore:
-            continue
-        if table in tables or get_close_matches(table, tables, n=1, cutoff=0.9):
-            near = get_close_matches(variable, known, n=1)
-            meant = f"; did you mean {near[0]}?" if near else ""
-            yield Problem(ENVIRONMENT, variable, f"names no key{meant}")
 
 
 def _origin(key: Key, told: Mapping[str, Any], environment: Mapping[str, str]) -> Origin:

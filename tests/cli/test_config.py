@@ -2,12 +2,17 @@
 
 import json
 import tomllib
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
 
 from gputally.cli.main import main
+from gputally.collector.config import CollectorConfig
+from gputally.collector.loading import DAEMONS_TABLES
+from gputally.daemon.config import DaemonConfig
+from gputally.daemon.loading import COLLECTORS_TABLES
 
 COLLECTOR = 'intake = { listen = "127.0.0.1:0", insecure_plaintext = true }\n'
 
@@ -92,3 +97,13 @@ def test_a_password_in_an_address_is_not_shown(toml: Path) -> None:
         said = run(*arguments).stdout
         assert "https://me:***@otel.example:4317" in said
         assert "hunter2" not in said
+
+
+def test_one_environment_may_serve_both_processes_of_a_host(tmp_path: Path) -> None:
+    assert {*COLLECTORS_TABLES, "skus"} == {each.name for each in fields(CollectorConfig)}
+    assert set(DAEMONS_TABLES) == {each.name for each in fields(DaemonConfig)}
+    environ = {"GPUTALLY_SAMPLING__EVERY_S": "0.5", "GPUTALLY_API__LISTEN": "127.0.0.1:0"}
+    daemons, collectors = tmp_path / "daemon.toml", tmp_path / "collector.toml"
+    daemons.touch()
+    collectors.write_text(COLLECTOR)
+    assert [run("check", file, **environ).exit_code for file in (daemons, collectors)] == [0, 0]

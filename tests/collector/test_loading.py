@@ -73,3 +73,34 @@ def test_an_sku_that_names_one_model_twice_is_refused(toml: Path) -> None:
 def test_an_address_that_is_none_is_named(toml: Path) -> None:
     text = 'intake = { listen = "7443", insecure_plaintext = true }\napi.listen = "localhost"'
     assert [line.split(": ")[1] for line in refusal(toml, text).splitlines()] == ["intake.listen", "api.listen"]
+
+
+def test_an_sku_may_not_be_called_what_models_without_one_are_called(toml: Path) -> None:
+    said = refusal(toml, PLAIN + '[[skus]]\nname = "unassigned"\ngpu_model = "x"\n')
+    assert 'skus: "unassigned" is reserved' in said
+
+
+def test_a_wrong_type_hides_nothing_that_is_wrong_elsewhere(toml: Path) -> None:
+    text = """
+    intake = { listen = 7443, insecure_plaintext = true }
+    ledger.path = 1
+    api = { listen = "0.0.0.0:8080", tokens = "/nowhere" }
+    skus = [{ name = 3, gpu_model = "x" }, { gpu_model = "x" }, { name = "unassigned", gpu_model = "*" }]
+    """
+    assert [line.split(": ")[1] for line in refusal(toml, text).splitlines()] == [
+        "intake.listen",
+        "ledger.path",
+        "[[skus]] number 1",
+        "[[skus]] number 2",
+        "api.tokens",
+        "skus",
+    ]
+
+
+def test_nothing_is_said_of_the_default_of_a_key_that_could_not_be_read(toml: Path) -> None:
+    for text, keys in (
+        ("intake = 3", ["intake"]),
+        ('intake.insecure_plaintext = "true"', ["intake.insecure_plaintext"]),
+        (PLAIN + 'api = { listen = "0.0.0.0:8080", tokens = 5 }', ["api.tokens"]),
+    ):
+        assert [line.split(": ")[1] for line in refusal(toml, text).splitlines()] == keys

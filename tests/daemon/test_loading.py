@@ -161,3 +161,32 @@ def test_a_credential_of_systemd_is_found_by_its_name(toml: Path, authority: Aut
 )
 def test_keys_that_do_not_fit_are_named(toml: Path, text: str, said: str) -> None:
     assert said in refusal(toml, text)
+
+
+def test_a_wrong_type_hides_nothing_that_is_wrong_elsewhere(toml: Path) -> None:
+    text = """
+    host.id = "gpu 01"
+    sampling.every_s = "often"
+    uplink = { endpoints = ["http://a:1", "b"], insecure_plaintext = "yes" }
+    attribution.plugins = ["kubernets"]
+    telemetry = { otlp = "127.0.0.1:4317", prometheus = "9464" }
+    """
+    said = refusal(toml, text, {"GPUTALLY_SAMPLING_DEADLINE_S": "1", "GPUTALLY_FOO__BAR": "1"})
+    assert [line.split(": ")[1] for line in said.splitlines()] == [
+        "GPUTALLY_FOO__BAR",
+        "GPUTALLY_SAMPLING_DEADLINE_S",
+        "sampling.every_s",
+        "uplink.insecure_plaintext",
+        "host.id",
+        "uplink.endpoints",
+        "uplink.endpoints",
+        "attribution.plugins",
+        "telemetry.otlp",
+        "telemetry.prometheus",
+    ]
+
+
+def test_files_of_tls_are_looked_at_though_another_key_of_the_uplink_is_wrong(toml: Path, authority: Authority) -> None:
+    certificate, _ = authority.issue("gpu-01")
+    said = refusal(toml, tls(authority.ca, certificate, "/nowhere") + 'linger_s = "long"')
+    assert [line.split(": ")[1] for line in said.splitlines()] == ["uplink.linger_s", "uplink.key"]

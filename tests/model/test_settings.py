@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gputally.model.settings import BadSettings, keys_of, setting
-from gputally.model.settings_read import Origin, explain_settings, read_settings
+from gputally.model.settings import BadSettings, Complaints, keys_of, setting
+from gputally.model.settings_read import Origin, explain_settings, read_settings, take_settings
 from gputally.model.settings_value import describe
 
 
@@ -182,12 +182,47 @@ def test_a_bad_variable_is_blamed_on_the_environment_and_not_on_the_file() -> No
 
 
 def test_a_variable_that_misses_its_key_is_refused_and_a_stranger_is_left_alone() -> None:
-    strangers = {"GPUTALLY_SCENARIO": "x", "GPUTALLY_OTHER__KEY": "x", "ENGINE__EVERY_S": "x"}
-    assert read({}, strangers) == Machine()
+    strangers = ("GPUTALLY_SCENARIO", "GPUTALLY_CACHE", "GPUTALLY_TOKEN", "GPUTALLY_ENGINEER", "ENGINE__EVERY_S")
+    assert read({}, dict.fromkeys(strangers, "x")) == Machine()
     assert problems({}, {"GPUTALLY_ENGINE__EVRY_S": "1", "GPUTALLY_ENGIN__ON": "1"}) == [
         "environment: GPUTALLY_ENGINE__EVRY_S: names no key; did you mean GPUTALLY_ENGINE__EVERY_S?",
         "environment: GPUTALLY_ENGIN__ON: names no key; did you mean GPUTALLY_ENGINE__ON?",
     ]
+
+
+@pytest.mark.parametrize(
+    ("variable", "cure"),
+    [
+        ("GPUTALLY_FOO__BAR", "a table and two underscores come before a key, and the tables are engine"),
+        ("GPUTALLY_ENGINE_EVERY_S", "did you mean GPUTALLY_ENGINE__EVERY_S?"),
+        ("GPUTALLY_ENGINE_CAPMIB", "did you mean GPUTALLY_ENGINE__CAP_MIB?"),
+        ("GPUTALLY_ENGINE__EVERY__S", "did you mean GPUTALLY_ENGINE__EVERY_S?"),
+    ],
+)
+def test_a_variable_of_no_table_or_with_one_underscore_is_refused_by_its_name(variable: str, cure: str) -> None:
+    assert problems({}, {variable: "1"}) == [f"environment: {variable}: names no key; {cure}"]
+
+
+def test_what_kubernetes_says_of_a_service_named_like_a_table_is_no_slip() -> None:
+    told = ("SERVICE_HOST", "SERVICE_PORT", "SERVICE_PORT_HTTP", "PORT", "PORT_80_TCP", "PORT_80_TCP_ADDR")
+    assert read({}, {f"GPUTALLY_ENGINE_{each}": "tcp://10.0.0.1:80" for each in told}) == Machine()
+
+
+def test_the_other_process_may_have_its_variables_in_the_same_environment() -> None:
+    reading = Complaints("", {"GPUTALLY_BOILER__HEAT": "1", "GPUTALLY_BOILER_HEAT": "1"})
+    assert take_settings(Machine, {}, reading, ["boiler"]) == Machine()
+    assert reading.problems == []
+
+
+def test_a_key_that_could_not_be_read_has_its_default_and_is_refused_only_once() -> None:
+    reading = Complaints("machine.toml", {})
+    machine = take_settings(Machine, {"engine": {"every_s": "fast"}, "parts": 3}, reading)
+    assert machine == Machine()
+    for key in ("engine.every_s", "parts"):
+        assert reading.is_unread(key)
+        reading.refuse(key, "is a bad default")
+    reading.refuse("engine.cap_mib", "is too small for the rest")
+    assert [problem.key for problem in reading.problems] == ["engine.every_s", "parts", "engine.cap_mib"]
 
 
 def test_an_unknown_key_of_the_file_is_not_blamed_on_a_variable_of_its_name() -> None:
