@@ -5,7 +5,7 @@ import json
 import os
 from pathlib import Path
 from typing import Any
-from urllib.error import HTTPError, URLError
+from urllib.error import HTTPError
 from urllib.parse import urlencode, urlsplit
 from urllib.request import Request, urlopen
 
@@ -41,7 +41,7 @@ class Collector:
 
     def __init__(self, url: str, token: str | None) -> None:
         """Raises click.BadParameter if ``url`` is none."""
-        if urlsplit(url).scheme not in ("http", "https") or not urlsplit(url).netloc:
+        if not _is_url(url):
             raise click.BadParameter(f"{url} must be a URL such as http://127.0.0.1:8080", param_hint="--collector")
         self._url = url.rstrip("/")
         self._headers = {"Accept": "application/json", **({"Authorization": f"Bearer {token}"} if token else {})}
@@ -56,16 +56,42 @@ class Collector:
                 return answer
         except HTTPError as error:
             raise NoAnswer(Exit.REFUSED, f"{self._url}: {_problem(error)}") from None
-        except (URLError, OSError, http.client.HTTPException) as error:
-            reason = getattr(error, "reason", error)
+        except OSError as error:
+            reason = printable(str(getattr(error, "reason", error)))
             raise NoAnswer(Exit.UNAVAILABLE, f"{self._url} does not answer: {reason}: is a collector there?") from None
+        except http.client.IncompleteRead:
+            raise NoAnswer(Exit.UNAVAILABLE, f"{self._url}: the answer broke off: ask again") from None
+        except http.client.HTTPException:
+            # Its text is what came, byte by byte; of a gRPC port, that is no text at all.
+            raise NoAnswer(
+                Exit.UNAVAILABLE, f"{self._url} answers, but not in HTTP: --collector wants the address of api.listen"
+            ) from None
         except ValueError:
             raise NoAnswer(Exit.UNAVAILABLE, f"{self._url} answers, but not as a collector does") from None
+
+
+def printable(text: str) -> str:
+    """What a stranger said, fit for a terminal."""
+    return "".join(each if each.isprintable() else repr(each)[1:-1] for each in text)
+
+
+def _is_url(text: str) -> bool:
+    try:
+        parts = urlsplit(text)
+        return (
+            parts.scheme in ("http", "https")
+            and bool(parts.hostname)
+            and parts.port != 0
+            and text.isprintable()
+            and " " not in text
+        )
+    except ValueError:  # brackets that do not close, a port that is none
+        return False
 
 
 def _problem(error: HTTPError) -> str:
     try:
         body = json.loads(error.read(_LARGEST_BYTES))
-        return f"{error.code} {body['title']}: {body['detail']}"
-    except (ValueError, KeyError, TypeError):
-        return f"{error.code} {error.reason}"
+        return printable(f"{error.code} {body['title']}: {body['detail']}")
+    except (ValueError, KeyError, TypeError, OSError, http.client.HTTPException):
+        return printable(f"{error.code} {error.reason}")

@@ -13,6 +13,8 @@ from .asking import Collector, NoAnswer, read_token
 
 Row = tuple[str, ...]
 _PAGE = "1000"
+_GROUP_BY = "sku,gpu_model,org"
+"""The API's default."""
 
 
 @click.command()
@@ -38,7 +40,7 @@ def command(url: str, token_file: Path | None, as_json: bool, as_csv: bool, stri
     except NoAnswer as error:
         click.echo(str(error), err=True)
         sys.exit(error.code)
-    click.echo(render(answer, as_json, as_csv), nl=False)
+    click.echo(render(answer, columns(parameters), as_json, as_csv), nl=False)
 
 
 def ask_all(collector: Collector, parameters: dict[str, str]) -> dict[str, Any]:
@@ -52,22 +54,29 @@ def ask_all(collector: Collector, parameters: dict[str, str]) -> dict[str, Any]:
     return {**answer, "limit": answer["count"], "next": None}
 
 
-def render(answer: dict[str, Any], as_json: bool, as_csv: bool) -> str:
+def columns(parameters: dict[str, str]) -> Row:
+    """What the answer to these parameters has columns for, also where it has no rows."""
+    keys = [key.strip() for key in parameters.get("group_by", _GROUP_BY).split(",")]
+    if parameters.get("window", "none") != "none":
+        keys.append("window_start")
+    elif {"org" if key == "tenant" else key for key in keys} == set(_GROUP_BY.split(",")):
+        keys = _GROUP_BY.split(",")  # these are always nested, in this order and by these names
+    return (*keys, "usage", "ns")
+
+
+def render(answer: dict[str, Any], header: Row, as_json: bool, as_csv: bool) -> str:
     if as_json:
         return json.dumps(answer, indent=2, ensure_ascii=False) + "\n"
-    header, rows = table(answer)
+    rows = rows_of(answer, header)
     return to_csv(header, rows) if as_csv else to_text(header, rows, answer)
 
 
-def table(answer: dict[str, Any]) -> tuple[Row, list[Row]]:
-    """Column names and a row for each group, whatever the grouping."""
+def rows_of(answer: dict[str, Any], header: Row) -> list[Row]:
+    """A row for each group, whatever the grouping."""
     items: list[dict[str, Any]] = answer["items"]
     if items and "orgs" in items[0]:
-        flat = [{"sku": item["sku"], "gpu_model": item["gpu_model"], **org} for item in items for org in item["orgs"]]
-    else:
-        flat = items
-    header = tuple(flat[0]) if flat else ("usage", "ns")
-    return header, [tuple(str(item[name]) for name in header) for item in flat]
+        items = [{"sku": item["sku"], "gpu_model": item["gpu_model"], **org} for item in items for org in item["orgs"]]
+    return [tuple(str(item[name]) for name in header) for item in items]
 
 
 def to_csv(header: Row, rows: list[Row]) -> str:

@@ -4,12 +4,13 @@ import csv
 import io
 import json
 import socket
+import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
-from gputally.cli.usage import table, to_csv
 from gputally.model.interval import Interval
 from gputally.simulator.stream import SimulatedHost
 
@@ -103,6 +104,76 @@ def test_a_collector_that_is_not_there_is_said_in_one_line(tmp_path: Path) -> No
     assert done.returncode == 66 and str(tmp_path / "none") in done.stderr
 
 
-def test_an_answer_without_groups_is_a_table_too() -> None:
-    assert table({"items": []}) == (("usage", "ns"), [])
-    assert to_csv(("usage", "ns"), []) == "usage,ns\n"
+@pytest.mark.parametrize("end", [b"", b"rest of it"])
+def test_a_port_that_speaks_no_http_is_told_without_its_bytes(end: bytes) -> None:
+    settings = b"\x00\x00\x1e\x04\x00\x00\x00\x00\x00\x1b[31m\x07" + end  # as HTTP/2 greets, which gRPC is
+    with answering(settings) as url:
+        done = run_command("usage", "--collector", url, *RANGE)
+    assert (done.returncode, done.stdout) == (69, "")
+    assert done.stderr == f"{url} answers, but not in HTTP: --collector wants the address of api.listen\n"
+
+
+def test_the_address_of_the_intake_is_told_apart_from_the_api(collector: RunningCollector) -> None:
+    done = run_command("usage", "--collector", f"http://{collector.intake}", *RANGE)
+    assert done.returncode == 69 and done.stderr.count("\n") == 1
+    assert done.stderr.strip().isprintable(), done.stderr
+
+
+def test_what_a_stranger_says_is_fit_for_a_terminal() -> None:
+    with answering(b"HTTP/1.1 500 \x1b[31mred\x07\r\nContent-Length: 0\r\n\r\n") as url:
+        done = run_command("usage", "--collector", url, *RANGE)
+    assert done.returncode == 65 and r"500 \x1b[31mred\x07" in done.stderr
+
+
+@pytest.mark.parametrize("url", ["http://[", "http://a:99999", "http://a:b", "http://", "http://a b"])
+def test_what_is_no_url_is_refused_as_a_wrong_option(url: str) -> None:
+    done = run_command("usage", "--collector", url, *RANGE)
+    assert done.returncode == 2 and "must be a URL" in done.stderr
+
+
+@contextmanager
+def answering(said: bytes) -> Iterator[str]:
+    """The URL of somebody who says this to whoever asks first, and hangs up."""
+
+    def answer() -> None:
+        asked, _ = server.accept()
+        with asked:
+            asked.recv(65_536)
+            asked.sendall(said)
+
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        answerer = threading.Thread(target=answer)
+        answerer.start()
+        yield f"http://127.0.0.1:{server.getsockname()[1]}"
+        answerer.join(10)
+
+
+@pytest.mark.parametrize(
+    ("asked", "header"),
+    [
+        ((), "sku,gpu_model,org,usage,ns"),
+        (("--group-by", "org, sku,gpu_model"), "sku,gpu_model,org,usage,ns"),
+        (("--group-by", "sku,gpu_model,tenant"), "sku,gpu_model,org,usage,ns"),
+        (("--group-by", "device,tenant"), "device,tenant,usage,ns"),
+        (("--window", "day"), "sku,gpu_model,org,window_start,usage,ns"),
+        (("--group-by", "host", "--window", "none"), "host,usage,ns"),
+    ],
+)
+def test_csv_has_the_same_header_with_and_without_rows(
+    collector: RunningCollector, asked: tuple[str, ...], header: str
+) -> None:
+    empty = ("--from", "2024-06-01T00:00:00Z", "--to", "2024-07-01T00:00:00Z")
+    command = ("usage", "--collector", collector.url, "--csv", *asked)
+    assert run_command(*command, *empty).stdout == header + "\n"
+    first, second, *_ = run_command(*command, *RANGE).stdout.splitlines()
+    assert first == header and second.count(",") == header.count(",")
+
+
+def test_a_table_without_rows_still_has_its_columns_and_a_total(collector: RunningCollector) -> None:
+    done = run_command(
+        "usage", "--collector", collector.url, "--from", "2024-06-01T00:00:00Z", "--to", "2024-07-01T00:00:00Z"
+    )
+    assert [line.split() for line in done.stdout.splitlines()[:2]] == [
+        ["SKU", "GPU_MODEL", "ORG", "USAGE"],
+        ["TOTAL", "0.00"],
+    ]
