@@ -117,8 +117,11 @@ class Session:
     def _reason(self, progress: Progress) -> Trouble | None:
         match progress.phase:
             case Phase.GREETING:
-                return Trouble(f"no answer within {self.pace.welcome_s:g} s")
+                return Trouble(f"no welcome within {self.pace.welcome_s:g} s: something is there, and answers nothing")
             case Phase.STREAMING:
                 return Trouble(f"no acknowledgement within {self.pace.ack_s:g} s")
+            case Phase.LEAVING:
+                # Frames that came after the goodbye still wait, or nobody would ask.
+                return Trouble(f"no acknowledgement and no goodbye within {self.pace.goodbye_s:g} s of ours")
             case _:
                 return None

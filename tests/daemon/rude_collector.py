@@ -33,6 +33,8 @@ class Manners:
     """Answers nothing, not even hello."""
     deaf: bool = False
     """Takes frames and never acknowledges."""
+    clinging: bool = False
+    """Does not end a stream that was left."""
     ack_every: int = 1
     ack_twice: bool = False
     ack_after_s: float = 0.0
@@ -136,6 +138,8 @@ class RudeCollector(UplinkServicer):
         for count, message in enumerate(requests, 1):
             if message.HasField("goodbye"):
                 self.goodbyes += 1
+                if self.manners.clinging:
+                    self._released.wait(30)
                 return
             unacknowledged += 1
             self.most_unacknowledged = max(self.most_unacknowledged, unacknowledged)

@@ -264,7 +264,23 @@ async def test_a_collector_that_never_answers_hello_is_given_up_in_time(log: Log
     collector.manners.mute = True
     write(log, 3)
     async with running(log, collector.address) as uplink:
-        await until(lambda: "no answer within" in (uplink.status().last_error or ""))
+        await until(lambda: "no welcome within 1 s" in (uplink.status().last_error or ""))
+
+
+@in_trio
+async def test_a_collector_that_stalls_at_the_goodbye_is_told_as_that_and_not_as_our_own_cancelling(
+    log: Log, collector: RudeCollector
+) -> None:
+    collector.manners.clinging = True
+    write(log, 1)
+    async with running(log, collector.address) as uplink:
+        await until(lambda: collector.goodbyes)
+        write(log, 1)
+        uplink.wake()
+        await until(lambda: uplink.status().last_error)
+        assert "no acknowledgement and no goodbye within 0.5 s" in (uplink.status().last_error or "")
+        collector.manners.clinging = False
+        await all_acknowledged(log)
 
 
 @in_trio
