@@ -13,7 +13,7 @@ from ..collector.loading import load_collector_config
 from ..collector.refusal import CannotStart
 from ..model.exits import Exit
 from ..model.settings import BadSettings
-from .logs import log_to_stderr
+from .logging_setup import log_to_stderr
 
 log = logging.getLogger("gputally")
 

@@ -17,7 +17,7 @@ from ..model.settings import BadSettings
 from ..plugins.attribution.rules import BadRules
 from ..plugins.otel.errors import TelemetryUnusable
 from ..storage.wal import LogBroken, LogUnusable
-from .logs import log_to_stderr
+from .logging_setup import log_to_stderr
 
 log = logging.getLogger("gputally")
 

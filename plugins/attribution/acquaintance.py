@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from ...model.workload import ProcessId
-from .exits import Descriptors, ExitWatch
+from .exit_watch import Descriptors, ExitWatch
 from .procfs import Identity, ProcessGone, ProcessHidden, ProcFolder, parse_stat, pread
 
 _TRIES = 3

@@ -16,7 +16,7 @@ from ...model.workload import Attribution, Holder, Owner, ProcessId
 from .acquaintance import Acquaintance, Doorman
 from .cgroup_file import Seat, find_seat
 from .checks import PLUGINS, check_plugins, warn_of_rules
-from .exits import Descriptors, ExitWatch, raise_descriptor_limit
+from .exit_watch import Descriptors, ExitWatch, raise_descriptor_limit
 from .folders import CgroupFolders, Folder
 from .listing import is_whole, list_pids
 from .owners import Owners

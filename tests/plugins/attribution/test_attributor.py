@@ -11,7 +11,7 @@ import pytest
 
 from gputally.model.workload import Workload
 from gputally.plugins.attribution import attributor as module
-from gputally.plugins.attribution.exits import Descriptors, raise_descriptor_limit
+from gputally.plugins.attribution.exit_watch import Descriptors, raise_descriptor_limit
 from gputally.plugins.attribution.procfs import TICK_NS
 
 from .paper import DOCKER, RULES, USER, PaperHost
