@@ -5,15 +5,13 @@ from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Any, Final, cast
+from typing import Any, cast
 
 import grpc
 
 from ..proto.v1 import uplink_pb2 as wire
 from ..proto.v1.uplink_pb2_grpc import UplinkStub
 from ..storage.frame import FORMAT, Frame
-
-_PATIENCE_S: Final = 30.0
 
 
 class StreamEnded(Exception):
@@ -26,7 +24,7 @@ class StreamEnded(Exception):
 
 
 class Conversation:
-    """One stream. ``with`` it, so that the channel is closed. Every wait is bounded."""
+    """One stream. ``with`` it, so that the channel is closed. Waits as long as the collector keeps it open."""
 
     def __init__(self, address: str, credentials: grpc.ChannelCredentials | None = None) -> None:
         options = [("grpc.use_local_subchannel_pool", 1)]
