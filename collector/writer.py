@@ -73,7 +73,7 @@ class LedgerWriter:
         """``on_death`` is called, in the writer's thread, if it ends by an error that nobody foresaw."""
         self.statistics = WriterStatistics()
         self.trouble = ""
-        """Why nothing can be committed at the moment, if so."""
+        """Why nothing can be committed, if so; until a frame is."""
         self.ledger_id = ledger.ledger_id
         self._ledger = ledger
         self._deliver = deliver
@@ -139,11 +139,13 @@ class LedgerWriter:
             rulings = self._ledger.commit([item.offer for item in offered], time.time_ns())
         except LedgerError as error:
             return self._fail(offered, error)
-        self.trouble = ""
         self.statistics.commits += 1
         for ruling in rulings:
             self.statistics.count(ruling)
-        self._on_commit()
+        # A group without a new frame proves nothing of the disk: it may be as full as before.
+        if any(ruling.verdict is Verdict.COMMITTED for ruling in rulings):
+            self.trouble = ""
+            self._on_commit()
         return [_telling(item.done, ruling) for item, ruling in zip(offered, rulings, strict=True)]
 
     def _fail(self, offered: list[_Offered], error: LedgerError) -> list[Callable[[], None]]:

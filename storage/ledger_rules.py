@@ -3,7 +3,7 @@
 =====================  =========================  ============================================
 the frame's seq        its hashes                 verdict
 =====================  =========================  ============================================
-at or below the cursor the stored hash            REPLAY: acknowledged again, nothing written
+at or below the cursor the stored hash            REPLAY: acknowledged again and counted
 at or below the cursor another hash               FORK
 cursor + 1             follows the stored head    COMMITTED
 cursor + 1             follows something else     FORK

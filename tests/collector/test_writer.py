@@ -1,7 +1,9 @@
 """The thread that writes the ledger: if it dies, the collector ends and says why, instead of looking well."""
 
+import queue
 import sys
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 
 import grpc
@@ -11,9 +13,11 @@ from gputally.collector.writer import LedgerWriter
 from gputally.model.interval import Interval
 from gputally.simulator.stream import SimulatedHost
 from gputally.simulator.uplink import StreamEnded
+from gputally.storage.frame import genesis_hash
 from gputally.storage.ledger import Ledger
 from gputally.storage.ledger_folder import LedgerError
-from gputally.storage.ledger_rules import Offer, Ruling, StreamId
+from gputally.storage.ledger_reader import LedgerReader
+from gputally.storage.ledger_rules import Offer, Ruling, StreamId, Verdict
 
 from .running import HOUR_NS, JUNE_NS, RunningCollector, write_config
 
@@ -54,3 +58,61 @@ def test_a_dead_writer_is_trouble_for_the_readiness_and_does_not_hold_up_the_sto
     assert "MemoryError" in writer.trouble and not said
     writer.stop()
     ledger.close()
+
+
+def frames(count: int) -> list[Offer]:
+    """Frames that follow each other, each larger than a page of SQLite."""
+    stream = StreamId("gpu-01", b"e" * 16)
+    hashes = [genesis_hash("gpu-01", b"e" * 16), *(bytes([number]) * 32 for number in range(1, count + 1))]
+    return [Offer(stream, seq, hashes[seq - 1], hashes[seq], b"frame" * 2_000) for seq in range(1, count + 1)]
+
+
+@pytest.fixture
+def ledger(tmp_path: Path) -> Iterator[Ledger]:
+    opened = Ledger(tmp_path)
+    yield opened
+    opened.close()
+
+
+def test_a_full_disk_is_trouble_until_a_frame_is_stored_again(ledger: Ledger) -> None:
+    first, second, third = frames(3)
+    answers: queue.Queue[Ruling | LedgerError] = queue.Queue()
+    writer = LedgerWriter(ledger, lambda answer: answer(), lambda: None)
+    grown: list[None] = []
+    writer.start(lambda: grown.append(None))
+
+    def become_of(offer: Offer) -> Ruling | LedgerError:
+        writer.offer(offer, answers.put)
+        return answers.get(timeout=10)
+
+    def verdict(offer: Offer) -> Verdict:
+        ruling = become_of(offer)
+        assert isinstance(ruling, Ruling), ruling
+        return ruling.verdict
+
+    try:
+        assert verdict(first) is Verdict.COMMITTED
+        ledger._db.execute("PRAGMA max_page_count = 1")  # of this connection; the writer takes another after an error
+        assert isinstance(become_of(second), LedgerError)
+        assert "no space left" in writer.trouble
+        assert (verdict(third), verdict(first)) == (Verdict.OUT_OF_ORDER, Verdict.REPLAY)
+        assert "no space left" in writer.trouble and len(grown) == 1
+        assert verdict(second) is Verdict.COMMITTED
+        assert writer.trouble == "" and len(grown) == 2
+    finally:
+        writer.stop()
+
+
+def test_a_thousand_replays_that_wait_are_counted_with_one_commit(ledger: Ledger, tmp_path: Path) -> None:
+    told = frames(2)
+    ledger.commit(told, 1)
+    writer = LedgerWriter(ledger, lambda answer: answer(), lambda: None)
+    said: list[Ruling | LedgerError] = []
+    for offer in told * 500:
+        writer.offer(offer, said.append)
+    writer.start(lambda: None)
+    writer.stop()
+    assert (len(said), writer.statistics.replays, writer.statistics.commits) == (1000, 1000, 1)
+    with LedgerReader(tmp_path) as reader:
+        (state,) = reader.streams(["gpu-01"])
+    assert (state.replays, state.committed_seq) == (1000, 2)
