@@ -9,7 +9,7 @@ from typing import Any, NoReturn
 import click
 
 from ..model.exits import Exit
-from ..storage.wal_errors import NotALog
+from ..storage.wal_errors import CURE_DAMAGE, NotALog
 from ..storage.wal_offline import look, verify
 from ..storage.wal_state import LogStat
 
@@ -40,7 +40,7 @@ def verify_command(path: Path) -> None:
     except NotALog as error:
         _exit(str(error), Exit.NO_INPUT)
     if problems:
-        _exit("\n".join([*problems, f"{path} is damaged: keep it, what can be read can be salvaged"]), Exit.IO)
+        _exit("\n".join([*problems, f"{path} is damaged: {CURE_DAMAGE}"]), Exit.IO)
     click.echo(f"{path}: whole")
 
 

@@ -1,8 +1,14 @@
 """What can be wrong with a log, sorted by what its owner does about it."""
 
 from pathlib import Path
+from typing import Final
 
 from ..model.exits import Exit
+
+CURE_DAMAGE: Final = (
+    "stop the daemon, move the folder aside, keep it, and start: the daemon makes an empty log, which is a new stream. "
+    "What was acknowledged is safe in the ledger; what was not is missing there, and nothing brings it back by itself"
+)
 
 
 class LogError(Exception):
@@ -13,7 +19,7 @@ class LogUnusable(LogError):
     """It cannot be opened. The message names the folder and the cure.
 
     ``exit_code`` is 78 where the configuration or the permissions must change,
-    74 where the disk must (no space, damage).
+    74 where the disk must (no space, damage), 69 where another process has it.
     """
 
     def __init__(self, message: str, exit_code: Exit = Exit.CONFIG) -> None:

@@ -42,12 +42,16 @@ class Ownership:
             raise unwritable(folder, error) from None
         try:
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
+        except BlockingIOError:
             pid = self._file.read(32).decode(errors="replace").strip() or "unknown"
             self._file.close()
             raise LogUnusable(
-                f"log.path {folder} is in use by process {pid}: stop it, or give this daemon a log of its own"
+                f"log.path {folder} is in use by process {pid}: stop it, or give this daemon a log of its own",
+                Exit.UNAVAILABLE,
             ) from None
+        except OSError as error:  # a file system without locks
+            self._file.close()
+            raise unwritable(folder, error) from None
         with contextlib.suppress(OSError):  # the pid only helps a reader; a full disk must not matter here
             self._file.truncate(0)
             self._file.write(f"{os.getpid()}\n".encode())

@@ -12,14 +12,13 @@ import lmdb
 
 from ..model.exits import Exit
 from .checkpoint import DamagedCheckpoint
-from .wal_errors import HostIdChanged, LogUnusable
+from .wal_errors import CURE_DAMAGE, HostIdChanged, LogUnusable
 from .wal_files import DATA, Ownership, make_if_missing, require_space, reserve, unwritable
 from .wal_state import LogState
 from .wal_tables import Tables, open_environment
 
 MIN_FILE_BYTES: Final = 8192
 """The two meta pages of LMDB."""
-_CURE_DAMAGE: Final = "move the folder away to start a new log, and keep it: what can be read can be salvaged"
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,4 +98,4 @@ def _check_host(folder: Path, written_by: str, host_id: str) -> None:
 
 
 def _damaged(folder: Path, what: str) -> LogUnusable:
-    return LogUnusable(f"log.path {folder}: the log is damaged: {what}: {_CURE_DAMAGE}", Exit.IO)
+    return LogUnusable(f"log.path {folder}: the log is damaged: {what}: {CURE_DAMAGE}", Exit.IO)

@@ -47,7 +47,7 @@ def test_a_second_daemon_is_told_which_process_has_the_log_and_has_it_once_that_
     assert holder.stdout.readline() == "open\n"
     error = refused(folder)
     assert f"in use by process {holder.pid}" in str(error)
-    assert error.exit_code == 78
+    assert error.exit_code == 69
     holder.kill()
     holder.communicate()
     Log.open(folder, HOST, MIB).close()
@@ -157,7 +157,7 @@ def test_a_file_that_cannot_be_a_log_is_refused_without_a_crash(damage: str, tmp
     )
     out, err = child.communicate(timeout=30)
     assert out.startswith("74 "), (child.returncode, err)
-    assert "damaged" in out
+    assert "damaged" in out and "move the folder aside, keep it" in out
     assert file.read_bytes() == damaged
 
 
