@@ -47,6 +47,16 @@ nvml_init = pynvml.nvmlInit
 nvml_shutdown = pynvml.nvmlShutdown
 
 
+_ABSENT = "libnvidia-ml.so.1: cannot open shared object file: No such file or directory"
+"""As glibc says it; Python leaves the language of its messages alone."""
+
+
+def why_unloadable(error: NVMLError) -> str:
+    """The loader's word on a library that is there and cannot be loaded, which pynvml calls not found; or nothing."""
+    cause = error.__context__
+    return str(cause) if isinstance(cause, OSError) and str(cause) != _ABSENT else ""
+
+
 def _pointer(names: tuple[str, ...]) -> "pynvml.Function | None":
     for name in names:
         try:

@@ -64,6 +64,7 @@ class Watch:
         self._marker = where
         self._driver: calls.Driver | None = None
         self._code: int | None = None
+        self._why = ""
         self._initialised = False
         self._devices: list[WatchedDevice] = []
         self._told: list[object] | None = None
@@ -76,7 +77,7 @@ class Watch:
             self._code = self._start(skip)
         rows = self._rows(skip)
         told, self._told = self._told, None
-        return [self._calls(), self._code, told, rows]
+        return [self._calls(), self._code, told, rows, self._why]
 
     def _rows(self, skip: Container[int]) -> list[object]:
         rows: list[object] = [device.read(self._tick) for device in self._devices if device.index not in skip]
@@ -102,6 +103,7 @@ class Watch:
             self._driver = calls.Driver(self._marker)
             self._told = self._open_all(self._driver, skip)
         except calls.NVMLError as error:
+            self._why = calls.why_unloadable(error)
             return error.value
         return 0
 

@@ -1,9 +1,10 @@
 """Frames on the pipes between daemon and child: four bytes of length, then msgpack.
 
 A request is ``[device index to leave out, ...]``, and each is answered before the next. A reply is
-``[driver calls, code, [[index, uuid, name, memory in bytes], ...] or nil, [row, ...]]``
+``[driver calls, code, [[index, uuid, name, memory in bytes], ...] or nil, [row, ...], why]``
 and a row is ``[index, at_ns, code, utilization, memory in bytes, energy in mJ, [pid, bytes, sm, ...]]``.
 The devices are told once, in a child's first reply; one that cannot be opened has no UUID.
+``why`` is the loader's word on a driver library that cannot be loaded, and mostly empty.
 ``nil`` is what the driver did not say.
 Codes are NVML's (errors.py); a reply with a code has no rows.
 """

@@ -38,11 +38,23 @@ _NAMES = {
     NO_PERMISSION: "no permission",
     DRIVER_NOT_LOADED: "driver not loaded",
     LIBRARY_NOT_FOUND: "libnvidia-ml.so.1 not found",
+    FUNCTION_NOT_FOUND: "libnvidia-ml.so.1 lacks a function",
     GPU_IS_LOST: "GPU is lost",
     RESET_REQUIRED: "GPU requires a reset",
     LIB_RM_VERSION_MISMATCH: "library and driver differ in version",
-    GPU_NOT_FOUND: "no GPU",
+    GPU_NOT_FOUND: "the driver sees no GPU",
     BAD_ROWS: "a process list that cannot be true",
+}
+
+_REINSTALL = "install the NVIDIA driver's library for this machine again"
+_CURES = {
+    NO_PERMISSION: "let this user open /dev/nvidiactl and /dev/nvidia*",
+    DRIVER_NOT_LOADED: "load the kernel module (modprobe nvidia); dmesg says what it lacks",
+    LIBRARY_NOT_FOUND: "install the NVIDIA driver, or mount its library into the container; "
+    "an installation is noticed within seconds",
+    FUNCTION_NOT_FOUND: _REINSTALL,
+    LIB_RM_VERSION_MISMATCH: "finish the driver's upgrade: load its new kernel module, or reboot",
+    GPU_NOT_FOUND: "see whether nvidia-smi -L lists any, and whether they are passed through to this machine",
 }
 
 
@@ -62,7 +74,9 @@ def gap_reason(code: int) -> str:
 
 def trouble_reason(code: int) -> str:
     """The ``GapReason`` of a host on which NVML did not even start."""
-    if code in (LIBRARY_NOT_FOUND, DRIVER_NOT_LOADED, GPU_NOT_FOUND):
+    if code == GPU_NOT_FOUND:
+        return "gpu_lost"  # the driver is there, and answers
+    if code in (LIBRARY_NOT_FOUND, DRIVER_NOT_LOADED):
         return "driver_missing"
     return "driver_reload" if code in DRIVER_GONE else "nvml_error"
 
@@ -70,3 +84,10 @@ def trouble_reason(code: int) -> str:
 def words(code: int) -> str:
     """For a log line."""
     return _NAMES.get(code, f"NVML error {code}")
+
+
+def words_and_cure(code: int, why: str = "") -> str:
+    """For the operator. ``why`` is what the loader says of a library that is there and cannot be loaded."""
+    if code == LIBRARY_NOT_FOUND and why:
+        return f"libnvidia-ml.so.1 cannot be loaded: {why}; {_REINSTALL}"
+    return f"{words(code)}; {_CURES[code]}" if code in _CURES else words(code)

@@ -1,6 +1,6 @@
 """The devices of this host as the daemon knows them, and a tick's reading put together from replies."""
 
-from collections.abc import Container, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 
 from ...model.reading import Device, DeviceGap, DeviceReading, GapReason, ProcessOnDevice
 from . import errors
@@ -20,6 +20,9 @@ class Host:
         self._last_ns: dict[str, int] = {}
         self._processes: dict[str, tuple[list[int | None], tuple[ProcessOnDevice, ...]]] = {}
         self._described: tuple[Device, ...] = ()
+        self._lost: set[str] = set()
+        self._lost_ns: dict[str, int] = {}
+        """When each was lost the last time, whether or not it is back."""
 
     def __len__(self) -> int:
         return len(self._devices)
@@ -49,6 +52,16 @@ class Host:
             self._fresh[device_id] = self._reading(device_id, row)
         elif row.code and not isinstance(known, DeviceReading):
             self._fresh[device_id] = DeviceGap(device_id, row.at_ns, GapReason(errors.gap_reason(row.code)))
+
+    def sees(self, rows: Iterable[Row], ids: Mapping[int, str]) -> frozenset[int]:
+        """The devices, by index, that a child reads well.
+
+        A child that was stuck tells of some from before it was; if one was lost since, that is no proof.
+        """
+        lost_ns = self._lost_ns
+        return frozenset(
+            row.number for row in rows if row.code == 0 and row.at_ns >= lost_ns.get(ids.get(row.number, ""), 0)
+        )
 
     def _reading(self, device_id: str, row: Row) -> DeviceReading:
         return DeviceReading(
@@ -88,7 +101,15 @@ class Host:
         self._fresh = {}
         for one in seen:
             self._last_ns[one.device_id] = max(one.at_ns, self._last_ns.get(one.device_id, 0))
+            self._note_loss(one)
         return seen
+
+    def _note_loss(self, one: Seen) -> None:
+        if isinstance(one, DeviceReading):
+            self._lost.discard(one.device_id)
+        elif one.reason is GapReason.GPU_LOST and one.device_id not in self._lost:
+            self._lost.add(one.device_id)
+            self._lost_ns[one.device_id] = one.at_ns
 
 
 def trouble(readings: Sequence[Seen], otherwise: GapReason) -> GapReason | None:

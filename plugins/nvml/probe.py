@@ -8,6 +8,11 @@ what a reading is made of, in host.py.
 
 Everything the children do arrives through one epoll descriptor, and a tick in
 good order is one write, one wait and one read.
+
+When the daemon is killed, its children see their pipe end and leave by nvmlShutdown;
+one that hangs, when its call returns, and until then it stays and holds the driver.
+No signal comes with the daemon's death (PR_SET_PDEATHSIG): SIGKILL in the middle of a
+call has frozen GPUs in the field, and none can wake one in uninterruptible sleep.
 """
 
 import logging
@@ -43,13 +48,12 @@ def _boot_ns() -> int:
     return time.clock_gettime_ns(time.CLOCK_BOOTTIME)
 
 
-def _both_clocks() -> tuple[int, int]:
+def _both_clocks(tries: int = CLOCK_TRIES) -> tuple[int, int]:
     """Boot and wall clock of one instant: what preemption pulled apart would look like a clock that was set."""
-    for _ in range(CLOCK_TRIES):
-        before_ns, wall_ns, after_ns = _boot_ns(), time.time_ns(), _boot_ns()
-        if after_ns - before_ns < CLOCKS_WITHIN_NS:
-            break
-    return before_ns, wall_ns
+    before_ns, wall_ns, after_ns = _boot_ns(), time.time_ns(), _boot_ns()
+    if after_ns - before_ns < CLOCKS_WITHIN_NS or tries == 1:
+        return before_ns, wall_ns
+    return _both_clocks(tries - 1)
 
 
 class NvmlProbe:
@@ -76,6 +80,8 @@ class NvmlProbe:
         self._born = 0
         self._why = GapReason.NVML_HANG
         """Of what nobody reads: the latest thing that went wrong. Mere silence is a hang."""
+        self._told: str = ""
+        """What was logged of it, as it is tried again every few seconds."""
         self._ids: dict[int, str] = {}
         """Devices by the index at which some child met them last."""
         self._asked: set[int] = set()
@@ -255,18 +261,18 @@ class NvmlProbe:
             self._ids.update(child.device_ids)
         for row in reply.rows:
             self._host.take_row(row, child.device_ids)
-        sees = sum(row.code == 0 for row in reply.rows)
+        sees = self._host.sees(reply.rows, child.device_ids)
         useless = unusable(reply, skipped=bool(self._roster.seats[child.number].skip))
         if useless is None:
             self._answered = True
-            self._why = GapReason.NVML_HANG
-            missing = child.unopened or (sees < len(self._host) and self._host.missing(self._suspects()))
+            self._why, self._told = GapReason.NVML_HANG, ""
+            missing = child.unopened or (len(sees) < len(self._host) and self._host.missing(self._suspects()))
             self._roster.answered(child.number, sees, missing, now_ns)
             return
         reason, words = useless
-        if reason is not self._why:
+        if words != self._told:
             log.error("no GPU can be read: %s", words)
-        self._why = reason
+        self._why, self._told = reason, words
         self._roster.failed(child.number, now_ns)
 
     def _give_up(self, child: Child, why: str) -> None:

@@ -34,14 +34,18 @@ class Reply(NamedTuple):
     code: int
     devices: list[Told] | None
     rows: list[Row]
+    why: str
+    """Why the driver library cannot be loaded, in the loader's words; mostly empty."""
 
 
 def parse(message: object) -> Reply:
     """Raises BrokenFrameError on anything but a reply."""
     try:
-        calls, code, devices, rows = cast("tuple[int, int, list[list[object]] | None, list[list[object]]]", message)
+        calls, code, devices, rows, why = cast(
+            "tuple[int, int, list[list[object]] | None, list[list[object]], str]", message
+        )
         told = None if devices is None else [Told._make(cast("list[int]", one)) for one in devices]
-        return Reply(calls, code, told, [Row._make(cast("list[int]", row)) for row in rows])
+        return Reply(calls, code, told, [Row._make(cast("list[int]", row)) for row in rows], str(why))
     except (TypeError, ValueError) as error:
         raise BrokenFrameError(f"not a reply: {error}") from error
 
@@ -50,13 +54,13 @@ def unusable(reply: Reply, skipped: bool) -> tuple[GapReason, str] | None:
     """Why the child that said this will never read a device, and in words; None if it may.
 
     One device that alone says that the driver is gone is that device's gap. A host
-    without any GPU is one whose driver cannot be used: GPUs do not go home.
+    whose driver answers and sees no GPU has lost them all: GPUs do not go home.
     """
     if reply.code:
-        return GapReason(errors.trouble_reason(reply.code)), errors.words(reply.code)
+        return GapReason(errors.trouble_reason(reply.code)), errors.words_and_cure(reply.code, reply.why)
     if reply.devices == [] and not skipped:
-        return GapReason.DRIVER_MISSING, errors.words(errors.GPU_NOT_FOUND)
+        return GapReason(errors.trouble_reason(errors.GPU_NOT_FOUND)), errors.words_and_cure(errors.GPU_NOT_FOUND)
     codes = {row.code for row in reply.rows}
     if codes and codes <= errors.DRIVER_GONE:
-        return GapReason.DRIVER_RELOAD, errors.words(max(codes))
+        return GapReason.DRIVER_RELOAD, errors.words_and_cure(max(codes))
     return None

@@ -9,13 +9,17 @@ may hang for ever, and a child that hangs cannot be helped, only waited for:
 - When a stuck child answers after all, its device is healthy again. It sees more
   than the main child, so it becomes main; the other one is kept a while as a
   *spare*, so that a device that is always slow does not cost a new process a tick.
+  If it does not see all that the main child sees, since a GPU was lost and came back
+  meanwhile, it leaves, and a scout goes at once for what it alone could read.
 - When a stuck child dies, its device stays left out (*doubted*) until a *scout*, a
   new child beside the main one, has read it.
 - A device that is lost comes back only to a new initialisation. Scouts look for
   it, ever more rarely, and never disturb the child that reads the healthy ones.
+  Once a scout has found it, those initialised before are of no more use.
 
-Whoever reads the most devices is main. There is a bound on processes, stuck and
-leaving ones included; beyond it nobody is started, and what nobody reads is a gap.
+Nobody who sees less takes over: a healthy device is no gap because of another one.
+There is a bound on processes, stuck and leaving ones included; beyond it nobody is
+started, and what nobody reads is a gap.
 All times are CLOCK_BOOTTIME in nanoseconds.
 """
 
@@ -67,11 +71,13 @@ class Seat:
     suspect: int | None = None
     scout: bool = False
     leaving: bool = False
-    sees: int = 0
-    """How many devices it read well in its latest answer."""
+    sees: frozenset[int] = frozenset()
+    """The devices it read well in its latest answer."""
 
-    def rank(self) -> tuple[int, int]:
-        return self.sees, -len(self.skip)
+    def outdoes(self, other: "Seat") -> bool:
+        """It sees all that the other one sees, and more, or left out less at its start."""
+        more = len(self.sees) > len(other.sees) or len(self.skip) < len(other.skip)
+        return more and self.sees >= other.sees
 
 
 @dataclass(slots=True)
@@ -178,8 +184,8 @@ class Roster:
         seat = self.seats[child]
         seat.busy, seat.asked_ns = True, now_ns
 
-    def answered(self, child: int, sees: int, missing: bool, now_ns: int) -> None:
-        """It read ``sees`` devices; ``missing``: some device beside the suspects gave no reading."""
+    def answered(self, child: int, sees: frozenset[int], missing: bool, now_ns: int) -> None:
+        """It read the devices ``sees``; ``missing``: some device beside the suspects gave no reading."""
         seat = self.seats[child]
         seat.suspect, seat.stuck = None, False
         if seat.leaving:
@@ -216,7 +222,7 @@ class Roster:
         self._dismiss(child, now_ns)
         if was_main:
             self._pause_after_death(seat, now_ns, per_mille)
-            self._take_spare(now_ns)
+            self._take_spare(seat, now_ns)
 
     def ended(self, child: int) -> None:
         """Its process is gone. Whoever did not leave, broke before."""
@@ -236,7 +242,7 @@ class Roster:
             self._start_ns = now_ns + self._hangs.next_ns()
         if child == self.main:
             self.main = None
-            self._take_spare(now_ns)
+            self._take_spare(seat, now_ns)
         return True
 
     def tick_over(self, deadline_ns: int, now_ns: int) -> None:
@@ -279,31 +285,42 @@ class Roster:
         return 0 if stage == IDLE else late_ns
 
     def _compare(self, child: int, now_ns: int) -> None:
-        """Whoever sees more is main; of two that see as much, the one that left out less."""
-        main = self.main
-        if main is not None and self.seats[child].rank() <= self.seats[main].rank():
-            self._retire(child, now_ns)
+        main, seat = self.main, self.seats[child]
+        if main is not None and not seat.outdoes(self.seats[main]):
+            self._scout_for(seat, self.seats[main], now_ns)
+            self._retire(child, self.seats[main], now_ns)
             return
+        if seat.scout:
+            self._drop_spare(now_ns)  # initialised before what the scout found was back
         if child == self.spare:
             self.spare = None
         self.main = child
-        self.seats[child].scout = False
-        self._doubted &= self.seats[child].skip
+        seat.scout = False
+        self._doubted &= seat.skip
         if main is not None and not self.seats[main].busy:
-            self._retire(main, now_ns)
+            self._retire(main, seat, now_ns)
 
-    def _retire(self, child: int, now_ns: int) -> None:
+    def _scout_for(self, returned: Seat, main: Seat, now_ns: int) -> None:
+        """What only the one that goes can read. Not for scouts: they would call for each other for ever."""
+        alone = returned.sees - main.sees
+        if alone and not returned.scout:
+            self._doubted |= alone & main.skip
+            self._scout_ns = now_ns
+
+    def _retire(self, child: int, main: Seat, now_ns: int) -> None:
         seat = self.seats[child]
-        if self.spare is not None or seat.scout:
+        if self.spare is not None or seat.scout or not main.sees - seat.skip <= seat.sees:
             self._dismiss(child, now_ns)
             return
         self.spare = child
         self.spare_until_ns = now_ns + self.patience.spare_ns
 
-    def _take_spare(self, now_ns: int) -> None:
+    def _take_spare(self, last: Seat, now_ns: int) -> None:
+        """Instead of the ``last`` main child, unless it sees less."""
         if self.spare is None:
             return
-        if self.seats[self.spare].skip <= self.skip():
+        seat, skip = self.seats[self.spare], self.skip()
+        if seat.skip <= skip and last.sees - skip <= seat.sees:
             self.main, self.spare = self.spare, None
         else:
             self._drop_spare(now_ns)

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from gputally.plugins.nvml import codec
 from gputally.plugins.nvml.replies import parse
 
-REPLY: list[object] = [42, 0, [[0, "GPU-a", "H100", 80]], [[0, 5, 0, 99, None, 3, [10, 1 << 40, None]]]]
+REPLY: list[object] = [42, 0, [[0, "GPU-a", "H100", 80]], [[0, 5, 0, 99, None, 3, [10, 1 << 40, None]]], ""]
 
 
 @given(st.lists(st.integers(1, 40), max_size=20))
@@ -30,7 +30,9 @@ def test_a_reply_says_what_was_read() -> None:
     assert reply.rows[0].memory_used_bytes is None
 
 
-@pytest.mark.parametrize("junk", [None, 5, [], [1, 2], [0, 0, None, [[1]]], [0, 0, 3, []], "abcde"])
+@pytest.mark.parametrize(
+    "junk", [None, 5, [], [1, 2], [0, 0, None, [[1]], ""], [0, 0, 3, [], ""], [0, 0, None, []], "abcde"]
+)
 def test_what_is_no_reply_is_refused(junk: object) -> None:
     with pytest.raises(codec.BrokenFrameError):
         parse(junk)

@@ -1,5 +1,6 @@
 """Readings of a real child on the fake driver: what is told is true, and nothing else is told."""
 
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -7,6 +8,7 @@ import pytest
 import trio
 
 from gputally.model.reading import GapReason, ProcessOnDevice
+from gputally.plugins.nvml.probe import CLOCK_TRIES, _both_clocks  # pyright: ignore[reportPrivateUsage]
 from gputally.simulator.scenario import Fault, Quirk, Scenario, SimProcess, Step, boottime_ns, energy_mj
 
 from .rig import Host, S, all_good, gaps, good, on_host
@@ -70,6 +72,30 @@ def test_stamps_rise_and_lie_within_the_tick(tmp_path: Path) -> None:
             last_ns = reading.boot_ns
 
     on_host(tmp_path, Scenario.host(4), story)
+
+
+@pytest.mark.parametrize(("slow_looks", "asked"), [(0, 1), (2, 3), (99, CLOCK_TRIES)])
+def test_both_clocks_are_of_one_instant_unless_the_machine_never_lets_us(
+    monkeypatch: pytest.MonkeyPatch, slow_looks: int, asked: int
+) -> None:
+    looks = [0]
+    wall_ns = time.time_ns
+
+    def preempted() -> int:
+        looks[0] += 1
+        if looks[0] <= slow_looks:
+            time.sleep(0.01)
+        return wall_ns()
+
+    monkeypatch.setattr(time, "time_ns", preempted)
+    before_ns = boottime_ns()
+    boot_ns, told_ns = _both_clocks()
+    assert looks[0] >= asked
+    assert looks[0] <= CLOCK_TRIES
+    assert before_ns <= boot_ns <= boottime_ns()
+    if slow_looks < CLOCK_TRIES:
+        apart_ns = (told_ns - boot_ns) - (wall_ns() - boottime_ns())
+        assert abs(apart_ns) < 3_000_000
 
 
 def test_a_process_is_seen_as_soon_as_it_is_there_and_no_longer_than_it_is(tmp_path: Path) -> None:
@@ -241,8 +267,8 @@ def test_utilization_by_process_is_what_was_sampled_and_junk_is_not(tmp_path: Pa
 
 def test_utilization_by_process_is_asked_for_only_where_it_has_to_be_shared(tmp_path: Path) -> None:
     async def story(host: Host) -> None:
-        for _ in range(2):  # the first one asks for everything
-            shared = (await host.read()).driver_calls
+        await host.read()  # the first one asks for everything
+        shared = (await host.read()).driver_calls
         await host.becomes(host.scenario.without_process(0, 4002))
         await host.read()
         assert (await host.read()).driver_calls < shared

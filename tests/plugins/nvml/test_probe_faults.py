@@ -2,6 +2,8 @@
 
 import os
 import signal
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,7 +13,7 @@ import trio
 from gputally.model.reading import GapReason, HostReading
 from gputally.plugins.nvml.probe import NvmlProbe, Patience
 from gputally.simulator.driver import LIBRARY, build_driver
-from gputally.simulator.scenario import Fault, Scenario, boottime_ns
+from gputally.simulator.scenario import Fault, Scenario, boottime_ns, driver_environment
 
 from .rig import DEADLINE_S, EVERY_NS, HASTY, Host, S, all_good, gaps, good, hang, on_host
 
@@ -209,6 +211,53 @@ def test_a_gpu_that_was_lost_before_we_started_is_taken_in_when_it_returns(tmp_p
     on_host(tmp_path, Scenario.host(2).with_lost(0), story)
 
 
+def assert_only(reading: HostReading, *expected: int) -> None:
+    assert set(gaps(reading)) <= set(expected), gaps(reading)
+
+
+def test_a_gpu_that_is_back_stays_observed_while_another_one_hangs(tmp_path: Path) -> None:
+    async def story(host: Host) -> None:
+        await host.read()
+        await host.becomes(host.scenario.with_lost(1))
+        await host.read()
+        await host.becomes(host.scenario.with_returned(1))
+        await host.until(all_good)
+        for _ in range(3):
+            await trio.sleep(0.1)
+            assert_only(await host.read())
+        await host.becomes(host.scenario.with_fault(hang(2)))
+        for _ in range(4):
+            assert_only(await host.read(), 2)
+            await trio.sleep(0.1)
+        await host.becomes(host.scenario.without_faults())
+        await host.until(all_good)
+
+    on_host(tmp_path, Scenario.host(4), story)
+
+
+def test_a_gpu_that_came_back_during_a_hang_stays_observed_when_the_hang_ends(tmp_path: Path) -> None:
+    async def story(host: Host) -> None:
+        await host.read()
+        await host.becomes(host.scenario.with_fault(hang(2)))
+        await host.read()
+        await host.becomes(host.scenario.with_lost(1))
+        assert gaps(await host.read()) == {1: GapReason.GPU_LOST, 2: GapReason.NVML_HANG}
+        await host.becomes(host.scenario.with_returned(1))
+        await host.until(lambda reading: gaps(reading) == {2: GapReason.NVML_HANG})
+        await host.becomes(host.scenario.without_faults())
+
+        def healed(reading: HostReading) -> bool:
+            assert_only(reading, 2)
+            return all_good(reading)
+
+        await host.until(healed)
+        for _ in range(5):
+            await trio.sleep(0.1)
+            assert_only(await host.read())
+
+    on_host(tmp_path, Scenario.host(4), story)
+
+
 # ---- the driver
 
 
@@ -235,6 +284,35 @@ def test_without_a_driver_library_we_stay_up_and_notice_when_it_comes(tmp_path: 
             await probe.aclose(2)
 
     trio.run(main)
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        (None, "libnvidia-ml.so.1 not found; install the NVIDIA driver"),
+        (b"", "libnvidia-ml.so.1 cannot be loaded: "),
+        (b"no library at all" * 64, "invalid ELF header"),
+    ],
+)
+def test_a_library_that_is_missing_or_broken_is_told_once_and_as_what_it_is(
+    tmp_path: Path, content: bytes | None, told: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    if content is not None:
+        (tmp_path / LIBRARY).write_bytes(content)
+    environment = {**os.environ, "LD_LIBRARY_PATH": str(tmp_path)}
+
+    async def main() -> None:
+        probe = NvmlProbe(DEADLINE_S, patience=HASTY, environment=environment)
+        try:
+            for _ in range(4):
+                assert (await probe.read(EVERY_NS)).trouble is GapReason.DRIVER_MISSING
+                await trio.sleep(0.1)
+        finally:
+            await probe.aclose(2)
+
+    trio.run(main)
+    assert told in caplog.text
+    assert caplog.text.count("no GPU can be read") == 1
 
 
 def test_a_driver_that_is_unloaded_makes_all_devices_gaps_until_it_is_back(tmp_path: Path) -> None:
@@ -276,13 +354,29 @@ def test_a_library_that_differs_from_the_module_is_told_as_a_reload(tmp_path: Pa
     on_host(tmp_path, broken, story)
 
 
-def test_no_gpu_at_all_is_trouble_and_not_an_idle_host(tmp_path: Path) -> None:
+def test_no_gpu_at_all_is_trouble_and_not_an_idle_host(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     async def story(host: Host) -> None:
-        assert (await host.read()).trouble is GapReason.DRIVER_MISSING
+        assert (await host.read()).trouble is GapReason.GPU_LOST
+        assert "the driver sees no GPU; see whether nvidia-smi -L" in caplog.text
         await host.becomes(Scenario.host(2))
         await host.until(all_good)
 
     on_host(tmp_path, Scenario(), story)
+
+
+def test_a_host_whose_gpus_all_vanish_has_lost_them_while_the_driver_answers(tmp_path: Path) -> None:
+    async def story(host: Host) -> None:
+        await host.read()
+        await host.becomes(host.scenario.without_device(1).without_device(0))
+        os.kill(host.probe.child_pid or 0, signal.SIGKILL)
+        await trio.sleep(0.05)
+        for _ in range(3):
+            reading = await host.read()
+            assert gaps(reading) == {0: GapReason.GPU_LOST, 1: GapReason.GPU_LOST}
+            assert reading.trouble is GapReason.GPU_LOST
+            await trio.sleep(0.1)
+
+    on_host(tmp_path, Scenario.host(2), story)
 
 
 # ---- the child
@@ -342,6 +436,57 @@ def test_the_child_leaves_when_the_daemon_dies(tmp_path: Path) -> None:
             while alive(pid):
                 await trio.sleep(0.01)
         await host.probe.aclose(1)
+
+    trio.run(main)
+
+
+KILLED_DAEMON = """
+import sys, trio
+from gputally.plugins.nvml.probe import NvmlProbe
+
+async def main():
+    probe = NvmlProbe(0.6)
+    await probe.read(200_000_000)
+    print(*probe.child_pids, flush=True)
+    while True:
+        await probe.read(200_000_000)
+        print(*probe.child_pids, flush=True)
+        await trio.sleep(0.1)
+
+trio.run(main)
+"""
+
+
+async def all_gone(pids: list[int]) -> None:
+    while any(map(alive, pids)):
+        await trio.sleep(0.02)
+
+
+def test_a_child_that_hangs_outlives_a_killed_daemon_by_its_call_and_no_longer(tmp_path: Path) -> None:
+    async def main() -> None:
+        scenario, file = Scenario.host(2), tmp_path / "scenario"
+        scenario.write(file)
+        environment = {**os.environ, **driver_environment(file)}
+        command = [sys.executable, "-c", KILLED_DAEMON]
+        daemon = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment)
+        assert daemon.stdout is not None
+        try:
+            stuck = int(daemon.stdout.readline())
+            scenario.with_fault(hang(1)).write(file)
+            pids = [stuck]
+            while len(pids) < 2:
+                pids = [int(word) for word in daemon.stdout.readline().split()]
+        finally:
+            daemon.kill()
+            daemon.wait()
+            daemon.stdout.close()
+        with trio.fail_after(5):
+            await all_gone([pid for pid in pids if pid != stuck])
+        await trio.sleep(0.2)
+        assert alive(stuck)
+        scenario.write(file)
+        with trio.fail_after(5):
+            await all_gone([stuck])
 
     trio.run(main)
 

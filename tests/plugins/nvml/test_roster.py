@@ -34,8 +34,10 @@ class Told:
         self.roster.started(self.born, skip, self.now)
         return self.born
 
-    def answers(self, child: int, sees: int = 8, missing: bool = False) -> None:
-        self.roster.answered(child, sees, missing, self.now)
+    def answers(self, child: int, *lost: int) -> None:
+        """It reads all that it opened but the lost ones."""
+        sees = frozenset(range(self.gpus)).difference(lost, self.roster.seats[child].skip)
+        self.roster.answered(child, sees, bool(lost), self.now)
 
     def asked(self, child: int) -> None:
         self.roster.asked(child, self.now)
@@ -63,7 +65,7 @@ class Told:
         self.wait(0.5)
         assert self.stands(stuck, READ, device)
         other = self.start_main()
-        self.answers(other, 7)
+        self.answers(other)
         self.wait(1.5)
         self.tick_over()
         return stuck, other
@@ -100,7 +102,7 @@ def test_after_the_first_time_nobody_waits_for_who_hangs() -> None:
     assert not told.awaited()
     told.asked(other)
     assert told.awaited()
-    told.answers(other, 7)
+    told.answers(other)
     assert not told.awaited()
 
 
@@ -122,7 +124,7 @@ def test_an_answer_that_comes_before_the_deadline_keeps_its_child_in_office() ->
     told.wait(0.5)
     told.stands(slow, READ, 3)
     other = told.start_main()
-    told.answers(other, 7)
+    told.answers(other)
     assert told.awaited()
     told.answers(slow)
     assert (told.roster.main, told.roster.spare) == (slow, other)
@@ -141,7 +143,7 @@ def test_a_device_that_is_always_slow_does_not_cost_a_process_a_tick() -> None:
         other = told.roster.main
         assert other is not None
         told.asked(other)
-        told.answers(other, 7)
+        told.answers(other)
         told.answers(slow)
         told.wait(0.5)
     assert told.born == 2
@@ -176,10 +178,10 @@ def test_of_two_that_return_the_one_that_sees_all_is_main() -> None:
     told.wait(0.5)
     told.stands(second, READ, 5)
     third = told.start_main()
-    told.answers(third, 6)
-    told.answers(second, 7)
+    told.answers(third)
+    told.answers(second)
     assert told.roster.main == second
-    told.answers(first, 8)
+    told.answers(first)
     assert told.roster.main == first
     assert told.roster.skip() == NOTHING
 
@@ -280,7 +282,7 @@ def test_a_device_whose_child_was_killed_in_a_hang_waits_for_a_scout() -> None:
 def test_a_scout_that_hangs_takes_no_device_from_the_main_child() -> None:
     told = Told()
     main = told.healthy()
-    told.answers(main, 7, missing=True)
+    told.answers(main, 1)
     told.wait(6)
     scout = told.start_scout()
     told.wait(10)
@@ -296,10 +298,10 @@ def test_a_lost_gpu_is_looked_for_ever_more_rarely() -> None:
     main = told.healthy()
     scouts = 0
     for _ in range(600):
-        told.answers(main, 7, missing=True)
+        told.answers(main, 1)
         if told.roster.wants_scout(8, told.now):
             scout = told.start_scout()
-            told.answers(scout, 7, missing=True)
+            told.answers(scout, 1)
             assert told.dismissed() == [scout]
             told.roster.ended(scout)
             scouts += 1
@@ -311,12 +313,95 @@ def test_a_lost_gpu_is_looked_for_ever_more_rarely() -> None:
 def test_a_scout_that_finds_the_lost_gpu_becomes_main() -> None:
     told = Told()
     main = told.healthy()
-    told.answers(main, 7, missing=True)
+    told.answers(main, 1)
     told.wait(6)
     scout = told.start_scout()
     told.answers(scout)
     assert told.roster.main == scout
     told.wait(600)
+    assert not told.roster.wants_scout(8, told.now)
+
+
+def lost_and_found(told: Told) -> tuple[int, int]:
+    """GPU 1 was lost and is back: (who was main, the scout that found it)."""
+    before = told.roster.main or told.healthy()
+    told.answers(before, 1)
+    told.wait(6)
+    scout = told.start_scout()
+    told.answers(scout)
+    return before, scout
+
+
+def test_who_was_initialised_before_a_gpu_returned_is_not_kept() -> None:
+    told = Told()
+    before, scout = lost_and_found(told)
+    assert (told.roster.main, told.roster.spare) == (scout, None)
+    assert told.dismissed() == [before]
+    told.asked(scout)
+    told.wait(0.5)
+    assert told.stands(scout, READ, 2)
+    assert told.roster.seats[told.start_main()].skip == {2}
+
+
+def test_a_main_child_that_answers_after_the_scout_is_not_kept_either() -> None:
+    told = Told()
+    before = told.healthy()
+    told.answers(before, 1)
+    told.wait(6)
+    scout = told.start_scout()
+    told.asked(before)
+    told.answers(scout)
+    told.answers(before, 1)
+    assert (told.roster.main, told.roster.spare) == (scout, None)
+    assert told.dismissed() == [before]
+
+
+def test_a_spare_from_before_a_gpu_returned_leaves_when_it_is_found() -> None:
+    told = Told()
+    stuck, spare = told.hanging_at(3)
+    told.answers(stuck)
+    assert told.roster.spare == spare
+    lost_and_found(told)
+    assert told.dismissed() == [spare, stuck]
+
+
+def test_a_spare_that_sees_less_does_not_take_over() -> None:
+    told = Told()
+    stuck, spare = told.hanging_at(3)
+    told.answers(stuck)
+    told.roster.seats[spare].sees -= {5}
+    told.asked(stuck)
+    told.wait(0.5)
+    assert told.stands(stuck, READ, 3)
+    assert told.roster.main is None
+    assert told.dismissed() == [spare]
+
+
+def test_who_returns_without_a_gpu_that_is_back_does_not_take_over_and_is_replaced_by_a_scout_at_once() -> None:
+    told = Told()
+    stuck, _ = told.hanging_at(2)
+    _, scout = lost_and_found(told)
+    assert told.roster.main == scout
+    told.dismissed()
+    told.answers(stuck, 1)
+    assert told.roster.main == scout
+    assert told.dismissed() == [stuck]
+    assert told.roster.skip() == {2}
+    second = told.start_scout()
+    told.answers(second)
+    assert told.roster.main == second
+    assert told.roster.skip() == NOTHING
+
+
+def test_two_that_see_different_gpus_do_not_make_scouts_call_for_scouts() -> None:
+    told = Told()
+    main = told.healthy()
+    told.answers(main, 1)
+    told.wait(6)
+    scout = told.start_scout()
+    told.answers(scout, 2)
+    assert told.roster.main == main
+    assert told.dismissed() == [scout]
     assert not told.roster.wants_scout(8, told.now)
 
 
