@@ -24,7 +24,8 @@ lists every value in force and where it came from.
 
 An environment variable sets a key before the file does: `GPUTALLY_`, the table, two underscores, the
 key, all in capitals, as in `GPUTALLY_SAMPLING__EVERY_S=0.5`. A list is written with commas or as TOML
-writes it. A variable that names a table of ours but none of its keys is an error.
+writes it. A variable with two underscores that names no key is an error, and so is one that begins with
+a table and a single underscore; tables of the other process may stand in the same environment.
 
 A text that may be unset is unset by an empty text. Wherever the name of a TLS file holds no `/` and
 systemd has passed a credential of that name (`LoadCredential=`), the credential is read.
