@@ -232,7 +232,8 @@ def test_a_gpu_that_is_back_stays_observed_while_another_one_hangs(tmp_path: Pat
         await host.becomes(host.scenario.without_faults())
         await host.until(all_good)
 
-    on_host(tmp_path, Scenario.host(4), story)
+    slow_scouts = replace(HASTY, renew_ns=S * 3 // 2, renew_cap_ns=S * 3 // 2)  # none that mends it within the tick
+    on_host(tmp_path, Scenario.host(4), story, patience=slow_scouts)
 
 
 def test_a_gpu_that_came_back_during_a_hang_stays_observed_when_the_hang_ends(tmp_path: Path) -> None:
