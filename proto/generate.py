@@ -37,13 +37,9 @@ def generate(into: Path) -> None:
 def main() -> int:
     with tempfile.TemporaryDirectory() as folder:
         generate(Path(folder))
-        stale = [
-            name for name in MADE if _read(Path(folder) / WIRE / name) != _read(ROOT / "proto/v1" / name)
-        ]
+        stale = [name for name in MADE if _read(Path(folder) / WIRE / name) != _read(ROOT / "proto/v1" / name)]
         if "--check" in sys.argv:
-            print(
-                f"stale, run `make proto`: {', '.join(stale)}" if stale else "generated files are up to date"
-            )
+            print(f"stale, run `make proto`: {', '.join(stale)}" if stale else "generated files are up to date")
             return 1 if stale else 0
         for name in stale:
             (ROOT / "proto/v1" / name).write_bytes(_read(Path(folder) / WIRE / name))
