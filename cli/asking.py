@@ -14,6 +14,7 @@ import click
 from ..model.exits import Exit
 
 TOKEN_VARIABLE = "GPUTALLY_TOKEN"
+_KEYS = {"items", "count", "next", "grand_total", "completeness"}
 _TIMEOUT_S = 60.0
 _LARGEST_BYTES = 256 * 1024 * 1024
 
@@ -52,8 +53,7 @@ class Collector:
         request = Request(self._url + path + question, headers=self._headers)
         try:
             with urlopen(request, timeout=_TIMEOUT_S) as response:
-                answer: dict[str, Any] = json.loads(response.read(_LARGEST_BYTES))
-                return answer
+                return _whole(json.loads(response.read(_LARGEST_BYTES)))
         except HTTPError as error:
             raise NoAnswer(Exit.REFUSED, f"{self._url}: {_problem(error)}") from None
         except OSError as error:
@@ -73,6 +73,13 @@ class Collector:
 def printable(text: str) -> str:
     """What a stranger said, fit for a terminal."""
     return "".join(each if each.isprintable() else repr(each)[1:-1] for each in text)
+
+
+def _whole(answer: Any) -> dict[str, Any]:
+    """The answer, if it is a collector's. Raises ValueError for what another service says in JSON."""
+    if not isinstance(answer, dict) or not set(answer) >= _KEYS:  # pyright: ignore[reportUnknownArgumentType]
+        raise ValueError("no answer of a collector")
+    return answer  # pyright: ignore[reportUnknownVariableType]
 
 
 def _is_url(text: str) -> bool:

@@ -7,7 +7,7 @@ changes; each tick then only adds.
 from dataclasses import dataclass
 
 from .holding import Sight
-from .tally import Account, Quality, Shared, Tally, sharers_of
+from .tally import GONE, Account, Quality, Shared, Tally
 from .usage import Sharing
 from .workload import Holder, ProcessId, Workload
 
@@ -35,10 +35,10 @@ class Crew:
         cls,
         tally: Tally,
         holders: tuple[Holder, ...],
-        quality: Quality = Quality.OBSERVED,
-        gone: tuple[Workload, ...] = (),
+        sharers: tuple[Workload, ...],
+        quality: Quality,
     ) -> "Crew":
-        """Finds each holder's account in the segment, opening it where it is new. ``gone`` share with them."""
+        """Finds each holder's account in the segment, opening it where it is new. ``sharers`` divide the time."""
         accounts: dict[Workload, Account] = {}
         processes: dict[Workload, list[ProcessId]] = {}
         for holder in holders:
@@ -46,8 +46,8 @@ class Crew:
             accounts[workload] = tally.account(workload, holder)
             processes.setdefault(workload, []).append(holder.process)
         members = tuple(Member(w, accounts[w], tuple(processes[w])) for w in accounts)
-        sharers = {tally.book_on(workload) for workload in sharers_of(holders)}
-        return cls(tally, holders, members, tally.shared_by(tuple(sorted(sharers.union(gone))), quality))
+        booked = {workload if workload.kind == GONE else tally.book_on(workload) for workload in sharers}
+        return cls(tally, holders, members, tally.shared_by(tuple(sorted(booked)), quality))
 
     def add(self, length_ns: int, energy_mj: int, sight: Sight) -> None:
         """Time, energy, and what is sampled: each value of ``sight`` holds for all of ``length_ns``."""

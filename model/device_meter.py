@@ -174,18 +174,17 @@ class DeviceMeter:
     def _inferring(self, before: Sight, kept: list[Holder]) -> Add:
         still = {holder.workload for holder in kept}
         expected = sharers_of(tuple(before.holders.values()))
-        gone = tuple(Workload(GONE, workload.subject_id) for workload in expected if workload not in still)
+        sharers = tuple(w if w in still else Workload(GONE, w.subject_id) for w in expected)
 
         def add(length_ns: int, energy_mj: int) -> None:
-            crew = Crew.on(self.open.tally, tuple(kept), Quality.INFERRED, gone)
-            crew.add_time(length_ns, energy_mj)
+            Crew.on(self.open.tally, tuple(kept), sharers, Quality.INFERRED).add_time(length_ns, energy_mj)
 
         return add
 
     def _crew_of(self, holders: tuple[Holder, ...]) -> Crew:
         crew = self.crew
         if crew is None or crew.tally is not self.open.tally or crew.holders != holders:
-            crew = self.crew = Crew.on(self.open.tally, holders)
+            crew = self.crew = Crew.on(self.open.tally, holders, sharers_of(holders), Quality.OBSERVED)
         return crew
 
     # Pieces never cross the edge of a window.

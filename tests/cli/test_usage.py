@@ -113,6 +113,14 @@ def test_a_port_that_speaks_no_http_is_told_without_its_bytes(end: bytes) -> Non
     assert done.stderr == f"{url} answers, but not in HTTP: --collector wants the address of api.listen\n"
 
 
+@pytest.mark.parametrize("said", [b"[]", b'{"status": "ok"}', b"nonsense"])
+def test_another_service_is_told_apart_from_a_collector(said: bytes) -> None:
+    head = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(said)
+    with answering(head + said) as url:
+        done = run_command("usage", "--collector", url, *RANGE)
+    assert (done.returncode, done.stderr) == (69, f"{url} answers, but not as a collector does\n")
+
+
 def test_the_address_of_the_intake_is_told_apart_from_the_api(collector: RunningCollector) -> None:
     done = run_command("usage", "--collector", f"http://{collector.intake}", *RANGE)
     assert done.returncode == 69 and done.stderr.count("\n") == 1

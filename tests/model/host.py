@@ -7,7 +7,7 @@ from itertools import pairwise
 from gputally.model.meter import Meter
 from gputally.model.reading import Device, DeviceGap, DeviceReading, GapReason, HostReading, ProcessOnDevice
 from gputally.model.usage import Batch, DeviceWindow, Sharing, UsageRecord
-from gputally.model.workload import Attribution, Holder, Owner, ProcessId, Workload
+from gputally.model.workload import Attribution, Holder, Owner, ProcessId, Unattributed, Workload
 
 S = 1_000_000_000
 WALL_AT_BOOT_NS = 1_750_000_020 * S  # a window's start, whatever its length up to a minute
@@ -32,6 +32,15 @@ class Run:
     def holder(self) -> Holder:
         owner = Owner(self.tenant, rule="1")
         return Holder(self.process, Workload("docker", self.tenant), owner, f"/docker/{self.tenant}", 7, 0)
+
+
+@dataclass(frozen=True)
+class HostRun(Run):
+    """A process of the host itself that no rule names."""
+
+    @property
+    def holder(self) -> Holder:
+        return Holder(self.process, Workload("host", "/"), Owner(reason=Unattributed.HOST_PROCESS.value), "/", 1, 0)
 
 
 @dataclass

@@ -10,7 +10,7 @@ from gputally.model.refused import Refused
 from gputally.model.usage import Sharing
 from gputally.model.workload import Attribution
 
-from .host import PaperHost, Run, S, true_shares
+from .host import HostRun, PaperHost, Run, S, true_shares
 
 GPU = "nvidia:GPU-0"
 
@@ -169,6 +169,18 @@ def test_a_holder_that_ended_unseen_leaves_its_share_unobserved() -> None:
         host.tick(tick * S)
     assert host.unobserved_ns() == {"daemon_down": 31 * S // 2}
     assert host.allocated_ns("b") == 19 * S // 2
+    lawful(host)
+
+
+def test_a_host_process_does_not_inherit_the_share_of_a_tenant_that_ended_unseen() -> None:
+    host = PaperHost([HostRun(1, "root", 0, 900 * S), Run(2, "a", 0, 30 * S)])
+    for tick in (*range(20), *range(50, 61)):
+        if tick == 50:
+            restart(host)
+            host.told_ns = 50 * S
+        host.tick(tick * S)
+    assert host.unobserved_ns() == {"daemon_down": 31 * S}
+    assert sum(r.allocated_ns for r in host.records if r.workload.is_host) == 10 * S
     lawful(host)
 
 
