@@ -4,6 +4,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import NamedTuple
 
+from .usage import ClockState, Partition, Slices
+
 
 class GapReason(StrEnum):
     """Why a device could not be observed."""
@@ -19,16 +21,23 @@ class GapReason(StrEnum):
     REBOOT = "reboot"
     BUFFER_FULL = "buffer_full"
     OVERLOAD = "overload"
+    SUSPEND = "suspend"
 
 
 @dataclass(frozen=True, slots=True)
 class Device:
-    """A GPU by its UUID, prefixed by its vendor (``nvidia:GPU-...``). Never an index."""
+    """A GPU or a MIG instance by its UUID, prefixed by its vendor (``nvidia:GPU-...``). Never an index.
+
+    A GPU in MIG mode has a ``partition`` and an instance its ``slices``; a whole GPU has neither.
+    """
 
     device_id: str
     model: str
     memory_bytes: int
     generation: int = 0
+    """How often an instance of this UUID was seen to be removed. Counted by the meter; a probe says 0."""
+    slices: Slices | None = None
+    partition: Partition | None = None
 
 
 class ProcessOnDevice(NamedTuple):
@@ -38,6 +47,35 @@ class ProcessOnDevice(NamedTuple):
     memory_bytes: int | None = None
     sm_percent: int | None = None
     """The newest accepted utilization sample of this pid since the last reading, 0 to 100."""
+
+
+class Accounted(NamedTuple):
+    """What the driver's accounting says of an ended process. Times are CLOCK_BOOTTIME."""
+
+    start_ns: int
+    time_ns: int
+    """How long it had a context."""
+    sm_percent: int | None = None
+    max_memory_bytes: int | None = None
+
+
+class PassedProcess(NamedTuple):
+    """Not in the list, and yet the driver's own buffers say that it used the device since the last reading."""
+
+    pid: int
+    evidence_ns: tuple[int, ...] = ()
+    """CLOCK_BOOTTIME of each accepted utilization sample, rising."""
+    sm_percent: int | None = None
+    """Of the newest of them."""
+    accounted: Accounted | None = None
+
+
+class Xid(NamedTuple):
+    """An error event of the driver; see NVIDIA's list of Xid codes."""
+
+    device_id: str
+    at_ns: int
+    code: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +94,11 @@ class DeviceReading:
     memory_used_bytes: int | None = None
     energy_mj: int | None = None
     """The driver's counter since it was loaded; a decrease is a new driver epoch."""
+    power_mw: int | None = None
+    """Only of boards without that counter: it is then integrated instead."""
+    epoch: int = 0
+    """Another number means that the counter may have begun anew: a driver load, a reset, a return."""
+    passed: tuple[PassedProcess, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,3 +124,11 @@ class HostReading:
     driver_calls: int = 0
     trouble: GapReason | None = None
     """Why no device could be read at all, if so."""
+    clock: ClockState = ClockState.UNKNOWN
+    """Whether the kernel says that the wall clock is synchronised."""
+    suspended_ns: int = 0
+    """How long this boot has been suspended so far: CLOCK_BOOTTIME less CLOCK_MONOTONIC."""
+    xids: tuple[Xid, ...] = ()
+    """Since the last reading."""
+    rejected: tuple[tuple[str, int], ...] = ()
+    """(reason, how often since the probe began): garbage from the driver that was not believed."""

@@ -78,11 +78,24 @@ class Holder:
 
 
 @dataclass(frozen=True, slots=True)
+class Passage:
+    """When a process that no list shows any more was there, as far as somebody knows, and whose it is."""
+
+    holder: Holder
+    start_ns: int | None
+    """CLOCK_BOOTTIME. None: only the driver's evidence is known."""
+    end_ns: int | None
+    uncertainty_ns: int
+
+
+@dataclass(frozen=True, slots=True)
 class Attribution:
     """What the attributor answers for one host reading."""
 
     rules_version: str
     holders: dict[int, Holder] = field(default_factory=dict[int, Holder])
-    """By pid, one for every pid in the reading."""
+    """By pid, one for every pid in the reading's lists."""
     ended: dict[ProcessId, int] = field(default_factory=dict[ProcessId, int])
     """Processes seen to exit since the last reading, with CLOCK_BOOTTIME in ns."""
+    passed: dict[int, Passage] = field(default_factory=dict[int, Passage])
+    """By pid, one for every pid among the passed processes of the reading."""
