@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ..model.settings import setting
-from ..model.usage import Sharing
+from ..model.usage import POLICIES, Sharing
 from ..model.window import WINDOW_LENGTHS_S
 
 
@@ -23,7 +23,7 @@ class SamplingConfig:
 @dataclass(frozen=True, slots=True)
 class MeteringConfig:
     window_s: int = setting(60, "length of a window", choices=WINDOW_LENGTHS_S)
-    sharing: Sharing = setting(Sharing.EQUAL, "how holders share a device", choices=tuple(Sharing))
+    sharing: Sharing = setting(Sharing.EQUAL, "how holders share a device", choices=POLICIES)
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 import trio
 
 from ..model.meter import Meter
-from ..model.reading import HostReading
+from ..model.reading import GapReason, HostReading
 from ..model.usage import Batch
 from ..model.workload import Attribution
 from ..plugins.ports import Attributor, Telemetry
@@ -57,8 +57,9 @@ class Metering:
         if former.boot_id == meter.boot_id:
             former.reconfigure(meter.window_length_ns, meter.sharing)
             return former
-        meter.complete_through_ns = former.complete_through_ns
-        await self._keep(meter, former.cut() or Batch(former.host_id, former.boot_id), always=True)
+        ended = former.cut()
+        meter.follow(former, GapReason.REBOOT.value)
+        await self._keep(meter, ended or Batch(former.host_id, former.boot_id), always=True)
         return meter
 
     async def _keep(self, meter: Meter, batch: Batch | None, always: bool = False) -> None:

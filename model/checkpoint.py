@@ -6,7 +6,7 @@ from .meter import Meter
 from .plain import from_plain, to_plain
 from .refused import Refused
 
-VERSION = 1
+VERSION = 2
 """Grows with every change to a dataclass that is kept here."""
 
 
@@ -33,5 +33,5 @@ def load(data: Any) -> tuple[Meter, Refused]:
         raise BadCheckpoint(f"the checkpoint does not hold what it should: {error}") from None
     for device in meter.devices.values():
         assert meter.wall is not None
-        device.wall, device.resumed = meter.wall, device.sight is not None
+        device.book.wall, device.resumed = meter.wall, device.sight is not None
     return meter, refused

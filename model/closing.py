@@ -2,11 +2,12 @@
 
 from dataclasses import dataclass
 
+from .division import NS_PER_MS, PERCENT, Division, Share, divide, divide_busy
 from .identity import records_digest
 from .interval import Interval
-from .reading import Device, GapReason
-from .tally import NS_PER_MS, PERCENT, Account, Share, Tally, divide
-from .usage import ClockState, DeviceWindow, Segment, UsageRecord
+from .reading import Device
+from .tally import Account, Tally
+from .usage import ClaimClass, ClockState, DeviceWindow, EnergySource, Segment, Sharing, UsageRecord
 from .workload import Workload
 
 
@@ -23,7 +24,9 @@ class Open:
     clock: ClockState
     rules_version: str
     energy_start_mj: int | None
+    energy_source: EnergySource
     tally: Tally
+    interval_ns: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +38,7 @@ class Closed:
 
 
 def close_segment(device: Device, opened: Open, end_ns: int, energy_mj: int | None) -> Closed:
-    """Divides what the segment added up. ``energy_mj``: the driver's counter at its end, if there is one."""
+    """Divides what the segment added up. ``energy_mj``: the energy scale at its end, if there is one."""
     segment = Segment(
         device_id=device.device_id,
         generation=device.generation,
@@ -45,59 +48,74 @@ def close_segment(device: Device, opened: Open, end_ns: int, energy_mj: int | No
         window_start_ns=opened.window_start_ns,
         window_length_ns=opened.window_length_ns,
         clock=opened.clock,
+        slices=device.slices,
+        partition=device.partition,
     )
-    shares, gone = divide(opened.tally)
-    records = _records(segment, opened, shares)
-    return Closed(records, _row(segment, opened, records, gone, energy_mj))
+    division = divide(opened.tally)
+    records = _records(segment, opened, division)
+    return Closed(records, _row(segment, opened, records, division, energy_mj))
 
 
-def remainders(tally: Tally) -> dict[Workload, tuple[int, int]]:
-    """What division by the units leaves over: carried into the next segment, so that nothing drifts."""
-    return {w: (a.busy_percent_ns % PERCENT, a.memory_byte_ns % NS_PER_MS) for w, a in tally.accounts.items()}
-
-
-def _records(segment: Segment, opened: Open, shares: dict[Workload, Share]) -> tuple[UsageRecord, ...]:
-    accounts = opened.tally.accounts
+def _records(segment: Segment, opened: Open, division: Division) -> tuple[UsageRecord, ...]:
+    accounts, busy = opened.tally.accounts, divide_busy(opened.tally)
     return tuple(
-        _record(segment, opened, workload, accounts[workload], shares.get(workload, Share()))
+        _record(segment, opened, workload, accounts[workload], division.shares.get(workload), busy.get(workload, 0))
         for workload in sorted(accounts)
     )
 
 
-def _record(segment: Segment, opened: Open, workload: Workload, account: Account, share: Share) -> UsageRecord:
+def _record(
+    segment: Segment, opened: Open, workload: Workload, account: Account, share: Share | None, busy_percent_ns: int
+) -> UsageRecord:
+    tally = opened.tally
+    claim = _claim_of(tally, workload)
+    has = share or Share()
     return UsageRecord(
         segment=segment,
         workload=workload,
         owner=account.owner,
-        allocated_ns=share.allocated_ns,
+        allocated_ns=has.allocated_ns,
         held_ns=account.held_ns,
-        inferred_ns=share.inferred_ns,
-        busy_ns=account.busy_percent_ns // PERCENT,
+        blind_ns=has.blind_ns,
+        inferred_ns=has.inferred_ns,
+        busy_ns=busy_percent_ns // PERCENT,
         busy_known_ns=account.busy_known_ns,
         gpu_memory_byte_ms=account.memory_byte_ns // NS_PER_MS if account.memory_known else None,
-        energy_mj=None if opened.energy_start_mj is None else share.energy_mj,
-        sharing=opened.tally.sharing,
-        edge_uncertainty_ns=opened.tally.uncertainty_ns,
+        energy_mj=None if opened.energy_start_mj is None else has.energy_mj,
+        claim=claim,
+        sharing=tally.sharing if claim is ClaimClass.PROCESS else Sharing.CLAIMED,
+        outside_claim=bool(tally.claims) and claim is ClaimClass.PROCESS,
+        edge_uncertainty_ns=tally.uncertainty_ns,
+        edges=account.edges,
         rules_version=opened.rules_version,
         evidence=account.evidence,
     )
 
 
+def _claim_of(tally: Tally, workload: Workload) -> ClaimClass:
+    for claim in tally.claims:
+        if tally.book_on(claim.workload) == workload:
+            return claim.claim_class
+    return ClaimClass.PROCESS
+
+
 def _row(
-    segment: Segment, opened: Open, records: tuple[UsageRecord, ...], gone: Share, energy_mj: int | None
+    segment: Segment, opened: Open, records: tuple[UsageRecord, ...], division: Division, energy_mj: int | None
 ) -> DeviceWindow:
-    tally = opened.tally
-    unobserved = dict(tally.unobserved_ns)
-    if gone.allocated_ns:
-        unobserved[GapReason.DAEMON_DOWN] = unobserved.get(GapReason.DAEMON_DOWN, 0) + gone.allocated_ns
+    unobserved = ((str(reason), ns) for reason, ns in division.unobserved_ns.items() if ns)
+    counted = opened.energy_start_mj is not None
     return DeviceWindow(
         segment=segment,
-        idle_ns=tally.idle_ns,
-        unobserved_ns=tuple(sorted((str(reason), ns) for reason, ns in unobserved.items() if ns)),
+        idle_ns=division.idle_ns,
+        unobserved_ns=tuple(sorted(unobserved)),
         record_count=len(records),
         records_digest=records_digest(records),
         energy_start_mj=opened.energy_start_mj,
-        energy_end_mj=None if opened.energy_start_mj is None else energy_mj,
-        idle_energy_mj=tally.idle_energy_mj,
-        unobserved_energy_mj=tally.unobserved_energy_mj + gone.energy_mj,
+        energy_end_mj=energy_mj if counted else None,
+        idle_energy_mj=division.idle_energy_mj,
+        unobserved_energy_mj=division.unobserved_energy_mj,
+        energy_source=opened.energy_source if counted else EnergySource.NONE,
+        interval_ns=opened.interval_ns,
+        stranded_compute_ns=opened.tally.stranded_compute_ns,
+        stranded_memory_ns=opened.tally.stranded_memory_ns,
     )

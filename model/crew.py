@@ -1,15 +1,18 @@
-"""The processes that hold a device together, and where each one's time is booked.
+"""Those who use a device together, and where each one's time is booked.
 
 Who belongs to whom is worked out once, when the set of holders or the segment
 changes; each tick then only adds.
 """
 
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
-from .holding import Sight
-from .tally import GONE, Account, Quality, Shared, Tally
-from .usage import Sharing
+from .claiming import REST, parts_of
+from .tally import GONE, Account, Busy, Quality, Shared, Sharers, Tally, sharers_of
+from .usage import ClaimClass, Sharing
 from .workload import Holder, ProcessId, Workload
+
+FULL_PERCENT = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,48 +25,58 @@ class Member:
 
 
 @dataclass(frozen=True, slots=True)
+class Samples:
+    """What was sampled of a stretch: it holds for all of it."""
+
+    memory_bytes: Mapping[ProcessId, int]
+    sm_percent: Mapping[ProcessId, int]
+    utilization_percent: int | None
+
+
+@dataclass(frozen=True, slots=True)
 class Crew:
-    """Holders of a device within one segment. Not empty."""
+    """Holders of a device within one segment, and who shares its time: they themselves, or those who claim it."""
 
     tally: Tally
     holders: tuple[Holder, ...]
     members: tuple[Member, ...]
+    sharers: Sharers
     shared: Shared
+    busy: Busy
+    by_policy: bool
 
     @classmethod
-    def on(
-        cls,
-        tally: Tally,
-        holders: tuple[Holder, ...],
-        sharers: tuple[Workload, ...],
-        quality: Quality,
-    ) -> "Crew":
-        """Finds each holder's account in the segment, opening it where it is new. ``sharers`` divide the time."""
-        accounts: dict[Workload, Account] = {}
-        processes: dict[Workload, list[ProcessId]] = {}
-        for holder in holders:
-            workload = tally.book_on(holder.workload)
-            accounts[workload] = tally.account(workload, holder)
-            processes.setdefault(workload, []).append(holder.process)
-        members = tuple(Member(w, accounts[w], tuple(processes[w])) for w in accounts)
-        booked = {workload if workload.kind == GONE else tally.book_on(workload) for workload in sharers}
-        return cls(tally, holders, members, tally.shared_by(tuple(sorted(booked)), quality))
+    def of(cls, tally: Tally, holders: tuple[Holder, ...], sharers: Callable[[], Sharers]) -> "Crew":
+        """Opens the holders' accounts where they are new, and only then asks who shares: there is a bound on both."""
+        members = tuple(_members(tally, holders))
+        shared_by = sharers()
+        return cls(
+            tally,
+            holders,
+            members,
+            shared_by,
+            tally.shared_by(shared_by),
+            tally.busy_of(tuple(sorted(member.workload for member in members))),
+            tally.sharing is not Sharing.EQUAL and shared_by.claim is ClaimClass.PROCESS,
+        )
 
-    def add(self, length_ns: int, energy_mj: int, sight: Sight) -> None:
-        """Time, energy, and what is sampled: each value of ``sight`` holds for all of ``length_ns``."""
+    def add(self, length_ns: int, energy_mj: int, samples: Samples) -> None:
+        """Time, energy, and what was sampled."""
         self.add_time(length_ns, energy_mj)
-        self._add_memory(length_ns, sight)
-        self._add_busy(length_ns, sight)
+        self._add_memory(length_ns, samples.memory_bytes)
+        self._add_busy(length_ns, samples)
 
     def add_time(self, length_ns: int, energy_mj: int) -> None:
-        """What needs no sample."""
+        """What needs no sample. What a device spent while nobody looked is nobody's."""
         self.shared.ns += length_ns
-        self.shared.energy_mj += energy_mj
+        if self.sharers.quality is Quality.BLIND:
+            self.tally.unobserved_energy_mj += energy_mj
+        else:
+            self.shared.energy_mj += energy_mj
         for member in self.members:
             member.account.held_ns += length_ns
 
-    def _add_memory(self, length_ns: int, sight: Sight) -> None:
-        known = sight.memory_bytes
+    def _add_memory(self, length_ns: int, known: Mapping[ProcessId, int]) -> None:
         for member in self.members:
             here = [known[process] for process in member.processes if process in known]
             if here:
@@ -74,26 +87,80 @@ class Crew:
             else:
                 self._weigh(Sharing.MEMORY, member, None)
 
-    def _add_busy(self, length_ns: int, sight: Sight) -> None:
-        """The device's busy time, credited by the processes' own samples where there are any, else equally."""
-        if sight.utilization_percent is None:
-            self.shared.partly_unknown |= self.tally.sharing is Sharing.BUSY
-            return
-        sampled = [sum(sight.sm_percent.get(process, 0) for process in m.processes) for m in self.members]
+    def _add_busy(self, length_ns: int, samples: Samples) -> None:
+        """By the processes' own samples, together at most all of the device; without any, the device's utilization."""
+        known = samples.sm_percent
+        sampled = [sum(known.get(process, 0) for process in m.processes) for m in self.members] if known else []
         whole = sum(sampled)
-        if not whole:
-            sampled, whole = [1] * len(self.members), len(self.members)
-        percent_ns = sight.utilization_percent * length_ns
-        for member, weight in zip(self.members, sampled, strict=True):
-            member.account.busy_percent_ns += percent_ns * weight // whole
+        if whole:
+            self._book_busy(min(whole, FULL_PERCENT) * length_ns, length_ns)
+            for member, percent in zip(self.members, sampled, strict=True):
+                self.busy.own[member.workload] = self.busy.own.get(member.workload, 0) + percent * length_ns
+                self._weigh(Sharing.BUSY, member, percent * length_ns)
+        elif samples.utilization_percent is not None:
+            self._book_busy(samples.utilization_percent * length_ns, length_ns)
+            for member in self.members:
+                self._weigh(Sharing.BUSY, member, samples.utilization_percent * length_ns)
+        elif self.tally.sharing is Sharing.BUSY:
+            self.shared.partly_unknown = True
+
+    def _book_busy(self, percent_ns: int, length_ns: int) -> None:
+        self.busy.percent_ns += percent_ns
+        for member in self.members:
             member.account.busy_known_ns += length_ns
-            self._weigh(Sharing.BUSY, member, percent_ns * weight // whole)
 
     def _weigh(self, by: Sharing, member: Member, weight: int | None) -> None:
         """What the policy goes by, integrated; unknown for a moment makes it unknown for the set."""
-        if by is not self.tally.sharing:
+        if not self.by_policy or by is not self.tally.sharing:
             return
         if weight is None:
             self.shared.partly_unknown = True
         else:
             self.shared.weights[member.workload] = self.shared.weights.get(member.workload, 0) + weight
+
+
+def _members(tally: Tally, holders: tuple[Holder, ...]) -> Iterator[Member]:
+    accounts: dict[Workload, Account] = {}
+    processes: dict[Workload, list[ProcessId]] = {}
+    for holder in holders:
+        workload = tally.book_on(holder.workload)
+        accounts[workload] = tally.account(workload, holder.owner, holder.boundary)
+        processes.setdefault(workload, []).append(holder.process)
+    for workload, account in accounts.items():
+        yield Member(workload, account, tuple(processes[workload]))
+
+
+def hold(tally: Tally, holders: tuple[Holder, ...]) -> Crew:
+    """Who is seen on the device now. Not empty, unless somebody claims it."""
+    return Crew.of(tally, holders, lambda: _sharers(tally, sharers_of(holders), Quality.OBSERVED))
+
+
+def infer(tally: Tally, kept: tuple[Holder, ...], sharers: tuple[Workload, ...], reason: str) -> Crew:
+    """Who was there before and after nobody looked; ``sharers`` also has stand-ins for those who were not."""
+    return Crew.of(tally, kept, lambda: _sharers(tally, sharers, Quality.INFERRED, reason))
+
+
+def blind(tally: Tally, reason: str) -> Crew:
+    """Nobody looks, and somebody claims the device all the same."""
+    return Crew.of(tally, (), lambda: _sharers(tally, (), Quality.BLIND, reason))
+
+
+def _sharers(tally: Tally, holding: tuple[Workload, ...], quality: Quality, reason: str = "") -> Sharers:
+    """Where there are claims, those who merely hold have no share."""
+    if not tally.claims:
+        return Sharers(_booked(tally, tuple((w, 1) for w in holding), merge=False), quality)
+    for claim in tally.claims:
+        tally.account(tally.book_on(claim.workload), claim.owner, claim.evidence)
+    units = _booked(tally, parts_of(tally.claims), merge=True)
+    if quality is Quality.OBSERVED:
+        return Sharers(units, quality, tally.claims[0].claim_class)
+    return Sharers(units, Quality.BLIND, tally.claims[0].claim_class, reason)
+
+
+def _booked(tally: Tally, units: tuple[tuple[Workload, int], ...], merge: bool) -> tuple[tuple[Workload, int], ...]:
+    """Where each is booked. Those who go into the overflow claim together what they claimed apart."""
+    found: dict[Workload, int] = {}
+    for workload, count in units:
+        booked = workload if workload.kind == GONE or workload == REST else tally.book_on(workload)
+        found[booked] = found.get(booked, 0) + count if merge else count
+    return tuple(sorted(found.items()))

@@ -1,22 +1,26 @@
-"""One device's time, accounted for without hole or overlap from its first good reading on.
+"""One device: each observation explains the time since the last one, to the nanosecond.
 
-``settled_ns`` is the edge: everything before it is in a closed segment or in the
-open one. Each observation moves it forward by exactly the time that it explains.
+There are three ways in which a stretch of time is explained: somebody looked at both
+ends and knows who held the device; nobody could look; or the daemon was away, and only
+what was the same at both ends may be inferred.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from .closing import Closed, Open, close_segment, remainders
-from .counter import Counter, counter_between
-from .crew import Crew
-from .holding import Sight, held_between
+from .claiming import in_force, stretches
+from .claims import Claim
+from .closing import Closed
+from .counter import Counter
+from .crew import Crew, Samples, blind, hold, infer
+from .energy import Epoch, Growth, PowerIntegral, judge
+from .holding import Held, Sight, held_between
 from .interval import NS_PER_S
 from .plain import DERIVED
 from .reading import Device, GapReason
-from .tally import CROWDED, GONE, Quality, Tally, sharers_of
-from .usage import ClockState, Sharing
-from .window import window_start_ns
+from .segmenter import Add, Segmenter
+from .tally import CROWDED, GONE, Tally, sharers_of
+from .usage import EnergySource
 from .workload import Holder, ProcessId, Workload
 
 MAX_INFERRED_NS = 24 * 3600 * NS_PER_S
@@ -28,50 +32,38 @@ RESUME_WITHIN_NS = 60 * NS_PER_S
 PATIENCE = 3
 """Intervals over which one reading may hold; beyond that it is a gap, not an extrapolation."""
 
-Add = Callable[[int, int], None]
-"""Books a piece of time: its length in ns and its energy in mJ."""
-
-
-@dataclass(slots=True)
-class WallMap:
-    """How CLOCK_BOOTTIME lies on the wall clock, and what is known of the latter."""
-
-    offset_ns: int
-    state: ClockState = ClockState.UNKNOWN
-
-    def wall_ns(self, boot_ns: int) -> int:
-        return boot_ns + self.offset_ns
+Pieces = list[tuple[int, int, Add]]
+"""Stretches in order, from and until, and how each is booked."""
 
 
 @dataclass(slots=True)
 class DeviceMeter:
     """Folds sights and gaps of one device into segments. Reads no clock: the wiring hands it each instant."""
 
-    device: Device
-    settled_ns: int
-    wall: WallMap = field(metadata=DERIVED)
-    window_length_ns: int
-    sharing: Sharing = Sharing.EQUAL
-    rules_version: str = ""
+    book: Segmenter
     sight: Sight | None = None
     """The last good reading, as long as it may still hold."""
     gap_reason: GapReason | None = None
-    energy_mj: int | None = None
-    """The driver's counter as far as it has been accounted for."""
+    told: tuple[Claim, ...] = ()
+    """The claims on it, as they were told last."""
+    epoch: Epoch = Epoch()
+    counted_ns: int = 0
+    """When its energy was read last."""
+    power: PowerIntegral = field(default_factory=PowerIntegral)
+    stranded: tuple[int, int] = (0, 0)
+    """Of a GPU in MIG mode: compute and memory slices that no instance has."""
     ended: dict[ProcessId, int] = field(default_factory=dict[ProcessId, int])
     """Exits of those in ``sight``, in CLOCK_BOOTTIME, until a later good reading is explained by them."""
     resumed: bool = field(default=False, metadata=DERIVED)
     """A former life of the daemon left ``sight``: what lies since then may only be inferred."""
-    resumed_ns: int | None = field(default=None, compare=False, metadata=DERIVED)
-    """When this life first looked for the device."""
-    carried: dict[Workload, tuple[int, int]] = field(default_factory=dict[Workload, tuple[int, int]])
+    resumed_ns: int | None = field(default=None, metadata=DERIVED)
+    """When this life first asked for the device."""
     crew: Crew | None = field(default=None, compare=False, metadata=DERIVED)
     """Who was booked last: worked out again from the holders whenever it does not fit."""
-    open: Open = field(init=False)
-    closed: list[Closed] = field(default_factory=list[Closed])
 
-    def __post_init__(self) -> None:
-        self.open = self._open_at(self.settled_ns)
+    @property
+    def device(self) -> Device:
+        return self.book.device
 
     def note_ended(self, ended: Mapping[ProcessId, int]) -> None:
         """Exits are told once, perhaps before the reading that lacks the process: they are kept until then."""
@@ -84,177 +76,193 @@ class DeviceMeter:
             held = self.sight.holders if self.sight else {}
             self.ended = {process: at_ns for process, at_ns in self.ended.items() if process in held}
 
-    def see(self, now: Sight, interval_ns: int, rules_version: str) -> None:
-        """A good reading: explains the time since the last one, or says that it was a gap."""
-        if now.at_ns <= self.settled_ns:
+    def see(
+        self,
+        now: Sight,
+        interval_ns: int,
+        rules_version: str,
+        claims: tuple[Claim, ...] = (),
+        otherwise: GapReason = GapReason.OVERLOAD,
+    ) -> None:
+        """A good reading: explains the time since the last one, or says that it was a gap.
+
+        ``otherwise``: the reason of a gap of which nothing else is known.
+        """
+        if now.at_ns <= self.book.settled_ns:
             return  # it came late: what it could tell is settled already
-        before, too_old = self.sight, now.at_ns - self.settled_ns > PATIENCE * interval_ns
+        self.book.pace(interval_ns)
+        before, too_old = self.sight, now.at_ns - self.book.settled_ns > PATIENCE * interval_ns
         if before is not None and self.resumed:
-            self._bridge(before, now, rules_version)
+            self._bridge(before, now, rules_version, claims)
         elif before is None or too_old:
-            self._lose(now, self.gap_reason or GapReason.OVERLOAD)
+            self._lose(now, self.gap_reason or otherwise, claims)
         else:
-            self._meter(before, now)
-        self._restart_energy(now.energy_mj)
+            self._meter(before, now, claims)
         self.sight, self.gap_reason, self.resumed = now, None, False
         same_holders = before is not None and before.holders == now.holders
-        if rules_version != self.rules_version or not (same_holders or self._may_go_on(now)):
-            self.rules_version = rules_version
-            self.cut()
+        if rules_version != self.book.rules_version or not (same_holders or self._may_go_on(now)):
+            self.book.rules_version = rules_version
+            self.book.cut()
 
-    def miss(self, at_ns: int, reason: GapReason, interval_ns: int) -> None:
+    def miss(self, at_ns: int, reason: GapReason, interval_ns: int, claims: tuple[Claim, ...] = ()) -> None:
         """No reading at ``at_ns``. For three intervals the next good one may still bridge; then it is a gap."""
         self.gap_reason = reason
+        self.book.pace(interval_ns)
         if self.sight is not None and self._may_still_hold(at_ns, interval_ns):
             return
         if self.resumed:
             reason = GapReason.DAEMON_DOWN
         self.sight, self.resumed = None, False
-        if at_ns > self.settled_ns:
-            self._spend_unobserved(at_ns, reason, self.energy_mj)
+        if at_ns > self.book.settled_ns:
+            self._account([(self.book.settled_ns, at_ns, self._unobserved(reason))], at_ns, self._still(at_ns), claims)
 
-    def cut(self, stepped: bool = False) -> None:
-        """Closes the open segment where the accounts stand, and begins the next one there.
+    def count_from(self, sight: Sight) -> None:
+        """Its energy is counted from this first sight on."""
+        self.epoch, self.counted_ns = sight.epoch, sight.at_ns
+        self.book.restart_energy(0 if sight.epoch.source is EnergySource.POWER else sight.energy_mj, sight.epoch.source)
 
-        It is in the same window, unless the wall clock was ``stepped``.
-        """
-        if self.open.start_ns < self.settled_ns:
-            self._close(self.settled_ns)
-        self.open = self._open_at(self.settled_ns, None if stepped else self.open.window_start_ns)
+    def remove(self, at_ns: int, interval_ns: int, energy_mj: int | None) -> None:
+        """It was seen to be gone: its time ends, with everybody off it."""
+        before = self.sight
+        if before is not None and not self.resumed:
+            gone = Sight(at_ns, energy_mj=energy_mj, epoch=before.epoch)
+            self.see(gone, interval_ns, self.book.rules_version, self.told, GapReason.DAEMON_DOWN)
+        else:
+            self.sight = None
+            self.miss(at_ns, self.gap_reason or GapReason.DAEMON_DOWN, interval_ns, self.told)
+        self.book.cut()
+
+    def strand(self, device: Device, slices: tuple[int, int]) -> bool:
+        """The GPU's partition, or who has which part of it, may be another from here on: whether it is."""
+        if (device, slices) == (self.device, self.stranded):
+            return False
+        self.stranded = slices
+        self.book.become(device)
+        return True
 
     def take_closed(self) -> list[Closed]:
-        taken, self.closed = self.closed, []
-        return taken
+        return self.book.take_closed()
 
     def _may_still_hold(self, at_ns: int, interval_ns: int) -> bool:
         """Whether a good reading now or soon could yet explain the time since the last one."""
         if not self.resumed:
-            return at_ns - self.settled_ns <= PATIENCE * interval_ns
+            return at_ns - self.book.settled_ns <= PATIENCE * interval_ns
         if self.resumed_ns is None:
             self.resumed_ns = at_ns
         return at_ns - self.resumed_ns <= RESUME_WITHIN_NS
 
     # The three ways in which a stretch of time is explained.
 
-    def _meter(self, before: Sight, now: Sight) -> None:
+    def _meter(self, before: Sight, now: Sight, claims: tuple[Claim, ...]) -> None:
         held = held_between(before, now, self.ended)
-        counter = self._counter(now.at_ns, now.energy_mj)
-        for cut in held.slices:
-            self._spend(cut.start_ns, cut.end_ns, counter, self._holding(before, cut.holders))
-        self.open.tally.uncertainty_ns += held.uncertainty_ns
-        self._settle(now.at_ns, counter)
+        samples = Samples(before.memory_bytes, now.sm_percent, before.utilization_percent)
+        self.book.uncertain_ns = held.uncertainty_ns
+        self.book.open.tally.uncertainty_ns += held.uncertainty_ns
+        pieces: Pieces = [(cut.start_ns, cut.end_ns, self._seen(samples, cut.holders, held)) for cut in held.slices]
+        self._account_to(now, pieces, claims, power_mw=before.power_mw)
+        self.book.uncertain_ns = 0
 
-    def _lose(self, now: Sight, reason: GapReason) -> None:
-        self._spend_unobserved(now.at_ns, reason, now.energy_mj)
+    def _lose(self, now: Sight, reason: GapReason, claims: tuple[Claim, ...]) -> None:
+        self._account_to(now, [(self.book.settled_ns, now.at_ns, self._unobserved(reason))], claims)
 
-    def _bridge(self, before: Sight, now: Sight, rules_version: str) -> None:
+    def _bridge(self, before: Sight, now: Sight, rules_version: str, claims: tuple[Claim, ...]) -> None:
         """The daemon was away. Only who was there at both ends, unchanged, is credited, and it is marked so."""
-        near = now.at_ns - self.settled_ns <= MAX_INFERRED_NS and rules_version == self.rules_version
-        kept = [h for p, h in before.holders.items() if near and _unchanged(h, now.holders.get(p))]
+        away_ns = now.at_ns - self.book.settled_ns
+        near = away_ns <= MAX_INFERRED_NS and rules_version == self.book.rules_version
+        kept = tuple(h for p, h in before.holders.items() if near and _unchanged(h, now.holders.get(p)))
         if now.holders.keys() != before.holders.keys():
-            self.open.tally.uncertainty_ns += now.at_ns - self.settled_ns
-        if kept:
-            counter = self._counter(now.at_ns, now.energy_mj)
-            self._spend(self.settled_ns, now.at_ns, counter, self._inferring(before, kept))
-            self._settle(now.at_ns, counter)
-        else:
-            self._lose(now, GapReason.DAEMON_DOWN)
+            self.book.uncertain_ns = away_ns
+            self.book.open.tally.uncertainty_ns += away_ns
+        add = self._inferred(before, kept) if kept else self._unobserved(GapReason.DAEMON_DOWN)
+        self._account_to(now, [(self.book.settled_ns, now.at_ns, add)], claims)
+        self.book.uncertain_ns = 0
 
     # What is booked for a piece of such a stretch.
 
-    def _holding(self, sight: Sight, holders: tuple[Holder, ...]) -> Add:
-        def add(length_ns: int, energy_mj: int) -> None:
-            if holders:
-                self._crew_of(holders).add(length_ns, energy_mj, sight)
+    def _seen(self, samples: Samples, holders: tuple[Holder, ...], held: Held) -> Add:
+        def add(tally: Tally, length_ns: int, energy_mj: int) -> None:
+            if self.device.partition is not None:
+                self._strand(tally, length_ns)
+                tally.idle_energy_mj += energy_mj
+            elif holders or tally.claims:
+                self._crew_of(tally, holders).add(length_ns, energy_mj, samples)
+                tally.note_edges(held.edges)
             else:
-                self.open.tally.add_idle(length_ns, energy_mj)
+                tally.add_idle(length_ns, energy_mj)
 
         return add
 
-    def _inferring(self, before: Sight, kept: list[Holder]) -> Add:
+    def _unobserved(self, reason: GapReason) -> Add:
+        def add(tally: Tally, length_ns: int, energy_mj: int) -> None:
+            if self.device.partition is not None:
+                self._strand(tally, length_ns)
+                tally.unobserved_energy_mj += energy_mj
+            elif tally.claims:
+                blind(tally, reason.value).add_time(length_ns, energy_mj)
+            else:
+                tally.add_unobserved(length_ns, energy_mj, reason)
+
+        return add
+
+    def _inferred(self, before: Sight, kept: tuple[Holder, ...]) -> Add:
         still = {holder.workload for holder in kept}
         expected = sharers_of(tuple(before.holders.values()))
         sharers = tuple(w if w in still else Workload(GONE, w.subject_id) for w in expected)
 
-        def add(length_ns: int, energy_mj: int) -> None:
-            Crew.on(self.open.tally, tuple(kept), sharers, Quality.INFERRED).add_time(length_ns, energy_mj)
+        def add(tally: Tally, length_ns: int, energy_mj: int) -> None:
+            infer(tally, kept, sharers, GapReason.DAEMON_DOWN.value).add_time(length_ns, energy_mj)
 
         return add
 
-    def _crew_of(self, holders: tuple[Holder, ...]) -> Crew:
+    def _strand(self, tally: Tally, length_ns: int) -> None:
+        compute, memory = self.stranded
+        tally.stranded_compute_ns += compute * length_ns
+        tally.stranded_memory_ns += memory * length_ns
+
+    def _crew_of(self, tally: Tally, holders: tuple[Holder, ...]) -> Crew:
         crew = self.crew
-        if crew is None or crew.tally is not self.open.tally or crew.holders != holders:
-            crew = self.crew = Crew.on(self.open.tally, holders, sharers_of(holders), Quality.OBSERVED)
+        if crew is None or crew.tally is not tally or crew.holders != holders:
+            crew = self.crew = hold(tally, holders)
         return crew
 
-    # Pieces never cross the edge of a window.
+    # Booking, claim by claim.
 
-    def _spend_unobserved(self, until_ns: int, reason: GapReason, energy_mj: int | None) -> None:
-        def add(length_ns: int, energy_mj: int) -> None:
-            self.open.tally.add_unobserved(length_ns, energy_mj, reason)
+    def _account_to(self, now: Sight, pieces: Pieces, claims: tuple[Claim, ...], power_mw: int | None = None) -> None:
+        """Up to a good reading: its energy says what was spent. ``power_mw``: what held since the last one."""
+        now_mj = self._energy_of(now, power_mw)
+        growth = Growth.ON if now_mj is None else self._grown(now, now_mj)
+        if growth is Growth.FROM_ZERO:
+            self.book.restart_energy(0, now.epoch.source)
+        counter = self._still(now.at_ns) if growth is Growth.ANEW else self.book.counter(now.at_ns, now_mj)
+        self._account(pieces, now.at_ns, counter, claims)
+        if growth is Growth.ANEW:
+            self.book.restart_energy(now_mj, now.epoch.source)
+        if now_mj is not None:
+            self.epoch, self.counted_ns = now.epoch, now.at_ns
 
-        counter = self._counter(until_ns, energy_mj)
-        self._spend(self.settled_ns, until_ns, counter, add)
-        self._settle(until_ns, counter)
+    def _energy_of(self, now: Sight, power_mw: int | None) -> int | None:
+        if now.epoch.source is not EnergySource.POWER:
+            return now.energy_mj
+        return self.power.add(power_mw or 0, now.at_ns - self.book.settled_ns)
 
-    def _spend(self, start_ns: int, end_ns: int, counter: Counter, add: Add) -> None:
-        while start_ns < end_ns:
-            if start_ns >= self.open.edge_ns:
-                self._turn_window(start_ns, counter)
-            stop_ns = min(end_ns, self.open.edge_ns)
-            counted = self.open.energy_start_mj is not None
-            add(stop_ns - start_ns, counter.between_mj(start_ns, stop_ns) if counted else 0)
-            start_ns = stop_ns
+    def _grown(self, now: Sight, now_mj: int) -> Growth:
+        return judge(self.book.energy_mj, now_mj, now.at_ns - self.counted_ns, now.epoch == self.epoch)
 
-    def _settle(self, at_ns: int, counter: Counter) -> None:
-        self.settled_ns, self.energy_mj = at_ns, counter.at_mj(at_ns)
-        if at_ns >= self.open.edge_ns:
-            self._turn_window(at_ns, counter)
+    def _still(self, until_ns: int) -> Counter:
+        return self.book.counter(until_ns, None)
 
-    def _turn_window(self, at_ns: int, counter: Counter) -> None:
-        self.energy_mj = counter.at_mj(at_ns)
-        following_ns = self.open.window_start_ns + self.window_length_ns
-        self._close(at_ns)
-        self.open = self._open_at(at_ns, following_ns)
-
-    def _counter(self, until_ns: int, energy_mj: int | None) -> Counter:
-        return counter_between(self.settled_ns, until_ns, self.energy_mj, energy_mj)
-
-    # Opening and closing.
-
-    def _open_at(self, start_ns: int, following_ns: int | None = None) -> Open:
-        wall_ns, length_ns = self.wall.wall_ns(start_ns), self.window_length_ns
-        window_ns = window_start_ns(wall_ns, length_ns)
-        if following_ns is not None and -length_ns < wall_ns - following_ns < length_ns:
-            window_ns = following_ns  # a slewing clock must not name one window twice
-        return Open(
-            start_ns=start_ns,
-            edge_ns=start_ns + window_ns + length_ns - wall_ns,
-            wall_start_ns=wall_ns,
-            window_start_ns=window_ns,
-            window_length_ns=length_ns,
-            clock=self.wall.state,
-            rules_version=self.rules_version,
-            energy_start_mj=self.energy_mj,
-            tally=Tally(self.sharing, carried=self.carried),
-        )
-
-    def _close(self, end_ns: int) -> None:
-        self.closed.append(close_segment(self.device, self.open, end_ns, self.energy_mj))
-        self.carried = remainders(self.open.tally)
-
-    def _restart_energy(self, now_mj: int | None) -> None:
-        """A counter that fell, or is read for the first time, begins a segment of its own."""
-        if now_mj is None or (self.energy_mj is not None and now_mj >= self.energy_mj):
-            return
-        if self.open.start_ns < self.settled_ns:
-            self._close(self.settled_ns)
-        self.energy_mj = now_mj
-        self.open = self._open_at(self.settled_ns, self.open.window_start_ns)
+    def _account(self, pieces: Pieces, until_ns: int, counter: Counter, claims: tuple[Claim, ...]) -> None:
+        for start_ns, end_ns, active in stretches(self.told, claims, self.book.settled_ns, until_ns):
+            self.book.claim(start_ns, active, counter)
+            for first_ns, last_ns, add in pieces:
+                self.book.spend(max(first_ns, start_ns), min(last_ns, end_ns), counter, add)
+        self.book.settle(until_ns, counter)
+        self.book.claim(until_ns, in_force(claims, until_ns), counter)
+        self.told = claims
 
     def _may_go_on(self, now: Sight) -> bool:
         """Whether the open segment can take these holders: owners as before, and not too many workloads."""
-        accounts = self.open.tally.accounts
+        accounts = self.book.open.tally.accounts
         booked = ((accounts.get(holder.workload), holder) for holder in now.holders.values())
         owners_stay = all(account is None or account.owner == holder.owner for account, holder in booked)
         return owners_stay and len(accounts) < CROWDED

@@ -2,19 +2,54 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from enum import StrEnum
 from itertools import pairwise
+from typing import NamedTuple
 
-from .workload import Holder, ProcessId
+from .energy import Epoch
+from .workload import Holder, ProcessId, Workload
 
 EXIT_UNCERTAINTY_NS = 2_000_000
 """How late the end of a process may be noticed through its pidfd."""
+
+
+class Edge(StrEnum):
+    """How the beginning or the end of a hold is known."""
+
+    START = "start"
+    """The process's own start, by procfs."""
+    EXIT = "exit"
+    """Its end, by pidfd."""
+    SEEN = "seen"
+    """The first reading that lists it."""
+    ABSENT = "absent"
+    """The first reading that does not."""
+    EVIDENCE = "evidence"
+    """A sample in the driver's utilization buffer."""
+    ACCOUNTED = "accounted"
+    """The driver's accounting."""
+    MEMORY = "memory"
+    """What was remembered of a process that no list shows any more."""
+
+
+class Passing(NamedTuple):
+    """A hold of a process that is not in the list: it came and went since the last reading."""
+
+    holder: Holder
+    starts: tuple[tuple[int, Edge], ...]
+    """What may have been its beginning, best first; what lies before the last reading was not, for that lacks it."""
+    end_ns: int
+    end: Edge
+    uncertainty_ns: int
+    """Where both of its edges are remembered; otherwise they may be anywhere between the two readings."""
 
 
 @dataclass(slots=True)
 class Sight:
     """A good reading of one device, with the holder of each process in its list filled in.
 
-    Amounts are samples: each holds until the next sight.
+    Memory and the device's utilization are samples that hold until the next sight. The processes'
+    own samples were taken since the last one, and tell of that time.
     """
 
     at_ns: int
@@ -23,6 +58,9 @@ class Sight:
     sm_percent: dict[ProcessId, int] = field(default_factory=dict[ProcessId, int])
     utilization_percent: int | None = None
     energy_mj: int | None = None
+    power_mw: int | None = None
+    epoch: Epoch = Epoch()
+    passed: tuple[Passing, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,10 +83,17 @@ class Slice:
 
 @dataclass(frozen=True, slots=True)
 class Held:
-    """Who held the device throughout a stretch, and the sum of what the edges may be off by."""
+    """Who held the device throughout a stretch, what the edges may be off by in all, and how they are known."""
 
     slices: tuple[Slice, ...]
-    uncertainty_ns: int
+    uncertainty_ns: int = 0
+    edges: tuple[tuple[Workload, Edge], ...] = ()
+
+
+class _Found(NamedTuple):
+    hold: Hold
+    uncertainty_ns: int = 0
+    edges: tuple[Edge, ...] = ()
 
 
 def held_between(before: Sight, now: Sight, ended: Mapping[ProcessId, int]) -> Held:
@@ -59,35 +104,54 @@ def held_between(before: Sight, now: Sight, ended: Mapping[ProcessId, int]) -> H
     device four days after it started is not billed for four days. It ends with
     its process, or with its absence from the later sight.
     """
-    if before.holders == now.holders:  # as at almost every tick
-        return Held((Slice(before.at_ns, now.at_ns, tuple(before.holders.values())),), 0)
-    found = [*_holds_of_earlier(before, now, ended), *_holds_of_new(before, now)]
-    holds = [hold for hold, _ in found if hold.start_ns < hold.end_ns]
-    uncertainty_ns = sum(uncertainty_ns for _, uncertainty_ns in found)
-    return Held(tuple(_slices(before.at_ns, now.at_ns, holds)), uncertainty_ns)
+    if before.holders == now.holders and not now.passed:  # as at almost every tick
+        return Held((Slice(before.at_ns, now.at_ns, tuple(before.holders.values())),))
+    found = [*_earlier(before, now, ended), *_new(before, now), *_passed(before, now)]
+    holds = [one.hold for one in found if one.hold.start_ns < one.hold.end_ns]
+    return Held(
+        tuple(_slices(before.at_ns, now.at_ns, holds)),
+        sum(one.uncertainty_ns for one in found),
+        tuple((one.hold.holder.workload, edge) for one in found for edge in one.edges),
+    )
 
 
-def _holds_of_earlier(before: Sight, now: Sight, ended: Mapping[ProcessId, int]) -> Iterator[tuple[Hold, int]]:
-    """Of those who were there at the earlier sight, each with what its end may be off by."""
+def _earlier(before: Sight, now: Sight, ended: Mapping[ProcessId, int]) -> Iterator[_Found]:
+    """Of those who were there at the earlier sight."""
     for process, holder in before.holders.items():
         if _stays(holder, now.holders.get(process)):
-            yield Hold(holder, before.at_ns, now.at_ns), 0
-            continue
-        end_ns = min(max(ended.get(process, now.at_ns), before.at_ns), now.at_ns)
-        uncertainty_ns = EXIT_UNCERTAINTY_NS if process in ended else now.at_ns - before.at_ns
-        yield Hold(holder, before.at_ns, end_ns), uncertainty_ns
+            yield _Found(Hold(holder, before.at_ns, now.at_ns))
+        elif process in ended:
+            end_ns = min(max(ended[process], before.at_ns), now.at_ns)
+            yield _Found(Hold(holder, before.at_ns, end_ns), EXIT_UNCERTAINTY_NS, (Edge.EXIT,))
+        else:
+            yield _Found(Hold(holder, before.at_ns, now.at_ns), now.at_ns - before.at_ns, (Edge.ABSENT,))
 
 
-def _holds_of_new(before: Sight, now: Sight) -> Iterator[tuple[Hold, int]]:
-    """Of those who came since, each with what its start may be off by."""
+def _new(before: Sight, now: Sight) -> Iterator[_Found]:
+    """Of those who came since."""
     for process, holder in now.holders.items():
         earlier = before.holders.get(process)
         if earlier is not None and _stays(earlier, holder):
             continue
         if earlier is None and process.start_ns > before.at_ns:
-            yield Hold(holder, min(process.start_ns, now.at_ns), now.at_ns), holder.edge_uncertainty_ns
+            hold = Hold(holder, min(process.start_ns, now.at_ns), now.at_ns)
+            yield _Found(hold, holder.edge_uncertainty_ns, (Edge.START,))
         else:
-            yield Hold(holder, now.at_ns, now.at_ns), now.at_ns - before.at_ns
+            yield _Found(Hold(holder, now.at_ns, now.at_ns), now.at_ns - before.at_ns, (Edge.SEEN,))
+
+
+def _passed(before: Sight, now: Sight) -> Iterator[_Found]:
+    """Of those who came and went since, or left before the list was read."""
+    for passing in now.passed:
+        if passing.holder.process in before.holders or passing.holder.process in now.holders:
+            continue
+        after = (start for start in passing.starts if before.at_ns < start[0])
+        start_ns, edge = next(after, (before.at_ns, Edge.EVIDENCE))
+        end_ns = min(passing.end_ns, now.at_ns)
+        exact = edge is passing.end is Edge.MEMORY
+        uncertainty_ns = passing.uncertainty_ns if exact else now.at_ns - before.at_ns
+        hold = Hold(passing.holder, min(start_ns, now.at_ns), max(start_ns, end_ns))
+        yield _Found(hold, uncertainty_ns, (edge, passing.end))
 
 
 def _stays(holder: Holder, later: Holder | None) -> bool:

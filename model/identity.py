@@ -12,6 +12,8 @@ from .usage import DeviceWindow, Segment, UsageRecord
 
 _VERSION: Final = 1
 _UNKNOWN, _TEXT, _INTEGER = b"\x00", b"\x01", b"\x02"
+_NO_SLICES: Final = (None,) * 5
+_NO_PARTITION: Final = (None,) * 2
 
 
 def encode(*fields: str | int | bytes | None) -> bytes:
@@ -90,6 +92,8 @@ def record_digest(record: UsageRecord) -> bytes:
             record.edge_uncertainty_ns,
             record.rules_version,
             record.evidence,
+            record.sharing_version,
+            record.edges,
         )
     )
 
@@ -116,11 +120,15 @@ def row_digest(row: DeviceWindow) -> bytes:
             row.energy_end_mj,
             row.idle_energy_mj,
             row.unobserved_energy_mj,
+            row.energy_source,
+            row.interval_ns,
+            row.stranded_compute_ns,
+            row.stranded_memory_ns,
         )
     )
 
 
-def _describe(segment: Segment) -> tuple[str | int, ...]:
+def _describe(segment: Segment) -> tuple[str | int | None, ...]:
     return (
         segment.device_id,
         segment.generation,
@@ -131,4 +139,6 @@ def _describe(segment: Segment) -> tuple[str | int, ...]:
         segment.window_start_ns,
         segment.window_length_ns,
         segment.clock,
+        *(segment.slices or _NO_SLICES),
+        *(segment.partition or _NO_PARTITION),
     )

@@ -1,17 +1,19 @@
-"""What a segment adds up while it is open, and how it is divided when it closes.
+"""What a segment adds up while it is open, in whole nanoseconds, and nothing divided yet.
 
-Time is kept per distinct set of sharers and divided once, at the close: A alone
+Time is kept per distinct set of sharers and divided once, at the close (division.py): A alone
 for 30 s, then A and B for 30 s, is 45 and 15, however many ticks it took.
 """
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import NamedTuple
 
+from .claims import Claim
+from .holding import Edge
 from .reading import GapReason
-from .share import share_out
-from .usage import Sharing
+from .usage import ClaimClass, Sharing
 from .workload import Holder, Owner, Unattributed, Workload
 
 CROWDED = 30
@@ -29,15 +31,24 @@ OVERFLOW_OWNER = Owner(reason=Unattributed.UNKNOWN_TENANT.value)
 GONE = "gone"
 """Kind of a stand-in for a holder that ended unseen: its share is nobody's and stays unobserved."""
 
-PERCENT = 100
-NS_PER_MS = 1_000_000
-
 
 class Quality(StrEnum):
-    """How a stretch of held time is known."""
+    """How a stretch of shared time is known."""
 
     OBSERVED = "observed"
     INFERRED = "inferred"
+    BLIND = "blind"
+    """Claimed, while nobody could look."""
+
+
+class Sharers(NamedTuple):
+    """Who divides a stretch of time. ``units`` are 1 each for those who merely hold the device."""
+
+    units: tuple[tuple[Workload, int], ...]
+    quality: Quality = Quality.OBSERVED
+    claim: ClaimClass = ClaimClass.PROCESS
+    reason: str = ""
+    """A GapReason while BLIND: of the units that nobody claims."""
 
 
 @dataclass(slots=True)
@@ -51,32 +62,46 @@ class Shared:
 
 
 @dataclass(slots=True)
+class Busy:
+    """Busy time of those who held the device together, in percent-ns; ``own``: what each one's samples say of it."""
+
+    percent_ns: int = 0
+    own: dict[Workload, int] = field(default_factory=dict[Workload, int])
+
+
+@dataclass(slots=True)
 class Account:
-    """One workload's own integrals, undivided by their units: a percent-ns is 1/100 ns of busy time."""
+    """One workload's own integrals, undivided by their units."""
 
     owner: Owner
     evidence: str
     held_ns: int = 0
-    busy_percent_ns: int = 0
     busy_known_ns: int = 0
     memory_byte_ns: int = 0
     memory_known: bool = False
+    edges: str = ""
 
-
-SharedKey = tuple[tuple[Workload, ...], Quality]
+    def note(self, edge: Edge) -> None:
+        """How an edge of it is known, each word once, sorted."""
+        if edge.value not in self.edges.split(","):
+            self.edges = ",".join(sorted(filter(None, (*self.edges.split(","), edge.value))))
 
 
 @dataclass(slots=True)
 class Tally:
-    """The open sums of one segment of one device."""
+    """The open sums of one segment of one device. ``claims``: the strongest ones, in force for all of it."""
 
     sharing: Sharing = Sharing.EQUAL
+    claims: tuple[Claim, ...] = ()
     idle_ns: int = 0
     idle_energy_mj: int = 0
     unobserved_ns: defaultdict[str, int] = field(default_factory=lambda: defaultdict[str, int](int))
     unobserved_energy_mj: int = 0
     uncertainty_ns: int = 0
-    shared: dict[SharedKey, Shared] = field(default_factory=dict[SharedKey, Shared])
+    stranded_compute_ns: int = 0
+    stranded_memory_ns: int = 0
+    shared: dict[Sharers, Shared] = field(default_factory=dict[Sharers, Shared])
+    busy: dict[tuple[Workload, ...], Busy] = field(default_factory=dict[tuple[Workload, ...], Busy])
     accounts: dict[Workload, Account] = field(default_factory=dict[Workload, Account])
     carried: dict[Workload, tuple[int, int]] = field(default_factory=dict[Workload, tuple[int, int]])
     """What the last segment could not divide: percent-ns and byte-ns by workload."""
@@ -89,9 +114,13 @@ class Tally:
         self.unobserved_ns[reason.value] += length_ns
         self.unobserved_energy_mj += energy_mj
 
-    def shared_by(self, sharers: tuple[Workload, ...], quality: Quality) -> Shared:
+    def shared_by(self, sharers: Sharers) -> Shared:
         """What this set of sharers has together, to be added to."""
-        return self.shared.setdefault((sharers, quality), Shared())
+        return self.shared.setdefault(sharers, Shared())
+
+    def busy_of(self, workloads: tuple[Workload, ...]) -> Busy:
+        """The busy time of those who hold the device together, to be added to."""
+        return self.busy.setdefault(workloads, Busy())
 
     def book_on(self, workload: Workload) -> Workload:
         """The workload itself, or the overflow once too many have been seen."""
@@ -99,48 +128,24 @@ class Tally:
             return workload
         return OVERFLOW
 
-    def account(self, workload: Workload, holder: Holder) -> Account:
-        """The account of a workload that ``book_on`` named; its first holder says whose it is."""
+    def account(self, workload: Workload, owner: Owner, evidence: str) -> Account:
+        """The account of a workload that ``book_on`` named; who opens it says whose it is."""
         account = self.accounts.get(workload)
         if account is None:
-            owner = OVERFLOW_OWNER if workload == OVERFLOW else holder.owner
-            busy, memory = self.carried.get(workload, (0, 0))
-            account = Account(owner, holder.boundary[:MAX_EVIDENCE], busy_percent_ns=busy, memory_byte_ns=memory)
+            memory_byte_ns = self.carried.get(workload, (0, 0))[1]
+            whose = OVERFLOW_OWNER if workload == OVERFLOW else owner
+            account = Account(whose, evidence[:MAX_EVIDENCE], memory_byte_ns=memory_byte_ns)
             self.accounts[workload] = account
         return account
+
+    def note_edges(self, edges: Iterable[tuple[Workload, Edge]]) -> None:
+        for workload, edge in edges:
+            account = self.accounts.get(self.book_on(workload))
+            if account is not None:
+                account.note(edge)
 
 
 def sharers_of(holders: Sequence[Holder]) -> tuple[Workload, ...]:
     """Who divides the device's time: the host's own processes only where nobody else holds it."""
     tenants = {h.workload for h in holders if h.owner.reason != Unattributed.HOST_PROCESS}
     return tuple(sorted(tenants or {h.workload for h in holders}))
-
-
-@dataclass(slots=True)
-class Share:
-    """A workload's part of a segment after the division."""
-
-    allocated_ns: int = 0
-    inferred_ns: int = 0
-    energy_mj: int = 0
-
-
-def divide(tally: Tally) -> tuple[dict[Workload, Share], Share]:
-    """Each workload's share, and the share of holders that ended unseen. No nanosecond is made or lost."""
-    shares: dict[Workload, Share] = {}
-    gone = Share()
-    for (sharers, quality), shared in tally.shared.items():
-        weights = _weights(tally.sharing, sharers, shared)
-        energy_parts = share_out(shared.energy_mj, weights)
-        for workload, part_ns in share_out(shared.ns, weights).items():
-            share = gone if workload.kind == GONE else shares.setdefault(workload, Share())
-            share.allocated_ns += part_ns
-            share.energy_mj += energy_parts[workload]
-            share.inferred_ns += part_ns if quality is Quality.INFERRED else 0
-    return shares, gone
-
-
-def _weights(sharing: Sharing, sharers: tuple[Workload, ...], shared: Shared) -> Mapping[Workload, int]:
-    """Equal where the policy says so, and where not everybody's weight is known all the time."""
-    known = sharing is not Sharing.EQUAL and not shared.partly_unknown and shared.weights.keys() >= set(sharers)
-    return {workload: shared.weights[workload] if known else 1 for workload in sharers}

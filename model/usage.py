@@ -26,6 +26,9 @@ class Sharing(StrEnum):
     """By claimed units; not to be configured, for it follows from the claims."""
 
 
+POLICIES = (Sharing.EQUAL, Sharing.BUSY, Sharing.MEMORY)
+"""Those that can be chosen."""
+
 SHARING_VERSION = 1
 """Of what the policies mean; a record carries it, so that it can be recomputed years later."""
 

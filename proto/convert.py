@@ -8,7 +8,23 @@ from typing import Any
 from google.protobuf.message import DecodeError
 
 from ..model.interval import Interval
-from ..model.usage import Batch, ClaimClass, ClockState, DeviceWindow, Segment, Sharing, UsageRecord
+from ..model.usage import (
+    Batch,
+    ClaimClass,
+    ClockState,
+    DeviceWindow,
+    EnergySource,
+    Event,
+    EventKind,
+    HostGap,
+    HostWindow,
+    Partition,
+    Segment,
+    Sharing,
+    Slices,
+    UsageRecord,
+    WorkloadWindow,
+)
 from ..model.workload import Owner, Workload
 from .v1 import usage_pb2 as wire
 
@@ -24,6 +40,10 @@ def encode_batch(batch: Batch) -> bytes:
         segments=[_segment_out(segment) for segment in index],
         records=[_record_out(record, index[record.segment]) for record in batch.records],
         rows=[_row_out(row, index[row.segment]) for row in batch.rows],
+        workloads=[_workload_out(window) for window in batch.workloads],
+        hosts=[_host_out(window) for window in batch.hosts],
+        host_gaps=[_gap_out(gap) for gap in batch.host_gaps],
+        events=[_event_out(event) for event in batch.events],
     )
     return message.SerializeToString(deterministic=True)
 
@@ -39,6 +59,10 @@ def decode_batch(payload: bytes) -> Batch:
             complete_through_ns=_known(message, "complete_through_ns"),
             records=tuple(_record_in(record, segments[record.segment]) for record in message.records),
             rows=tuple(_row_in(row, segments[row.segment]) for row in message.rows),
+            workloads=tuple(map(_workload_in, message.workloads)),
+            hosts=tuple(map(_host_in, message.hosts)),
+            host_gaps=tuple(map(_gap_in, message.host_gaps)),
+            events=tuple(map(_event_in, message.events)),
         )
     except IndexError:
         raise ValueError(_NO_SEGMENT) from None
@@ -60,9 +84,24 @@ def check_batch_bytes(payload: bytes) -> str:
             raise ValueError(_NO_SEGMENT)
         if record.claim not in _CLAIMS or record.sharing not in _SHARINGS:
             _record_in(record, _segment_in(message.segments[record.segment]))
-    if any(row.segment >= count for row in message.rows):
-        raise ValueError(_NO_SEGMENT)
+    for row in message.rows:
+        if row.segment >= count:
+            raise ValueError(_NO_SEGMENT)
+        EnergySource(row.energy_source)
+    _check_others(message)
     return message.host_id
+
+
+def _check_others(message: wire.Batch) -> None:
+    """They are few: decoding them is the check."""
+    for window in message.workloads:
+        _workload_in(window)
+    for host in message.hosts:
+        _host_in(host)
+    for gap in message.host_gaps:
+        _gap_in(gap)
+    for event in message.events:
+        _event_in(event)
 
 
 _CLOCKS, _CLAIMS, _SHARINGS = (frozenset(map(str, kind)) for kind in (ClockState, ClaimClass, Sharing))
@@ -87,6 +126,8 @@ def _segment_out(segment: Segment) -> wire.Segment:
         window_start_ns=segment.window_start_ns,
         window_length_ns=segment.window_length_ns,
         clock=segment.clock,
+        slices=None if segment.slices is None else wire.Slices(**segment.slices._asdict()),
+        partition=None if segment.partition is None else wire.Partition(**segment.partition._asdict()),
     )
 
 
@@ -100,7 +141,17 @@ def _segment_in(message: wire.Segment) -> Segment:
         window_start_ns=message.window_start_ns,
         window_length_ns=message.window_length_ns,
         clock=ClockState(message.clock),
+        slices=_slices_in(message.slices) if message.HasField("slices") else None,
+        partition=_partition_in(message.partition) if message.HasField("partition") else None,
     )
+
+
+def _slices_in(message: wire.Slices) -> Slices:
+    return Slices(message.parent_id, message.compute, message.compute_of, message.memory, message.memory_of)
+
+
+def _partition_in(message: wire.Partition) -> Partition:
+    return Partition(message.compute_of, message.memory_of)
 
 
 def _record_out(record: UsageRecord, segment: int) -> wire.UsageRecord:
@@ -121,8 +172,10 @@ def _record_out(record: UsageRecord, segment: int) -> wire.UsageRecord:
         energy_mj=record.energy_mj,
         claim=record.claim,
         sharing=record.sharing,
+        sharing_version=record.sharing_version,
         outside_claim=record.outside_claim,
         edge_uncertainty_ns=record.edge_uncertainty_ns,
+        edges=record.edges,
         rules_version=record.rules_version,
         evidence=record.evidence,
     )
@@ -145,8 +198,10 @@ def _record_in(message: wire.UsageRecord, segment: Segment) -> UsageRecord:
         energy_mj=_known(message, "energy_mj"),
         claim=ClaimClass(message.claim),
         sharing=Sharing(message.sharing),
+        sharing_version=message.sharing_version,
         outside_claim=message.outside_claim,
         edge_uncertainty_ns=message.edge_uncertainty_ns,
+        edges=message.edges,
         rules_version=message.rules_version,
         evidence=message.evidence,
     )
@@ -174,6 +229,10 @@ def _row_out(row: DeviceWindow, segment: int) -> wire.DeviceWindow:
         energy_end_mj=row.energy_end_mj,
         idle_energy_mj=row.idle_energy_mj,
         unobserved_energy_mj=row.unobserved_energy_mj,
+        energy_source=row.energy_source,
+        interval_ns=row.interval_ns,
+        stranded_compute_ns=row.stranded_compute_ns,
+        stranded_memory_ns=row.stranded_memory_ns,
     )
 
 
@@ -189,7 +248,95 @@ def _row_in(message: wire.DeviceWindow, segment: Segment) -> DeviceWindow:
         energy_end_mj=_known(message, "energy_end_mj"),
         idle_energy_mj=message.idle_energy_mj,
         unobserved_energy_mj=message.unobserved_energy_mj,
+        energy_source=EnergySource(message.energy_source),
+        interval_ns=message.interval_ns,
+        stranded_compute_ns=message.stranded_compute_ns,
+        stranded_memory_ns=message.stranded_memory_ns,
     )
+
+
+_CONSUMED = (
+    "cpu_us",
+    "memory_byte_ms",
+    "io_read_bytes",
+    "io_write_bytes",
+    "net_rx_bytes",
+    "net_tx_bytes",
+    "replica_ns",
+    "replica_max",
+)
+
+
+def _workload_out(window: WorkloadWindow) -> wire.WorkloadWindow:
+    return wire.WorkloadWindow(
+        workload_kind=window.workload.kind,
+        workload_id=window.workload.id,
+        owner=_owner_out(window.owner),
+        boot_start_ns=window.boot.start_ns,
+        length_ns=window.boot.length_ns,
+        wall_start_ns=window.wall_start_ns,
+        window_start_ns=window.window_start_ns,
+        window_length_ns=window.window_length_ns,
+        **{name: getattr(window, name) for name in _CONSUMED},
+    )
+
+
+def _workload_in(message: wire.WorkloadWindow) -> WorkloadWindow:
+    return WorkloadWindow(
+        workload=Workload(message.workload_kind, message.workload_id),
+        owner=_owner_in(message.owner),
+        boot=Interval(message.boot_start_ns, message.boot_start_ns + message.length_ns),
+        wall_start_ns=message.wall_start_ns,
+        window_start_ns=message.window_start_ns,
+        window_length_ns=message.window_length_ns,
+        **{name: _known(message, name) for name in _CONSUMED},
+    )
+
+
+def _host_out(window: HostWindow) -> wire.HostWindow:
+    return wire.HostWindow(
+        boot_start_ns=window.boot.start_ns,
+        length_ns=window.boot.length_ns,
+        wall_start_ns=window.wall_start_ns,
+        window_start_ns=window.window_start_ns,
+        window_length_ns=window.window_length_ns,
+        clock=window.clock,
+    )
+
+
+def _host_in(message: wire.HostWindow) -> HostWindow:
+    return HostWindow(
+        boot=Interval(message.boot_start_ns, message.boot_start_ns + message.length_ns),
+        wall_start_ns=message.wall_start_ns,
+        window_start_ns=message.window_start_ns,
+        window_length_ns=message.window_length_ns,
+        clock=ClockState(message.clock),
+    )
+
+
+def _gap_out(gap: HostGap) -> wire.HostGap:
+    return wire.HostGap(
+        wall_start_ns=gap.wall.start_ns,
+        length_ns=gap.wall.length_ns,
+        former_boot_id=gap.former_boot_id,
+        reason=gap.reason,
+        device_ids=gap.device_ids,
+    )
+
+
+def _gap_in(message: wire.HostGap) -> HostGap:
+    wall = Interval(message.wall_start_ns, message.wall_start_ns + message.length_ns)
+    return HostGap(wall, message.former_boot_id, message.reason, tuple(message.device_ids))
+
+
+def _event_out(event: Event) -> wire.Event:
+    return wire.Event(
+        kind=event.kind, subject=event.subject, boot_ns=event.boot_ns, wall_ns=event.wall_ns, detail=event.detail
+    )
+
+
+def _event_in(message: wire.Event) -> Event:
+    return Event(EventKind(message.kind), message.subject, message.boot_ns, message.wall_ns, message.detail)
 
 
 def _known(message: Any, field: str) -> int | None:

@@ -6,7 +6,7 @@ from typing import Any
 
 from ..model.identity import row_digest, usage_key
 from ..model.interval import Interval
-from ..model.usage import ClaimClass, ClockState, DeviceWindow, Segment, Sharing, UsageRecord
+from ..model.usage import ClaimClass, ClockState, DeviceWindow, Partition, Segment, Sharing, Slices, UsageRecord
 from ..model.workload import Owner, Workload
 
 Row = tuple[Any, ...]
@@ -86,6 +86,8 @@ def record_row(origin: Origin, ordinal: int, record: UsageRecord) -> Row:
         record.edge_uncertainty_ns,
         record.rules_version,
         record.evidence,
+        record.sharing_version,
+        record.edges,
     )
 
 
@@ -104,6 +106,10 @@ def device_row(origin: Origin, row: DeviceWindow) -> Row:
         row.energy_end_mj,
         row.idle_energy_mj,
         row.unobserved_energy_mj,
+        row.energy_source.value,
+        row.interval_ns,
+        row.stranded_compute_ns,
+        row.stranded_memory_ns,
     )
 
 
@@ -141,7 +147,12 @@ _SAME_NAME = (
     "edge_uncertainty_ns",
     "rules_version",
     "evidence",
+    "sharing_version",
+    "edges",
 )
+
+
+_PARTITION = ("partition_compute", "partition_memory")
 
 
 def _segment_values(origin: Origin, segment: Segment) -> Row:
@@ -159,6 +170,8 @@ def _segment_values(origin: Origin, segment: Segment) -> Row:
         segment.window_start_ns,
         segment.window_length_ns,
         segment.clock.value,
+        *(segment.slices or (None,) * len(Slices._fields)),
+        *(segment.partition or (None,) * len(Partition._fields)),
     )
 
 
@@ -173,4 +186,6 @@ def _segment_of(columns: Mapping[str, Any]) -> Segment:
         columns["window_start_ns"],
         columns["window_length_ns"],
         ClockState(columns["clock"]),
+        None if columns["parent_id"] is None else Slices._make(columns[name] for name in Slices._fields),
+        None if columns["partition_compute"] is None else Partition._make(columns[name] for name in _PARTITION),
     )

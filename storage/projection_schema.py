@@ -7,7 +7,7 @@ named in ``superseded``; the answer as of an older log id is thus still there.
 
 from typing import Final
 
-VERSION: Final = 1
+VERSION: Final = 2
 """A projection of another version is thrown away and made again from the log."""
 
 _SEGMENT: Final = (
@@ -24,6 +24,13 @@ _SEGMENT: Final = (
     ("window_start_ns", "BIGINT"),
     ("window_length_ns", "BIGINT"),
     ("clock", "VARCHAR"),
+    ("parent_id", "VARCHAR"),  # NULL: no MIG instance
+    ("compute", "UINTEGER"),
+    ("compute_of", "UINTEGER"),
+    ("memory", "UINTEGER"),
+    ("memory_of", "UINTEGER"),
+    ("partition_compute", "UINTEGER"),  # NULL: not in MIG mode
+    ("partition_memory", "UINTEGER"),
 )
 RECORD: Final = (
     *_SEGMENT,
@@ -52,6 +59,8 @@ RECORD: Final = (
     ("edge_uncertainty_ns", "UBIGINT"),
     ("rules_version", "VARCHAR"),
     ("evidence", "VARCHAR"),
+    ("sharing_version", "UINTEGER"),
+    ("edges", "VARCHAR"),
 )
 DEVICE_ROW: Final = (
     *_SEGMENT,
@@ -67,6 +76,10 @@ DEVICE_ROW: Final = (
     ("energy_end_mj", "UBIGINT"),
     ("idle_energy_mj", "UBIGINT"),
     ("unobserved_energy_mj", "UBIGINT"),
+    ("energy_source", "VARCHAR"),
+    ("interval_ns", "UBIGINT"),
+    ("stranded_compute_ns", "UBIGINT"),
+    ("stranded_memory_ns", "UBIGINT"),
 )
 SUPERSEDED: Final = (("log_id", "BIGINT"), ("segment_no", "INTEGER"), ("by_log_id", "BIGINT"))
 QUARANTINE: Final = (

@@ -30,6 +30,10 @@ class Batch(_message.Message):
     RECORDS_FIELD_NUMBER: _builtins.int
     ROWS_FIELD_NUMBER: _builtins.int
     COMPLETE_THROUGH_NS_FIELD_NUMBER: _builtins.int
+    WORKLOADS_FIELD_NUMBER: _builtins.int
+    HOSTS_FIELD_NUMBER: _builtins.int
+    HOST_GAPS_FIELD_NUMBER: _builtins.int
+    EVENTS_FIELD_NUMBER: _builtins.int
     host_id: _builtins.str
     boot_id: _builtins.str
     complete_through_ns: _builtins.int
@@ -42,6 +46,14 @@ class Batch(_message.Message):
     def records(self) -> _containers.RepeatedCompositeFieldContainer[Global___UsageRecord]: ...
     @_builtins.property
     def rows(self) -> _containers.RepeatedCompositeFieldContainer[Global___DeviceWindow]: ...
+    @_builtins.property
+    def workloads(self) -> _containers.RepeatedCompositeFieldContainer[Global___WorkloadWindow]: ...
+    @_builtins.property
+    def hosts(self) -> _containers.RepeatedCompositeFieldContainer[Global___HostWindow]: ...
+    @_builtins.property
+    def host_gaps(self) -> _containers.RepeatedCompositeFieldContainer[Global___HostGap]: ...
+    @_builtins.property
+    def events(self) -> _containers.RepeatedCompositeFieldContainer[Global___Event]: ...
     def __init__(
         self,
         *,
@@ -51,10 +63,14 @@ class Batch(_message.Message):
         records: _abc.Iterable[Global___UsageRecord] | None = ...,
         rows: _abc.Iterable[Global___DeviceWindow] | None = ...,
         complete_through_ns: _builtins.int | None = ...,
+        workloads: _abc.Iterable[Global___WorkloadWindow] | None = ...,
+        hosts: _abc.Iterable[Global___HostWindow] | None = ...,
+        host_gaps: _abc.Iterable[Global___HostGap] | None = ...,
+        events: _abc.Iterable[Global___Event] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_complete_through_ns", b"_complete_through_ns", "complete_through_ns", b"complete_through_ns"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_complete_through_ns", b"_complete_through_ns", "boot_id", b"boot_id", "complete_through_ns", b"complete_through_ns", "host_id", b"host_id", "records", b"records", "rows", b"rows", "segments", b"segments"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_complete_through_ns", b"_complete_through_ns", "boot_id", b"boot_id", "complete_through_ns", b"complete_through_ns", "events", b"events", "host_gaps", b"host_gaps", "host_id", b"host_id", "hosts", b"hosts", "records", b"records", "rows", b"rows", "segments", b"segments", "workloads", b"workloads"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__complete_through_ns: _TypeAlias = _typing.Literal["complete_through_ns"]  # noqa: Y015
     _WhichOneofArgType__complete_through_ns: _TypeAlias = _typing.Literal["_complete_through_ns", b"_complete_through_ns"]  # noqa: Y015
@@ -75,6 +91,8 @@ class Segment(_message.Message):
     WINDOW_START_NS_FIELD_NUMBER: _builtins.int
     WINDOW_LENGTH_NS_FIELD_NUMBER: _builtins.int
     CLOCK_FIELD_NUMBER: _builtins.int
+    SLICES_FIELD_NUMBER: _builtins.int
+    PARTITION_FIELD_NUMBER: _builtins.int
     device_id: _builtins.str
     """"nvidia:GPU-...": vendor and UUID"""
     generation: _builtins.int
@@ -90,6 +108,14 @@ class Segment(_message.Message):
     window_length_ns: _builtins.int
     clock: _builtins.str
     """unknown, synced, unsynced, stepped"""
+    @_builtins.property
+    def slices(self) -> Global___Slices:
+        """of a MIG instance"""
+
+    @_builtins.property
+    def partition(self) -> Global___Partition:
+        """of a GPU in MIG mode"""
+
     def __init__(
         self,
         *,
@@ -102,14 +128,69 @@ class Segment(_message.Message):
         window_start_ns: _builtins.int = ...,
         window_length_ns: _builtins.int = ...,
         clock: _builtins.str = ...,
+        slices: Global___Slices | None = ...,
+        partition: Global___Partition | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["partition", b"partition", "slices", b"slices"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["boot_start_ns", b"boot_start_ns", "clock", b"clock", "device_id", b"device_id", "generation", b"generation", "gpu_model", b"gpu_model", "length_ns", b"length_ns", "wall_start_ns", b"wall_start_ns", "window_length_ns", b"window_length_ns", "window_start_ns", b"window_start_ns"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["boot_start_ns", b"boot_start_ns", "clock", b"clock", "device_id", b"device_id", "generation", b"generation", "gpu_model", b"gpu_model", "length_ns", b"length_ns", "partition", b"partition", "slices", b"slices", "wall_start_ns", b"wall_start_ns", "window_length_ns", b"window_length_ns", "window_start_ns", b"window_start_ns"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Segment: _TypeAlias = Segment  # noqa: Y015
+
+@_typing.final
+class Slices(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PARENT_ID_FIELD_NUMBER: _builtins.int
+    COMPUTE_FIELD_NUMBER: _builtins.int
+    COMPUTE_OF_FIELD_NUMBER: _builtins.int
+    MEMORY_FIELD_NUMBER: _builtins.int
+    MEMORY_OF_FIELD_NUMBER: _builtins.int
+    parent_id: _builtins.str
+    compute: _builtins.int
+    compute_of: _builtins.int
+    memory: _builtins.int
+    memory_of: _builtins.int
+    def __init__(
+        self,
+        *,
+        parent_id: _builtins.str = ...,
+        compute: _builtins.int = ...,
+        compute_of: _builtins.int = ...,
+        memory: _builtins.int = ...,
+        memory_of: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["compute", b"compute", "compute_of", b"compute_of", "memory", b"memory", "memory_of", b"memory_of", "parent_id", b"parent_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Slices: _TypeAlias = Slices  # noqa: Y015
+
+@_typing.final
+class Partition(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    COMPUTE_OF_FIELD_NUMBER: _builtins.int
+    MEMORY_OF_FIELD_NUMBER: _builtins.int
+    compute_of: _builtins.int
+    memory_of: _builtins.int
+    def __init__(
+        self,
+        *,
+        compute_of: _builtins.int = ...,
+        memory_of: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["compute_of", b"compute_of", "memory_of", b"memory_of"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Partition: _TypeAlias = Partition  # noqa: Y015
 
 @_typing.final
 class UsageRecord(_message.Message):
@@ -135,6 +216,8 @@ class UsageRecord(_message.Message):
     EDGE_UNCERTAINTY_NS_FIELD_NUMBER: _builtins.int
     RULES_VERSION_FIELD_NUMBER: _builtins.int
     EVIDENCE_FIELD_NUMBER: _builtins.int
+    SHARING_VERSION_FIELD_NUMBER: _builtins.int
+    EDGES_FIELD_NUMBER: _builtins.int
     segment: _builtins.int
     workload_kind: _builtins.str
     workload_id: _builtins.str
@@ -154,7 +237,10 @@ class UsageRecord(_message.Message):
     edge_uncertainty_ns: _builtins.int
     rules_version: _builtins.str
     evidence: _builtins.str
-    """the trusted boundary of the cgroup path"""
+    """the trusted boundary of the cgroup path, or the claim"""
+    sharing_version: _builtins.int
+    edges: _builtins.str
+    """how its edges are known"""
     @_builtins.property
     def owner(self) -> Global___Owner: ...
     def __init__(
@@ -180,10 +266,12 @@ class UsageRecord(_message.Message):
         edge_uncertainty_ns: _builtins.int = ...,
         rules_version: _builtins.str = ...,
         evidence: _builtins.str = ...,
+        sharing_version: _builtins.int = ...,
+        edges: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_energy_mj", b"_energy_mj", "_gpu_memory_byte_ms", b"_gpu_memory_byte_ms", "energy_mj", b"energy_mj", "gpu_memory_byte_ms", b"gpu_memory_byte_ms", "owner", b"owner"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_energy_mj", b"_energy_mj", "_gpu_memory_byte_ms", b"_gpu_memory_byte_ms", "allocated_ns", b"allocated_ns", "blind_ns", b"blind_ns", "busy_known_ns", b"busy_known_ns", "busy_ns", b"busy_ns", "claim", b"claim", "edge_uncertainty_ns", b"edge_uncertainty_ns", "energy_mj", b"energy_mj", "evidence", b"evidence", "gpu_memory_byte_ms", b"gpu_memory_byte_ms", "held_ns", b"held_ns", "inferred_ns", b"inferred_ns", "outside_claim", b"outside_claim", "owner", b"owner", "revision", b"revision", "rules_version", b"rules_version", "segment", b"segment", "session_id", b"session_id", "sharing", b"sharing", "workload_id", b"workload_id", "workload_kind", b"workload_kind"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_energy_mj", b"_energy_mj", "_gpu_memory_byte_ms", b"_gpu_memory_byte_ms", "allocated_ns", b"allocated_ns", "blind_ns", b"blind_ns", "busy_known_ns", b"busy_known_ns", "busy_ns", b"busy_ns", "claim", b"claim", "edge_uncertainty_ns", b"edge_uncertainty_ns", "edges", b"edges", "energy_mj", b"energy_mj", "evidence", b"evidence", "gpu_memory_byte_ms", b"gpu_memory_byte_ms", "held_ns", b"held_ns", "inferred_ns", b"inferred_ns", "outside_claim", b"outside_claim", "owner", b"owner", "revision", b"revision", "rules_version", b"rules_version", "segment", b"segment", "session_id", b"session_id", "sharing", b"sharing", "sharing_version", b"sharing_version", "workload_id", b"workload_id", "workload_kind", b"workload_kind"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__energy_mj: _TypeAlias = _typing.Literal["energy_mj"]  # noqa: Y015
     _WhichOneofArgType__energy_mj: _TypeAlias = _typing.Literal["_energy_mj", b"_energy_mj"]  # noqa: Y015
@@ -264,6 +352,10 @@ class DeviceWindow(_message.Message):
     ENERGY_END_MJ_FIELD_NUMBER: _builtins.int
     IDLE_ENERGY_MJ_FIELD_NUMBER: _builtins.int
     UNOBSERVED_ENERGY_MJ_FIELD_NUMBER: _builtins.int
+    ENERGY_SOURCE_FIELD_NUMBER: _builtins.int
+    INTERVAL_NS_FIELD_NUMBER: _builtins.int
+    STRANDED_COMPUTE_NS_FIELD_NUMBER: _builtins.int
+    STRANDED_MEMORY_NS_FIELD_NUMBER: _builtins.int
     segment: _builtins.int
     revision: _builtins.int
     idle_ns: _builtins.int
@@ -273,6 +365,13 @@ class DeviceWindow(_message.Message):
     energy_end_mj: _builtins.int
     idle_energy_mj: _builtins.int
     unobserved_energy_mj: _builtins.int
+    energy_source: _builtins.str
+    """counter, power, slices; empty: no energy is known"""
+    interval_ns: _builtins.int
+    """the longest cadence at which it was sampled"""
+    stranded_compute_ns: _builtins.int
+    """of a GPU in MIG mode: slices times ns that no instance had"""
+    stranded_memory_ns: _builtins.int
     @_builtins.property
     def unobserved(self) -> _containers.RepeatedCompositeFieldContainer[Global___Unobserved]: ...
     def __init__(
@@ -288,10 +387,14 @@ class DeviceWindow(_message.Message):
         energy_end_mj: _builtins.int | None = ...,
         idle_energy_mj: _builtins.int = ...,
         unobserved_energy_mj: _builtins.int = ...,
+        energy_source: _builtins.str = ...,
+        interval_ns: _builtins.int = ...,
+        stranded_compute_ns: _builtins.int = ...,
+        stranded_memory_ns: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_energy_end_mj", b"_energy_end_mj", "_energy_start_mj", b"_energy_start_mj", "energy_end_mj", b"energy_end_mj", "energy_start_mj", b"energy_start_mj"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_energy_end_mj", b"_energy_end_mj", "_energy_start_mj", b"_energy_start_mj", "energy_end_mj", b"energy_end_mj", "energy_start_mj", b"energy_start_mj", "idle_energy_mj", b"idle_energy_mj", "idle_ns", b"idle_ns", "record_count", b"record_count", "records_digest", b"records_digest", "revision", b"revision", "segment", b"segment", "unobserved", b"unobserved", "unobserved_energy_mj", b"unobserved_energy_mj"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_energy_end_mj", b"_energy_end_mj", "_energy_start_mj", b"_energy_start_mj", "energy_end_mj", b"energy_end_mj", "energy_source", b"energy_source", "energy_start_mj", b"energy_start_mj", "idle_energy_mj", b"idle_energy_mj", "idle_ns", b"idle_ns", "interval_ns", b"interval_ns", "record_count", b"record_count", "records_digest", b"records_digest", "revision", b"revision", "segment", b"segment", "stranded_compute_ns", b"stranded_compute_ns", "stranded_memory_ns", b"stranded_memory_ns", "unobserved", b"unobserved", "unobserved_energy_mj", b"unobserved_energy_mj"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__energy_end_mj: _TypeAlias = _typing.Literal["energy_end_mj"]  # noqa: Y015
     _WhichOneofArgType__energy_end_mj: _TypeAlias = _typing.Literal["_energy_end_mj", b"_energy_end_mj"]  # noqa: Y015
@@ -325,3 +428,205 @@ class Unobserved(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Unobserved: _TypeAlias = Unobserved  # noqa: Y015
+
+@_typing.final
+class WorkloadWindow(_message.Message):
+    """What a workload used of its host, apart from devices: once, on however many GPUs it runs."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    WORKLOAD_KIND_FIELD_NUMBER: _builtins.int
+    WORKLOAD_ID_FIELD_NUMBER: _builtins.int
+    OWNER_FIELD_NUMBER: _builtins.int
+    BOOT_START_NS_FIELD_NUMBER: _builtins.int
+    LENGTH_NS_FIELD_NUMBER: _builtins.int
+    WALL_START_NS_FIELD_NUMBER: _builtins.int
+    WINDOW_START_NS_FIELD_NUMBER: _builtins.int
+    WINDOW_LENGTH_NS_FIELD_NUMBER: _builtins.int
+    CPU_US_FIELD_NUMBER: _builtins.int
+    MEMORY_BYTE_MS_FIELD_NUMBER: _builtins.int
+    IO_READ_BYTES_FIELD_NUMBER: _builtins.int
+    IO_WRITE_BYTES_FIELD_NUMBER: _builtins.int
+    NET_RX_BYTES_FIELD_NUMBER: _builtins.int
+    NET_TX_BYTES_FIELD_NUMBER: _builtins.int
+    REPLICA_NS_FIELD_NUMBER: _builtins.int
+    REPLICA_MAX_FIELD_NUMBER: _builtins.int
+    workload_kind: _builtins.str
+    workload_id: _builtins.str
+    boot_start_ns: _builtins.int
+    length_ns: _builtins.int
+    wall_start_ns: _builtins.int
+    window_start_ns: _builtins.int
+    window_length_ns: _builtins.int
+    cpu_us: _builtins.int
+    memory_byte_ms: _builtins.int
+    io_read_bytes: _builtins.int
+    io_write_bytes: _builtins.int
+    net_rx_bytes: _builtins.int
+    net_tx_bytes: _builtins.int
+    replica_ns: _builtins.int
+    replica_max: _builtins.int
+    @_builtins.property
+    def owner(self) -> Global___Owner: ...
+    def __init__(
+        self,
+        *,
+        workload_kind: _builtins.str = ...,
+        workload_id: _builtins.str = ...,
+        owner: Global___Owner | None = ...,
+        boot_start_ns: _builtins.int = ...,
+        length_ns: _builtins.int = ...,
+        wall_start_ns: _builtins.int = ...,
+        window_start_ns: _builtins.int = ...,
+        window_length_ns: _builtins.int = ...,
+        cpu_us: _builtins.int | None = ...,
+        memory_byte_ms: _builtins.int | None = ...,
+        io_read_bytes: _builtins.int | None = ...,
+        io_write_bytes: _builtins.int | None = ...,
+        net_rx_bytes: _builtins.int | None = ...,
+        net_tx_bytes: _builtins.int | None = ...,
+        replica_ns: _builtins.int | None = ...,
+        replica_max: _builtins.int | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_cpu_us", b"_cpu_us", "_io_read_bytes", b"_io_read_bytes", "_io_write_bytes", b"_io_write_bytes", "_memory_byte_ms", b"_memory_byte_ms", "_net_rx_bytes", b"_net_rx_bytes", "_net_tx_bytes", b"_net_tx_bytes", "_replica_max", b"_replica_max", "_replica_ns", b"_replica_ns", "cpu_us", b"cpu_us", "io_read_bytes", b"io_read_bytes", "io_write_bytes", b"io_write_bytes", "memory_byte_ms", b"memory_byte_ms", "net_rx_bytes", b"net_rx_bytes", "net_tx_bytes", b"net_tx_bytes", "owner", b"owner", "replica_max", b"replica_max", "replica_ns", b"replica_ns"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_cpu_us", b"_cpu_us", "_io_read_bytes", b"_io_read_bytes", "_io_write_bytes", b"_io_write_bytes", "_memory_byte_ms", b"_memory_byte_ms", "_net_rx_bytes", b"_net_rx_bytes", "_net_tx_bytes", b"_net_tx_bytes", "_replica_max", b"_replica_max", "_replica_ns", b"_replica_ns", "boot_start_ns", b"boot_start_ns", "cpu_us", b"cpu_us", "io_read_bytes", b"io_read_bytes", "io_write_bytes", b"io_write_bytes", "length_ns", b"length_ns", "memory_byte_ms", b"memory_byte_ms", "net_rx_bytes", b"net_rx_bytes", "net_tx_bytes", b"net_tx_bytes", "owner", b"owner", "replica_max", b"replica_max", "replica_ns", b"replica_ns", "wall_start_ns", b"wall_start_ns", "window_length_ns", b"window_length_ns", "window_start_ns", b"window_start_ns", "workload_id", b"workload_id", "workload_kind", b"workload_kind"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__cpu_us: _TypeAlias = _typing.Literal["cpu_us"]  # noqa: Y015
+    _WhichOneofArgType__cpu_us: _TypeAlias = _typing.Literal["_cpu_us", b"_cpu_us"]  # noqa: Y015
+    _WhichOneofReturnType__io_read_bytes: _TypeAlias = _typing.Literal["io_read_bytes"]  # noqa: Y015
+    _WhichOneofArgType__io_read_bytes: _TypeAlias = _typing.Literal["_io_read_bytes", b"_io_read_bytes"]  # noqa: Y015
+    _WhichOneofReturnType__io_write_bytes: _TypeAlias = _typing.Literal["io_write_bytes"]  # noqa: Y015
+    _WhichOneofArgType__io_write_bytes: _TypeAlias = _typing.Literal["_io_write_bytes", b"_io_write_bytes"]  # noqa: Y015
+    _WhichOneofReturnType__memory_byte_ms: _TypeAlias = _typing.Literal["memory_byte_ms"]  # noqa: Y015
+    _WhichOneofArgType__memory_byte_ms: _TypeAlias = _typing.Literal["_memory_byte_ms", b"_memory_byte_ms"]  # noqa: Y015
+    _WhichOneofReturnType__net_rx_bytes: _TypeAlias = _typing.Literal["net_rx_bytes"]  # noqa: Y015
+    _WhichOneofArgType__net_rx_bytes: _TypeAlias = _typing.Literal["_net_rx_bytes", b"_net_rx_bytes"]  # noqa: Y015
+    _WhichOneofReturnType__net_tx_bytes: _TypeAlias = _typing.Literal["net_tx_bytes"]  # noqa: Y015
+    _WhichOneofArgType__net_tx_bytes: _TypeAlias = _typing.Literal["_net_tx_bytes", b"_net_tx_bytes"]  # noqa: Y015
+    _WhichOneofReturnType__replica_max: _TypeAlias = _typing.Literal["replica_max"]  # noqa: Y015
+    _WhichOneofArgType__replica_max: _TypeAlias = _typing.Literal["_replica_max", b"_replica_max"]  # noqa: Y015
+    _WhichOneofReturnType__replica_ns: _TypeAlias = _typing.Literal["replica_ns"]  # noqa: Y015
+    _WhichOneofArgType__replica_ns: _TypeAlias = _typing.Literal["_replica_ns", b"_replica_ns"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__cpu_us) -> _WhichOneofReturnType__cpu_us | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__io_read_bytes) -> _WhichOneofReturnType__io_read_bytes | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__io_write_bytes) -> _WhichOneofReturnType__io_write_bytes | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__memory_byte_ms) -> _WhichOneofReturnType__memory_byte_ms | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__net_rx_bytes) -> _WhichOneofReturnType__net_rx_bytes | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__net_tx_bytes) -> _WhichOneofReturnType__net_tx_bytes | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__replica_max) -> _WhichOneofReturnType__replica_max | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__replica_ns) -> _WhichOneofReturnType__replica_ns | None: ...
+
+Global___WorkloadWindow: _TypeAlias = WorkloadWindow  # noqa: Y015
+
+@_typing.final
+class HostWindow(_message.Message):
+    """The host was up, in one boot, for all of this stretch of CLOCK_BOOTTIME."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    BOOT_START_NS_FIELD_NUMBER: _builtins.int
+    LENGTH_NS_FIELD_NUMBER: _builtins.int
+    WALL_START_NS_FIELD_NUMBER: _builtins.int
+    WINDOW_START_NS_FIELD_NUMBER: _builtins.int
+    WINDOW_LENGTH_NS_FIELD_NUMBER: _builtins.int
+    CLOCK_FIELD_NUMBER: _builtins.int
+    boot_start_ns: _builtins.int
+    length_ns: _builtins.int
+    wall_start_ns: _builtins.int
+    window_start_ns: _builtins.int
+    window_length_ns: _builtins.int
+    clock: _builtins.str
+    def __init__(
+        self,
+        *,
+        boot_start_ns: _builtins.int = ...,
+        length_ns: _builtins.int = ...,
+        wall_start_ns: _builtins.int = ...,
+        window_start_ns: _builtins.int = ...,
+        window_length_ns: _builtins.int = ...,
+        clock: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["boot_start_ns", b"boot_start_ns", "clock", b"clock", "length_ns", b"length_ns", "wall_start_ns", b"wall_start_ns", "window_length_ns", b"window_length_ns", "window_start_ns", b"window_start_ns"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___HostWindow: _TypeAlias = HostWindow  # noqa: Y015
+
+@_typing.final
+class HostGap(_message.Message):
+    """The host was off, or nobody metered since: wall time."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    WALL_START_NS_FIELD_NUMBER: _builtins.int
+    LENGTH_NS_FIELD_NUMBER: _builtins.int
+    FORMER_BOOT_ID_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    DEVICE_IDS_FIELD_NUMBER: _builtins.int
+    wall_start_ns: _builtins.int
+    length_ns: _builtins.int
+    former_boot_id: _builtins.str
+    reason: _builtins.str
+    @_builtins.property
+    def device_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """which existed all the while"""
+
+    def __init__(
+        self,
+        *,
+        wall_start_ns: _builtins.int = ...,
+        length_ns: _builtins.int = ...,
+        former_boot_id: _builtins.str = ...,
+        reason: _builtins.str = ...,
+        device_ids: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["device_ids", b"device_ids", "former_boot_id", b"former_boot_id", "length_ns", b"length_ns", "reason", b"reason", "wall_start_ns", b"wall_start_ns"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___HostGap: _TypeAlias = HostGap  # noqa: Y015
+
+@_typing.final
+class Event(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    KIND_FIELD_NUMBER: _builtins.int
+    SUBJECT_FIELD_NUMBER: _builtins.int
+    BOOT_NS_FIELD_NUMBER: _builtins.int
+    WALL_NS_FIELD_NUMBER: _builtins.int
+    DETAIL_FIELD_NUMBER: _builtins.int
+    kind: _builtins.str
+    subject: _builtins.str
+    """a device's id or a workload's kind:id"""
+    boot_ns: _builtins.int
+    wall_ns: _builtins.int
+    detail: _builtins.str
+    def __init__(
+        self,
+        *,
+        kind: _builtins.str = ...,
+        subject: _builtins.str = ...,
+        boot_ns: _builtins.int = ...,
+        wall_ns: _builtins.int = ...,
+        detail: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["boot_ns", b"boot_ns", "detail", b"detail", "kind", b"kind", "subject", b"subject", "wall_ns", b"wall_ns"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Event: _TypeAlias = Event  # noqa: Y015

@@ -49,7 +49,7 @@ def test_what_was_kept_comes_back_and_what_was_open_goes_on(tmp_path: Path) -> N
 
     batches, meter = trio.run(main)
     assert batches == host.batches
-    assert meter is not None and meter.devices["nvidia:GPU-0"].settled_ns == 90 * S
+    assert meter is not None and meter.devices["nvidia:GPU-0"].book.settled_ns == 90 * S
 
 
 def test_a_full_log_becomes_an_exact_gap_once_there_is_room(tmp_path: Path) -> None:

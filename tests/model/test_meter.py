@@ -106,12 +106,12 @@ def test_energy_is_split_by_time_and_the_rest_is_idle_to_the_millijoule() -> Non
     lawful(host)
 
 
-def test_a_counter_that_falls_begins_a_new_segment_and_never_counts_backwards() -> None:
+def test_a_counter_that_falls_begins_a_new_segment_and_what_it_shows_since_is_new() -> None:
     host = PaperHost([])
     for at_s, counter in ((0, 500), (1, 700), (2, 40), (3, 90), (60, 0)):
         host.observe(at_s * S, (DeviceReading(GPU, at_s * S, energy_mj=counter),))
     spent = [(row.energy_start_mj, row.energy_end_mj) for row in host.rows]
-    assert spent == [(500, 700), (40, 90)]
+    assert spent == [(500, 700), (0, 90), (0, 0)]
     lawful(host)
 
 

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gputally.model.plain import from_plain, to_plain
-from gputally.model.tally import Quality, Shared, Tally
+from gputally.model.tally import Quality, Shared, Sharers, Tally
 from gputally.model.usage import Sharing
 from gputally.model.workload import Holder, Owner, ProcessId, Workload
 
@@ -13,8 +13,11 @@ workloads = st.builds(Workload, st.text(max_size=5), st.text(max_size=5))
 owners = st.builds(Owner, st.text(max_size=5), tags=st.just((("a", "b"),)))
 holders = st.builds(Holder, st.builds(ProcessId, st.integers(0, 9), st.integers()), workloads, owners)
 shared = st.builds(Shared, st.integers(), st.integers(), st.dictionaries(workloads, st.integers()))
-keys = st.tuples(st.lists(workloads).map(tuple), st.sampled_from(Quality))
-tallies = st.builds(Tally, st.sampled_from(Sharing), st.integers(), shared=st.dictionaries(keys, shared, max_size=4))
+units = st.lists(st.tuples(workloads, st.integers(1, 9))).map(tuple)
+keys = st.builds(Sharers, units, st.sampled_from(Quality))
+tallies = st.builds(
+    Tally, st.sampled_from(Sharing), idle_ns=st.integers(), shared=st.dictionaries(keys, shared, max_size=4)
+)
 
 
 @given(holders)
