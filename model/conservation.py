@@ -30,17 +30,34 @@ def check_batch(batch: Batch) -> list[Violation]:
 
 def _check_row(row: DeviceWindow, records: list[UsageRecord]) -> Iterator[Violation]:
     segment = row.segment
-    allocated_ns = sum(record.allocated_ns for record in records)
-    accounted_ns = allocated_ns + row.idle_ns + row.unobserved_total_ns
-    if accounted_ns != segment.boot.length_ns:
-        yield _violation(segment, f"accounts for {accounted_ns} ns of {segment.boot.length_ns} ns")
+    yield from _check_partition(row, records) if segment.partition else _check_time(row, records)
     if any(amount < 0 for amount in _amounts(row, records)):
         yield _violation(segment, "holds a negative amount")
     if any(max(r.blind_ns, r.inferred_ns) > r.allocated_ns for r in records):
         yield _violation(segment, "has more blind or inferred than allocated time")
+    if any(r.outside_claim and r.allocated_ns for r in records):
+        yield _violation(segment, "shares its time with somebody outside the claims on it")
     if row.record_count != len(records) or row.records_digest != records_digest(records):
         yield _violation(segment, f"has {len(records)} records that are not the {row.record_count} its row names")
     yield from _check_energy(row, records)
+
+
+def _check_time(row: DeviceWindow, records: list[UsageRecord]) -> Iterator[Violation]:
+    accounted_ns = sum(record.allocated_ns for record in records) + row.idle_ns + row.unobserved_total_ns
+    if accounted_ns != row.segment.boot.length_ns:
+        yield _violation(row.segment, f"accounts for {accounted_ns} ns of {row.segment.boot.length_ns} ns")
+
+
+def _check_partition(row: DeviceWindow, records: list[UsageRecord]) -> Iterator[Violation]:
+    """A GPU in MIG mode has only what no instance has; who has the rest, the instances' rows say."""
+    if records or row.idle_ns or row.unobserved_ns:
+        yield _violation(row.segment, "is in MIG mode and accounts for time that its instances have")
+    length_ns, partition = row.segment.boot.length_ns, row.segment.partition
+    assert partition is not None
+    if row.stranded_compute_ns > partition.compute_of * length_ns:
+        yield _violation(row.segment, "has more stranded compute slices than slices")
+    if row.stranded_memory_ns > partition.memory_of * length_ns:
+        yield _violation(row.segment, "has more stranded memory slices than slices")
 
 
 def _check_energy(row: DeviceWindow, records: list[UsageRecord]) -> Iterator[Violation]:
@@ -53,7 +70,8 @@ def _check_energy(row: DeviceWindow, records: list[UsageRecord]) -> Iterator[Vio
 
 
 def _amounts(row: DeviceWindow, records: list[UsageRecord]) -> Iterator[int]:
-    yield row.idle_ns
+    yield from (row.idle_ns, row.idle_energy_mj, row.unobserved_energy_mj)
+    yield from (row.stranded_compute_ns, row.stranded_memory_ns)
     yield from (length_ns for _, length_ns in row.unobserved_ns)
     for record in records:
         yield from (record.allocated_ns, record.held_ns, record.blind_ns, record.inferred_ns)
@@ -61,6 +79,39 @@ def _amounts(row: DeviceWindow, records: list[UsageRecord]) -> Iterator[int]:
 
 def _violation(segment: Segment, what: str) -> Violation:
     return Violation(segment.device_id, segment.boot.start_ns, what)
+
+
+def check_families(rows: Iterable[DeviceWindow]) -> list[Violation]:
+    """The law of MIG, for all rows of one host and boot: of * length = sum of slices * length + stranded.
+
+    Rows of a family need not begin and end together: each counts where it overlaps its GPU's.
+    """
+    instances: defaultdict[str, list[Segment]] = defaultdict(list)
+    parents: list[DeviceWindow] = []
+    for row in rows:
+        if row.segment.slices is not None:
+            instances[row.segment.slices.parent_id].append(row.segment)
+        if row.segment.partition is not None:
+            parents.append(row)
+    return [v for row in parents for v in _check_family(row, instances[row.segment.device_id])]
+
+
+def _check_family(row: DeviceWindow, instances: list[Segment]) -> Iterator[Violation]:
+    partition = row.segment.partition
+    assert partition is not None
+    had = [(i.slices, overlap_ns(i.boot, row.segment.boot)) for i in instances if i.slices is not None]
+    for name, whole, found, stranded_ns in (
+        ("compute", partition.compute_of, sum(s.compute * ns for s, ns in had), row.stranded_compute_ns),
+        ("memory", partition.memory_of, sum(s.memory * ns for s, ns in had), row.stranded_memory_ns),
+    ):
+        if found + stranded_ns != whole * row.segment.boot.length_ns:
+            told = f"{found + stranded_ns} of {whole * row.segment.boot.length_ns} {name} slice-ns"
+            yield _violation(row.segment, f"and its instances account for {told}")
+
+
+def overlap_ns(one: Interval, other: Interval) -> int:
+    """How long both last together."""
+    return max(min(one.end_ns, other.end_ns) - max(one.start_ns, other.start_ns), 0)
 
 
 @dataclass(frozen=True, slots=True)

@@ -116,10 +116,12 @@ class DeviceMeter:
         if at_ns > self.book.settled_ns:
             self._account([(self.book.settled_ns, at_ns, self._unobserved(reason))], at_ns, self._still(at_ns), claims)
 
-    def count_from(self, sight: Sight) -> None:
-        """Its energy is counted from this first sight on."""
-        self.epoch, self.counted_ns = sight.epoch, sight.at_ns
-        self.book.restart_energy(0 if sight.epoch.source is EnergySource.POWER else sight.energy_mj, sight.epoch.source)
+    def count_from(self, energy_mj: int | None, epoch: Epoch) -> None:
+        """Its energy is counted from where it stands now, on this scale."""
+        if epoch.source is EnergySource.POWER:
+            energy_mj = self.power.total_mj
+        self.epoch, self.counted_ns = epoch, self.book.settled_ns
+        self.book.restart_energy(energy_mj, epoch.source)
 
     def remove(self, at_ns: int, interval_ns: int, energy_mj: int | None) -> None:
         """It was seen to be gone: its time ends, with everybody off it."""

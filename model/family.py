@@ -13,6 +13,9 @@ from .reading import Device
 from .share import share_out
 from .usage import EnergySource
 
+SCALE = Epoch(EnergySource.SLICES)
+"""Of all members: a counter that begins anew takes nothing from what they had, so their scales only grow."""
+
 
 def stranded(parent: Device, instances: Iterable[Device]) -> tuple[int, int]:
     """Compute and memory slices that no instance has. Never negative, whatever a driver says."""
@@ -46,8 +49,3 @@ class FamilyEnergy:
     def of(self, device_id: str) -> int:
         """What a member has had of it."""
         return self.totals_mj.get(device_id, 0)
-
-    @property
-    def scale(self) -> Epoch:
-        """A counter that begins anew takes nothing from what its members had: their scales only grow."""
-        return Epoch(EnergySource.SLICES, 0)

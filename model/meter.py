@@ -12,7 +12,7 @@ from .claiming import in_force
 from .claims import Claim
 from .closing import Closed
 from .device_meter import DeviceMeter
-from .family import FamilyEnergy, stranded
+from .family import SCALE, FamilyEnergy, stranded
 from .holding import Sight
 from .interval import Interval
 from .reading import Device, DeviceGap, DeviceReading, GapReason, HostReading
@@ -264,10 +264,12 @@ class _Tick:
         meter.miss(at_ns, reason, self.reading.interval_ns, self._claims_on(meter.device))
 
     def _sight(self, part: DeviceReading) -> Sight:
-        sight = sight_of(part, self.attribution)
+        """On the energy scale that held until now; whoever changes it does so afterwards."""
+        sight, meter = sight_of(part, self.attribution), self.meter.devices.get(part.device_id)
+        device = self.known.get(part.device_id) if meter is None else meter.device
         family = self._family_of(part.device_id)
-        if family is not None:
-            sight.energy_mj, sight.power_mw, sight.epoch = family.of(part.device_id), None, family.scale
+        if family is not None and device is not None and (device.slices or device.partition):
+            sight.energy_mj, sight.power_mw, sight.epoch = family.of(part.device_id), None, SCALE
         return sight
 
     def _meet(self, sight: Sight, device: Device) -> None:
@@ -293,7 +295,7 @@ class _Tick:
         )
         meter = DeviceMeter(book, sight, told=told)
         if sight is not None:
-            meter.count_from(sight)
+            meter.count_from(sight.energy_mj, sight.epoch)
         host.devices[device.device_id] = meter
         host.edges += 1
 
@@ -322,19 +324,16 @@ class _Tick:
     # MIG
 
     def _split_energy(self, device_id: str, part: DeviceReading) -> None:
-        """Among those who were there since the last reading."""
+        """Among those who were there since the last reading. A family begins once its GPU is read in MIG mode."""
         host, device = self.meter, self.known.get(device_id)
-        known = host.devices.get(device_id)
-        if device is None or device.partition is None or part.energy_mj is None:
-            host.families.pop(device_id, None)
+        family, known = host.families.get(device_id), host.devices.get(device_id)
+        if part.energy_mj is None:
             return
-        epoch = epoch_of(part)
-        family = host.families.get(device_id)
-        if family is None:
-            start_mj = {device_id: part.energy_mj}
-            host.families[device_id] = FamilyEnergy(part.energy_mj, part.at_ns, epoch, start_mj)
-        elif known is not None:
-            family.split(part.energy_mj, part.at_ns, epoch, known.device, host.instances_of(device_id))
+        if family is not None and known is not None:
+            family.split(part.energy_mj, part.at_ns, epoch_of(part), known.device, host.instances_of(device_id))
+        elif device is not None and device.partition is not None:
+            totals_mj = {device_id: part.energy_mj}
+            host.families[device_id] = FamilyEnergy(part.energy_mj, part.at_ns, epoch_of(part), totals_mj)
 
     def _family_of(self, device_id: str) -> FamilyEnergy | None:
         device = self.known.get(device_id) or self.meter.devices[device_id].device
@@ -342,13 +341,19 @@ class _Tick:
 
     def _partition(self) -> None:
         """After everybody was looked at: from here on the slices are had as they are now."""
-        for device_id in self.good:
+        for device_id, part in self.good.items():
             device, meter = self.known.get(device_id), self.meter.devices.get(device_id)
             if device is None or meter is None or (device.partition is None and meter.device.partition is None):
                 continue
-            now = replace(meter.device, partition=device.partition)
+            before, now = meter.device, replace(meter.device, partition=device.partition)
             if meter.strand(now, stranded(now, self.meter.instances_of(device_id))):
                 self.meter.chronicle.note(EventKind.DEVICE_CHANGED, device_id, meter.book.settled_ns)
+            if before.partition is None:
+                family = self._family_of(device_id)
+                meter.count_from(family.of(device_id) if family else None, SCALE)
+            elif now.partition is None:
+                self.meter.families.pop(device_id, None)
+                meter.count_from(part.energy_mj, epoch_of(part))
 
     def _claims_on(self, device: Device) -> tuple[Claim, ...]:
         """A claim on a GPU in MIG mode is one on each of its instances."""

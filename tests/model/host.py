@@ -4,6 +4,7 @@ truth is computed apart from anything the meter does."""
 from dataclasses import dataclass, field
 from itertools import pairwise
 
+from gputally.model.claims import Claim
 from gputally.model.meter import Meter
 from gputally.model.reading import Device, DeviceGap, DeviceReading, GapReason, HostReading, ProcessOnDevice
 from gputally.model.usage import Batch, DeviceWindow, Sharing, UsageRecord
@@ -23,6 +24,7 @@ class Run:
     end_ns: int
     device: str = "nvidia:GPU-0"
     memory_bytes: int = 1 << 30
+    sm_percent: int | None = None
 
     @property
     def process(self) -> ProcessId:
@@ -54,8 +56,10 @@ class PaperHost:
     offset_ns: int = WALL_AT_BOOT_NS
     interval_ns: int = S
     rules_version: str = "r1"
+    claims: tuple[Claim, ...] = ()
     batches: list[Batch] = field(default_factory=list)
     told_ns: int = -1
+    suspended_ns: int = 0
 
     def __post_init__(self) -> None:
         self.meter = Meter("host", "boot", self.window_s * S, self.sharing, self.rules_version)
@@ -70,8 +74,10 @@ class PaperHost:
     def observe(
         self, at_ns: int, parts: tuple[DeviceReading | DeviceGap, ...], attribution: Attribution | None = None
     ) -> None:
-        reading = HostReading(at_ns, at_ns + self.offset_ns, self.interval_ns, parts, self.described)
-        self._keep(self.meter.observe(reading, attribution or self.attribution(at_ns)))
+        reading = HostReading(
+            at_ns, at_ns + self.offset_ns, self.interval_ns, parts, self.described, suspended_ns=self.suspended_ns
+        )
+        self._keep(self.meter.observe(reading, attribution or self.attribution(at_ns), self.claims))
 
     @property
     def described(self) -> tuple[Device, ...]:
@@ -84,7 +90,7 @@ class PaperHost:
 
     def look(self, device: str, at_ns: int) -> DeviceReading:
         present = [r for r in self.runs if r.device == device and r.start_ns <= at_ns < r.end_ns]
-        rows = tuple(ProcessOnDevice(r.pid, r.memory_bytes) for r in present)
+        rows = tuple(ProcessOnDevice(r.pid, r.memory_bytes, r.sm_percent) for r in present)
         power_mw = 300_000
         return DeviceReading(device, at_ns, rows, 50 if rows else 0, None, power_mw * at_ns // S)
 

@@ -7,7 +7,7 @@ from gputally.model.checkpoint import load, save
 from gputally.model.conservation import check_batch, tile
 from gputally.model.reading import DeviceGap, DeviceReading, GapReason
 from gputally.model.refused import Refused
-from gputally.model.usage import Sharing
+from gputally.model.usage import POLICIES, Sharing
 from gputally.model.workload import Attribution
 
 from .host import HostRun, PaperHost, Run, S, true_shares
@@ -384,3 +384,53 @@ def test_a_driver_that_does_not_come_after_a_restart_is_given_up_and_windows_clo
         host.tick(tick * S, {GPU: GapReason.NVML_HANG})
     assert len(host.rows) == 3
     lawful(host)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    lives=st.lists(processes, max_size=6),
+    sharing=st.sampled_from(POLICIES),
+    some=st.lists(st.integers(1, 119), max_size=60, unique=True),
+    others=st.lists(st.integers(1, 119), max_size=60, unique=True),
+)
+def test_the_same_edges_under_other_ticks_give_the_same_nanoseconds(
+    lives: list[tuple[int, int, int]], sharing: Sharing, some: list[int], others: list[int]
+) -> None:
+    """Nobody is there between two ticks only, and what is sampled is the same whenever it is read."""
+    runs = [Run(n + 1, f"t{t}", 0, 120 * S - length // 120) for n, (t, _, length) in enumerate(lives)]
+    told: list[list[tuple[str, int, int, int]]] = []
+    for ticks in (some, others):
+        host = PaperHost(runs, sharing=sharing, interval_ns=60 * S)
+        for at_s in sorted({0, 118, 120, *ticks}):
+            host.tick(at_s * S)
+        host.stop()
+        lawful(host)
+        told.append(sorted((r.owner.tenant, r.allocated_ns, r.held_ns, r.busy_ns) for r in host.records))
+    assert told[0] == told[1]
+
+
+def test_two_tenants_on_one_gpu_under_each_policy_share_to_the_nanosecond_and_the_millijoule() -> None:
+    runs = [
+        Run(1, "a", 0, 90 * S, memory_bytes=3 << 30, sm_percent=20),
+        Run(2, "b", 0, 90 * S, memory_bytes=1 << 30, sm_percent=50),
+    ]
+    whole_mj = 60 * 300_000
+    for sharing, of_a in ((Sharing.EQUAL, (1, 2)), (Sharing.MEMORY, (3, 4)), (Sharing.BUSY, (2, 7))):
+        host = PaperHost(runs, sharing=sharing)
+        for tick in range(61):
+            host.tick(tick * S)
+        a, b = sorted(host.records, key=lambda r: r.owner.tenant)
+        assert a.allocated_ns == (60 * S * of_a[0] * 2 + of_a[1]) // (of_a[1] * 2)
+        assert a.allocated_ns + b.allocated_ns == 60 * S
+        assert a.energy_mj == (whole_mj * of_a[0] * 2 + of_a[1]) // (of_a[1] * 2)
+        assert (a.energy_mj or 0) + (b.energy_mj or 0) == whole_mj
+        assert (a.busy_ns, b.busy_ns) == (12 * S, 30 * S)
+        lawful(host)
+
+
+def test_a_minute_among_three_is_a_third_each() -> None:
+    """G13."""
+    host = PaperHost([Run(n, f"t{n}", 0, 90 * S) for n in range(1, 4)])
+    for tick in range(61):
+        host.tick(tick * S)
+    assert [r.allocated_ns for r in host.records] == [20 * S] * 3

@@ -1,0 +1,95 @@
+"""Processes that no list ever showed: found in the driver's own buffers, and billed as far as anybody knows."""
+
+from gputally.model.reading import Accounted, DeviceReading, PassedProcess, ProcessOnDevice
+from gputally.model.workload import Attribution, Passage
+
+from .host import PaperHost, Run, S
+from .test_meter import lawful
+
+GPU = "nvidia:GPU-0"
+
+
+def tick(
+    host: PaperHost, at_ns: int, passed: tuple[PassedProcess, ...] = (), passages: dict[int, Passage] | None = None
+) -> None:
+    pids = tuple(ProcessOnDevice(r.pid, 1 << 30, 40) for r in host.runs if r.start_ns <= at_ns < r.end_ns)
+    holders = host.attribution(at_ns)
+    part = DeviceReading(GPU, at_ns, pids, 50, None, None, passed=passed)
+    told = Attribution(host.rules_version, holders.holders, holders.ended, passages or {})
+    host.observe(at_ns, (part,), told)
+
+
+def test_a_job_between_two_ticks_is_billed_from_its_start_to_its_end_where_they_are_remembered() -> None:
+    short = Run(9, "flash", 3 * S + 100_000_000, 3 * S + 300_000_000)
+    host = PaperHost([])
+    for second in range(61):
+        found = second == 4
+        passed = (PassedProcess(9, (short.start_ns + 150_000_000,), 80),) if found else ()
+        passage = Passage(short.holder, short.start_ns, short.end_ns, 5_000_000)
+        tick(host, second * S, passed, {9: passage} if found else None)
+    (record,) = host.records
+    assert (record.owner.tenant, record.allocated_ns, record.held_ns) == ("flash", 200_000_000, 200_000_000)
+    assert (record.busy_ns, record.edges, record.edge_uncertainty_ns) == (160_000_000, "memory", 5_000_000)
+    lawful(host)
+
+
+def test_without_any_memory_of_it_accounting_says_when_it_was_there() -> None:
+    unknown = Run(9, "?", 0, 0)
+    told = Accounted(3 * S + 100_000_000, 250_000_000, 60)
+    host = PaperHost([])
+    for second in range(61):
+        found = second == 4
+        passed = (PassedProcess(9, (), None, told),) if found else ()
+        tick(host, second * S, passed, {9: Passage(unknown.holder, None, None, 0)} if found else None)
+    (record,) = host.records
+    assert (record.allocated_ns, record.edges, record.edge_uncertainty_ns) == (250_000_000, "accounted", S)
+    lawful(host)
+
+
+def test_a_sample_alone_holds_from_its_stamp_to_the_list_that_lacks_it() -> None:
+    unknown = Run(9, "?", 0, 0)
+    host = PaperHost([])
+    for second in range(61):
+        found = second == 4
+        passed = (PassedProcess(9, (3 * S + 400_000_000,), 60),) if found else ()
+        tick(host, second * S, passed, {9: Passage(unknown.holder, None, None, 0)} if found else None)
+    (record,) = host.records
+    assert (record.allocated_ns, record.edges) == (600_000_000, "absent,evidence")
+
+
+def test_an_old_process_that_uses_the_device_between_two_ticks_is_billed_from_the_evidence_not_from_its_start() -> None:
+    old = Run(9, "old", 1, 5 * S + 700_000_000)
+    host = PaperHost([])
+    for second in range(61):
+        found = second == 6
+        passed = (PassedProcess(9, (5 * S + 500_000_000,), 60),) if found else ()
+        tick(host, second * S, passed, {9: Passage(old.holder, 1, old.end_ns, 0)} if found else None)
+    (record,) = host.records
+    assert record.allocated_ns == 200_000_000
+
+
+def test_one_that_is_still_listed_is_not_billed_twice() -> None:
+    run = Run(1, "a", 0, 900 * S)
+    host = PaperHost([run])
+    for second in range(61):
+        passed = (PassedProcess(1, (second * S - 1,), 40),)
+        tick(host, second * S, passed, {1: Passage(run.holder, 0, None, 0)})
+    assert host.allocated_ns("a") == 60 * S
+    lawful(host)
+
+
+def test_short_jobs_share_with_who_is_there_and_the_sums_are_exact() -> None:
+    long = Run(1, "long", 0, 900 * S)
+    host = PaperHost([long])
+    for second in range(61):
+        start_ns = second * S - 700_000_000
+        short = Run(100 + second, "short", start_ns, start_ns + 400_000_000)
+        passed = (PassedProcess(short.pid, (start_ns + 10,), 80),) if second else ()
+        tick(host, second * S, passed, {short.pid: Passage(short.holder, short.start_ns, short.end_ns, 0)})
+    assert host.allocated_ns("short") == 60 * 200_000_000
+    assert host.allocated_ns("long") == 60 * 800_000_000
+    busy = {r.owner.tenant: r.busy_ns for r in host.records}
+    # 0.6 s of each second alone at 40 %, 0.4 s together at 40 and 80 %, capped at the device's time
+    assert busy["long"] == 60 * 240_000_000 + 60 * 400_000_000 // 3
+    assert busy["short"] == 60 * 400_000_000 * 2 // 3
+    lawful(host)
