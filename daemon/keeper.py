@@ -10,7 +10,7 @@ from typing import Protocol, TypeVar
 
 import trio
 
-from ..model.batching import halve
+from ..model.batching import can_be_halved, halve
 from ..model.checkpoint import BadCheckpoint, load, save
 from ..model.interval import NS_PER_HOUR
 from ..model.meter import Meter
@@ -107,6 +107,6 @@ def _entries(batch: Batch) -> list[Entry]:
     """A batch as frames can hold it; one device's segment is within a frame by the tally's own bounds."""
     payload = encode_batch(batch)
     fits = len(batch.records) <= MAX_RECORDS and len(payload) <= MAX_PAYLOAD_BYTES
-    if fits or len(batch.rows) < 2:
+    if fits or not can_be_halved(batch):
         return [Entry(len(batch.records), payload)]
     return [entry for half in halve(batch) for entry in _entries(half)]

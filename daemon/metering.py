@@ -10,6 +10,7 @@ from ..model.reading import GapReason, HostReading
 from ..model.usage import Batch
 from ..model.workload import Attribution
 from ..plugins.ports import Attributor, Telemetry
+from .claims import Claims
 from .guard import guarded
 from .keeper import Keeper
 from .mailbox import Mailbox
@@ -31,6 +32,7 @@ class Metering:
     on_tick: Callable[[HostReading, Attribution], None]
     """Called when a reading has gone all the way: the only thing that counts as progress."""
     telemetry: Telemetry | None = None
+    claims: Claims = field(default_factory=Claims)
     meter: Meter | None = None
     _kept_at_s: float = field(default=-CHECKPOINT_EVERY_S)
     _kept_edges: int = -1
@@ -43,7 +45,7 @@ class Metering:
                 attribution = guarded("attributor", self.attributor.attribute, reading)
                 if attribution is None:
                     continue  # the reading is lost; if more are, their time is a gap
-                await self._keep(meter, meter.observe(reading, attribution))
+                await self._keep(meter, meter.observe(reading, attribution, self.claims.told(reading)))
                 if self.telemetry is not None:
                     guarded("telemetry", self.telemetry.observe, reading)
                 self.on_tick(reading, attribution)

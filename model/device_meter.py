@@ -125,13 +125,10 @@ class DeviceMeter:
 
     def remove(self, at_ns: int, interval_ns: int, energy_mj: int | None) -> None:
         """It was seen to be gone: its time ends, with everybody off it."""
-        before = self.sight
-        if before is not None and not self.resumed:
-            gone = Sight(at_ns, energy_mj=energy_mj, epoch=before.epoch)
-            self.see(gone, interval_ns, self.book.rules_version, self.told, GapReason.DAEMON_DOWN)
-        else:
-            self.sight = None
-            self.miss(at_ns, self.gap_reason or GapReason.DAEMON_DOWN, interval_ns, self.told)
+        if self.resumed:
+            self.sight, self.resumed, self.gap_reason = None, False, GapReason.DAEMON_DOWN
+        gone = Sight(at_ns, energy_mj=energy_mj, epoch=self.epoch)
+        self.see(gone, interval_ns, self.book.rules_version, self.told, GapReason.DAEMON_DOWN)
         self.book.cut()
 
     def strand(self, device: Device, slices: tuple[int, int]) -> bool:

@@ -230,7 +230,7 @@ class _Tick:
                 told.add(gap.device_id)
                 self._miss(gap.device_id, gap.at_ns, gap.reason)
         self._expect()
-        for device_id in meter.devices.keys() - told:
+        for device_id in [name for name in meter.devices if name not in told]:
             self._miss(device_id, self.reading.boot_ns, self.reading.trouble or GapReason.GPU_LOST)
         self._partition()
         for xid in self.reading.xids:

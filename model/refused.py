@@ -2,12 +2,14 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
+from fractions import Fraction
 
 from .counter import Counter
 from .identity import records_digest
 from .interval import Interval
 from .reading import GapReason
-from .usage import Batch, DeviceWindow
+from .uptime import Uptime
+from .usage import Batch, DeviceWindow, HostGap, HostWindow
 
 NO_RECORDS = records_digest(())
 SAME_CLOCK_NS = 100_000_000
@@ -21,9 +23,16 @@ Device = tuple[str, str, int]
 
 @dataclass(frozen=True, slots=True)
 class Refused:
-    """The stretches that were given up, however long the log stays full. A value: ``with_batch`` gives a new one."""
+    """The stretches that were given up, however long the log stays full. A value: ``with_batch`` gives a new one.
+
+    What the host itself was up to is kept, in as few pieces; events, and what workloads used apart from
+    devices, are not: where they are missing, the rows say ``buffer_full``.
+    """
 
     stretches: dict[Device, tuple[DeviceWindow, ...]] = field(default_factory=dict[Device, tuple[DeviceWindow, ...]])
+    up: dict[str, tuple[HostWindow, ...]] = field(default_factory=dict[str, tuple[HostWindow, ...]])
+    """By boot."""
+    host_gaps: tuple[tuple[str, HostGap], ...] = ()
 
     def with_batch(self, batch: Batch) -> "Refused":
         """What the batch said is given up; that this time existed is not."""
@@ -31,12 +40,25 @@ class Refused:
         for row in batch.rows:
             device = batch.boot_id, row.segment.device_id, row.segment.generation
             found[device] = _extended(found.get(device, ()), row)
-        return Refused(found)
+        up = dict(self.up)
+        for window in batch.hosts:
+            up[batch.boot_id] = _lengthened(up.get(batch.boot_id, ()), window)
+        gaps = (*self.host_gaps, *((batch.boot_id, gap) for gap in batch.host_gaps))
+        return Refused(found, up, gaps[-MAX_STRETCHES:])
 
     def batches(self, host_id: str) -> list[Batch]:
         """The gaps as rows again, cut at the edges of windows; one batch for each boot, in no order."""
-        boots = dict.fromkeys(boot_id for boot_id, _, _ in self.stretches)
-        return [Batch(host_id, boot_id, rows=tuple(self._rows(boot_id))) for boot_id in boots]
+        told = [*(boot_id for boot_id, _, _ in self.stretches), *self.up, *(boot_id for boot_id, _ in self.host_gaps)]
+        return [
+            Batch(
+                host_id,
+                boot_id,
+                rows=tuple(self._rows(boot_id)),
+                hosts=tuple(row for stretch in self.up.get(boot_id, ()) for row in _host_rows(stretch)),
+                host_gaps=tuple(gap for of_boot, gap in self.host_gaps if of_boot == boot_id),
+            )
+            for boot_id in dict.fromkeys(told)
+        ]
 
     def _rows(self, of_boot: str) -> Iterator[DeviceWindow]:
         for (boot_id, _, _), stretches in self.stretches.items():
@@ -59,16 +81,48 @@ def _follows(earlier: DeviceWindow, later: DeviceWindow) -> bool:
         one.boot.end_ns == other.boot.start_ns
         and abs(drift_ns) < SAME_CLOCK_NS
         and one.window_length_ns == other.window_length_ns
+        and (one.slices, one.partition) == (other.slices, other.partition)
+        and _stranded_rate(earlier) == _stranded_rate(later)
         and earlier.energy_end_mj == later.energy_start_mj
     )
 
 
+def _stranded_rate(row: DeviceWindow) -> tuple[Fraction, Fraction]:
+    """Slices that no instance had: the same number throughout a segment."""
+    length_ns = row.segment.boot.length_ns
+    return Fraction(row.stranded_compute_ns, length_ns), Fraction(row.stranded_memory_ns, length_ns)
+
+
+def _lengthened(stretches: tuple[HostWindow, ...], window: HostWindow) -> tuple[HostWindow, ...]:
+    if stretches and stretches[-1].boot.end_ns == window.boot.start_ns:
+        last = stretches[-1]
+        drift_ns = (window.wall_start_ns - window.boot.start_ns) - (last.wall_start_ns - last.boot.start_ns)
+        if abs(drift_ns) < SAME_CLOCK_NS and last.window_length_ns == window.window_length_ns:
+            return *stretches[:-1], replace(last, boot=Interval(last.boot.start_ns, window.boot.end_ns))
+    return (*stretches, window)[-MAX_STRETCHES:]
+
+
+def _host_rows(stretch: HostWindow) -> list[HostWindow]:
+    """A row for each window that the stretch touches."""
+    up = Uptime(start_ns=stretch.boot.start_ns)
+    offset_ns = stretch.wall_start_ns - stretch.boot.start_ns
+    up.reach(stretch.boot.start_ns, offset_ns, stretch.window_length_ns, stretch.clock)
+    up.reach(stretch.boot.end_ns, offset_ns, stretch.window_length_ns, stretch.clock)
+    up.cut()
+    return up.take_closed()
+
+
 def _joined(earlier: DeviceWindow, later: DeviceWindow) -> DeviceWindow:
+    """Stretches that differ in their slices are joined only at the bound; the later slices are then lost."""
     boot = Interval(earlier.segment.boot.start_ns, later.segment.boot.end_ns)
     counted = earlier.energy_end_mj is not None and earlier.energy_end_mj == later.energy_start_mj
+    compute, memory = _stranded_rate(earlier)
     return replace(
         earlier,
         segment=replace(earlier.segment, boot=boot),
+        stranded_compute_ns=int(compute * boot.length_ns),
+        stranded_memory_ns=int(memory * boot.length_ns),
+        interval_ns=max(earlier.interval_ns, later.interval_ns),
         energy_start_mj=earlier.energy_start_mj if counted else None,
         energy_end_mj=later.energy_end_mj if counted else None,
     )
@@ -91,10 +145,14 @@ def _by_window(stretch: DeviceWindow) -> Iterator[DeviceWindow]:
 
 def _gap(stretch: DeviceWindow, counter: Counter, boot: Interval, row: DeviceWindow) -> DeviceWindow:
     counted = stretch.energy_start_mj is not None and stretch.energy_end_mj is not None
+    compute, memory = _stranded_rate(stretch)
+    whole = stretch.segment.partition is None  # else its instances' rows say what is not known of them
     return replace(
         row,
         idle_ns=0,
-        unobserved_ns=((GapReason.BUFFER_FULL.value, boot.length_ns),),
+        unobserved_ns=((GapReason.BUFFER_FULL.value, boot.length_ns),) if whole else (),
+        stranded_compute_ns=int(compute * boot.length_ns),
+        stranded_memory_ns=int(memory * boot.length_ns),
         record_count=0,
         records_digest=NO_RECORDS,
         energy_start_mj=counter.at_mj(boot.start_ns) if counted else None,

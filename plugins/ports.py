@@ -2,6 +2,7 @@
 
 from typing import Protocol
 
+from ..model.claims import Claim
 from ..model.reading import HostReading
 from ..model.usage import Batch
 from ..model.workload import Attribution
@@ -23,6 +24,23 @@ class Attributor(Protocol):
 
     def note_exits(self) -> None:
         """Stamps the processes that have ended, to the millisecond."""
+        ...
+
+    def close(self) -> None: ...
+
+
+class ClaimSource(Protocol):
+    """Says who has a device, whether or not a process uses it: an operator's leases, a scheduler's jobs."""
+
+    version: str
+    """Changes whenever what it says may be other than before."""
+
+    def claims(self, reading: HostReading) -> tuple[Claim, ...]:
+        """Claims in force now, and those that began or ended within the last day.
+
+        Wall times become CLOCK_BOOTTIME by this reading's two clocks. The same object while nothing
+        changes. Never raises.
+        """
         ...
 
     def close(self) -> None: ...

@@ -129,7 +129,7 @@ def test_a_claim_on_the_gpu_is_one_on_each_of_its_instances() -> None:
 layouts = st.lists(st.sampled_from(ONES), unique=True, max_size=7).map(tuple)
 
 
-@settings(max_examples=50)
+@settings(max_examples=50, deadline=None)
 @given(
     st.lists(st.tuples(layouts, st.booleans(), st.integers(100_000_000, 2_000_000_000)), min_size=2, max_size=60),
     st.sets(st.integers(1, 59), max_size=3),
