@@ -1,8 +1,8 @@
 """The answer of GET /v1/conservation: does every nanosecond of every device add up, and do its segments tile?"""
 
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from ..model.interval import Interval
@@ -57,8 +57,18 @@ def _device(device: DeviceId, account: Account, its_faults: Sequence[Fault]) -> 
         "holes": [_stretch(fault) for fault in its_faults if not fault.overlap],
         "overlaps": [_stretch(fault) for fault in its_faults if fault.overlap],
         "energy": _energy(account),
+        **_mig(account),
         "exact": _is_exact(account, its_faults),
     }
+
+
+def _mig(account: Account) -> Json:
+    """Of an instance its GPU; of a GPU in MIG mode its slices, in slices times ns."""
+    if account.parent_id:
+        return {"parent": account.parent_id}
+    if account.slices is None:
+        return {}
+    return {"slices": {name: str(ns) for name, ns in asdict(account.slices).items()}}
 
 
 def _stretch(fault: Fault) -> Json:
@@ -91,7 +101,8 @@ def _text(amount: int | None) -> str | None:
 
 
 def _is_exact(account: Account, its_faults: Sequence[Fault]) -> bool:
-    return not its_faults and _difference_ns(account) == 0 and _difference_mj(account) == 0
+    sliced = account.slices is None or not any(account.slices.differences_ns)
+    return not its_faults and sliced and _difference_ns(account) == 0 and _difference_mj(account) == 0
 
 
 def _difference_ns(account: Account) -> int:
@@ -108,16 +119,21 @@ def _unobserved_ns(account: Account) -> int:
 
 
 def _summary(found: Mapping[DeviceId, Account], by_device: Mapping[DeviceId, Sequence[Fault]]) -> Json:
+    """Times are of whole GPUs; what instances have are slices of one, and stand in ``mig`` by themselves.
+
+    existed = allocated + idle + unobserved + mig.existed
+    """
     all_faults = [fault for each in by_device.values() for fault in each]
+    whole = [account for account in found.values() if not account.parent_id]
     reasons: Counter[str] = Counter()
-    for account in found.values():
+    for account in whole:
         reasons.update(account.unobserved_ns)
     exact = all(_is_exact(account, by_device.get(device, ())) for device, account in found.items())
     return {
         "devices": len(found),
-        "existed_ns": str(sum(account.existed_ns for account in found.values())),
-        "allocated_ns": str(sum(account.allocated_ns for account in found.values())),
-        "idle_ns": str(sum(account.idle_ns for account in found.values())),
+        "existed_ns": str(sum(account.existed_ns + _mig_ns(account) for account in whole)),
+        "allocated_ns": str(sum(account.allocated_ns for account in whole)),
+        "idle_ns": str(sum(account.idle_ns for account in whole)),
         "unobserved_ns": str(sum(reasons.values())),
         "unobserved": {reason: str(ns) for reason, ns in sorted(reasons.items())},
         "records": sum(account.records for account in found.values()),
@@ -125,5 +141,29 @@ def _summary(found: Mapping[DeviceId, Account], by_device: Mapping[DeviceId, Seq
         "holes": sum(not fault.overlap for fault in all_faults),
         "overlaps": sum(fault.overlap for fault in all_faults),
         "more_faults": len(all_faults) >= MOST_FAULTS,
+        **_mig_summary(found.values()),
         "exact": exact and not any(fault.device not in found for fault in all_faults),
     }
+
+
+def _mig_ns(account: Account) -> int:
+    return account.slices.existed_ns if account.slices is not None else 0
+
+
+def _mig_summary(accounts: Iterable[Account]) -> Json:
+    everybody = list(accounts)
+    gpus = [account.slices for account in everybody if account.slices is not None]
+    if not gpus:
+        return {}
+    instances = sum(bool(account.parent_id) for account in everybody)
+    names = (
+        "existed_ns",
+        "compute_ns",
+        "had_compute_ns",
+        "stranded_compute_ns",
+        "memory_ns",
+        "had_memory_ns",
+        "stranded_memory_ns",
+    )
+    sums = {name: str(sum(getattr(gpu, name) for gpu in gpus)) for name in names}
+    return {"mig": {"gpus": len(gpus), "instances": instances, **sums}}

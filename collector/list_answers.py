@@ -110,7 +110,9 @@ def _record(stored: StoredRecord) -> Json:
         "tags": dict(record.owner.tags),
         "claim": record.claim,
         "sharing": record.sharing,
+        "sharing_version": record.sharing_version,
         "outside_claim": record.outside_claim,
+        "slices": None if record.segment.slices is None else record.segment.slices._asdict(),
         "allocated_ns": str(record.allocated_ns),
         "held_ns": str(record.held_ns),
         "blind_ns": str(record.blind_ns),
@@ -120,6 +122,7 @@ def _record(stored: StoredRecord) -> Json:
         "gpu_memory_byte_ms": _known(record.gpu_memory_byte_ms),
         "energy_mj": _known(record.energy_mj),
         "edge_uncertainty_ns": str(record.edge_uncertainty_ns),
+        "edges": record.edges,
         "rules_version": record.rules_version,
         "evidence": record.evidence,
     }

@@ -13,7 +13,17 @@ from typing import Final
 
 from ..model.identity import records_digest
 from ..model.interval import NS_PER_S, Interval
-from ..model.usage import Batch, ClockState, DeviceWindow, Segment, UsageRecord
+from ..model.usage import (
+    Batch,
+    ClaimClass,
+    ClockState,
+    DeviceWindow,
+    Partition,
+    Segment,
+    Sharing,
+    Slices,
+    UsageRecord,
+)
 from ..model.workload import Owner, Workload
 from ..proto.convert import encode_batch
 from ..storage.frame import EPOCH_BYTES, MAX_RECORDS, Frame, genesis_hash, make_frame
@@ -37,6 +47,12 @@ class Use:
     workload: Workload | None = None
     unobserved: str = ""
     generation: int = 0
+    slices: Slices | None = None
+    partition: Partition | None = None
+    stranded: tuple[int, int] = (0, 0)
+    """Of a GPU in MIG mode: compute and memory slices that no instance has."""
+    lease: bool = False
+    """The organisation has leased it, and no process uses it."""
 
 
 @dataclass(slots=True)
@@ -82,6 +98,10 @@ class SimulatedHost:
     def _account(self, use: Use, span: Interval) -> tuple[DeviceWindow, UsageRecord | None]:
         segment = self._segment(use, span)
         length_ns = span.length_ns
+        if use.partition is not None:
+            compute, memory = (slices * length_ns for slices in use.stranded)
+            empty = DeviceWindow(segment, 0, (), 0, records_digest([]))
+            return replace(empty, stranded_compute_ns=compute, stranded_memory_ns=memory), None
         if use.unobserved:
             lost = ((use.unobserved, length_ns),)
             return DeviceWindow(segment, 0, lost, 0, records_digest([])), None
@@ -89,6 +109,8 @@ class SimulatedHost:
             return DeviceWindow(segment, length_ns, (), 0, records_digest([])), None
         workload = use.workload or Workload("docker", f"{use.org}-job")
         record = UsageRecord(segment, workload, Owner(use.org, use.project, "simulated"), length_ns, length_ns)
+        if use.lease:
+            record = replace(record, held_ns=0, claim=ClaimClass.LEASE, sharing=Sharing.CLAIMED)
         return DeviceWindow(segment, 0, (), 1, records_digest([record])), record
 
     def _segment(self, use: Use, span: Interval) -> Segment:
@@ -101,6 +123,8 @@ class SimulatedHost:
             window_start_ns=_window_start(use, span),
             window_length_ns=use.window_ns,
             clock=ClockState.SYNCED,
+            slices=use.slices,
+            partition=use.partition,
         )
 
 

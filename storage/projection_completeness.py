@@ -2,25 +2,30 @@
 
 from ..model.workload import UNATTRIBUTED
 from .projection_reader import Snapshot
+from .projection_slices import fractions
 from .projection_sql import in_force
 from .usage_query import Completeness, HostCompleteness, Scope, WindowLength
 
 
 def completeness(snapshot: Snapshot, scope: Scope) -> Completeness:
     """How complete the windows of ``scope`` are, as of its log id."""
+    slices = fractions(snapshot)
     rows, parameters = in_force("device_row", scope)
-    unobserved = snapshot.db.execute(f"SELECT sum(unobserved_ns)::HUGEINT FROM {rows}", parameters).fetchall()
+    unobserved = snapshot.db.execute(
+        f"SELECT sum({slices.weighted('unobserved_ns')})::HUGEINT FROM {rows}", parameters
+    ).fetchall()
     records, parameters = in_force("record", scope)
     nobodys = snapshot.db.execute(
-        f"SELECT sum(allocated_ns)::HUGEINT FROM {records} WHERE tenant = ?", [*parameters, UNATTRIBUTED]
+        f"SELECT sum({slices.weighted('allocated_ns')})::HUGEINT FROM {records} WHERE tenant = ?",
+        [*parameters, UNATTRIBUTED],
     ).fetchall()
     aside = snapshot.db.execute(
         f"SELECT count(*), sum(allocated_ns)::HUGEINT FROM quarantine WHERE {_TOUCHES}", _touching(scope)
     ).fetchall()
     return Completeness(
         hosts=_hosts(snapshot, scope),
-        unobserved_ns=unobserved[0][0] or 0,
-        unattributed_ns=nobodys[0][0] or 0,
+        unobserved_ns=slices.floored(unobserved[0][0]),
+        unattributed_ns=slices.floored(nobodys[0][0]),
         quarantined=aside[0][0],
         quarantined_ns=aside[0][1] or 0,
     )

@@ -25,9 +25,13 @@ class DeviceId:
 
 @dataclass(slots=True)
 class Account:
-    """The sums of one device over a span."""
+    """The sums of one device over a span. Times of a GPU in MIG mode are not among them, but in ``slices``."""
 
     gpu_model: str
+    parent_id: str = ""
+    """Of a MIG instance."""
+    slices: "SliceSums | None" = None
+    """Of a GPU that was in MIG mode."""
     rows: int = 0
     existed_ns: int = 0
     idle_ns: int = 0
@@ -41,6 +45,28 @@ class Account:
     attributed_mj: int = 0
     idle_mj: int = 0
     unobserved_mj: int = 0
+
+
+@dataclass(slots=True)
+class SliceSums:
+    """Slices times ns of a GPU in MIG mode: all of them, what its instances had, and what nobody had."""
+
+    existed_ns: int
+    """How long it was in MIG mode."""
+    compute_ns: int
+    memory_ns: int
+    stranded_compute_ns: int
+    stranded_memory_ns: int
+    had_compute_ns: int = 0
+    had_memory_ns: int = 0
+
+    @property
+    def differences_ns(self) -> tuple[int, int]:
+        """What does not add up, of compute and of memory."""
+        return (
+            self.had_compute_ns + self.stranded_compute_ns - self.compute_ns,
+            self.had_memory_ns + self.stranded_memory_ns - self.memory_ns,
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,26 +89,65 @@ def accounts(snapshot: Snapshot, scope: Scope, host_id: str | None) -> dict[Devi
     for device, count, allocated_ns, energy_mj in _record_sums(snapshot, scope, host_id):
         account = found.setdefault(device, Account(gpu_model=""))
         account.records, account.allocated_ns, account.attributed_mj = count, allocated_ns, energy_mj
+    for device, sums in _slice_sums(snapshot, scope, host_id):
+        found[device].slices = sums
     return found
+
+
+def _slice_sums(snapshot: Snapshot, scope: Scope, host_id: str | None) -> Iterator[tuple[DeviceId, SliceSums]]:
+    rows, parameters = _of_host("device_row", scope, host_id)
+    parents = snapshot.db.execute(
+        "SELECT host_id, device_id, sum(length_ns)::HUGEINT, sum(length_ns::HUGEINT * partition_compute)::HUGEINT,"
+        " sum(length_ns::HUGEINT * partition_memory)::HUGEINT, sum(stranded_compute_ns)::HUGEINT,"
+        f" sum(stranded_memory_ns)::HUGEINT FROM {rows} WHERE partition_compute IS NOT NULL GROUP BY ALL ORDER BY ALL",
+        parameters,
+    ).fetchall()
+    if not parents:
+        return
+    had = snapshot.db.execute(
+        "SELECT host_id, parent_id, sum(length_ns::HUGEINT * compute)::HUGEINT,"
+        f" sum(length_ns::HUGEINT * memory)::HUGEINT FROM {rows} WHERE parent_id IS NOT NULL GROUP BY ALL",
+        parameters,
+    ).fetchall()
+    by_parent = {DeviceId(host, parent): (compute, memory) for host, parent, compute, memory in had}
+    for host, device, existed, compute, memory, stranded_compute, stranded_memory in parents:
+        had_compute, had_memory = by_parent.get(DeviceId(host, device), (0, 0))
+        sums = SliceSums(existed, compute, memory, stranded_compute, stranded_memory, had_compute, had_memory)
+        yield DeviceId(host, device), sums
 
 
 def _row_sums(snapshot: Snapshot, scope: Scope, host_id: str | None) -> Iterator[tuple[DeviceId, Account]]:
     rows, parameters = _of_host("device_row", scope, host_id)
     known = "FILTER (energy_start_mj IS NOT NULL AND energy_end_mj IS NOT NULL)"
     sums = snapshot.db.execute(
-        "SELECT host_id, device_id, arg_max(gpu_model, log_id), count(*), sum(length_ns)::HUGEINT,"
-        " sum(idle_ns)::HUGEINT, arg_min(energy_start_mj, wall_start_ns), arg_max(energy_end_mj, wall_start_ns),"
+        "SELECT host_id, device_id, arg_max(gpu_model, log_id), coalesce(max(parent_id), ''), count(*),"
+        " (sum(length_ns) FILTER (partition_compute IS NULL))::HUGEINT, sum(idle_ns)::HUGEINT,"
+        " arg_min(energy_start_mj, wall_start_ns), arg_max(energy_end_mj, wall_start_ns),"
         f" sum(energy_end_mj::HUGEINT - energy_start_mj) {known}, (sum(idle_energy_mj) {known})::HUGEINT,"
         f" (sum(unobserved_energy_mj) {known})::HUGEINT FROM {rows} GROUP BY host_id, device_id ORDER BY ALL",
         parameters,
     )
-    for host, device, model, count, existed, idle, start, end, counted, idle_mj, unobserved_mj in sums.fetchall():
+    for (
+        host,
+        device,
+        model,
+        parent,
+        count,
+        existed,
+        idle,
+        start,
+        end,
+        counted,
+        idle_mj,
+        unobserved_mj,
+    ) in sums.fetchall():
         yield (
             DeviceId(host, device),
             Account(
                 gpu_model=model,
+                parent_id=parent,
                 rows=count,
-                existed_ns=existed,
+                existed_ns=existed or 0,
                 idle_ns=idle,
                 energy_start_mj=start,
                 energy_end_mj=end,

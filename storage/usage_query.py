@@ -22,6 +22,8 @@ class Meter(StrEnum):
     """Which of a record's times is summed."""
 
     ALLOCATED = "allocated"
+    ALLOCATED_MEMORY = "allocated_memory"
+    """The same time, MIG instances by their memory slices instead of their compute slices."""
     HELD = "held"
     BUSY = "busy"
 

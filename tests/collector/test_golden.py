@@ -1,14 +1,18 @@
 """The worked numbers, through the real path: frames over gRPC into the ledger, then the API."""
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from gputally.collector.rounding import hours
 from gputally.model.interval import Interval
-from gputally.simulator.stream import MINUTE_NS, SimulatedHost
+from gputally.model.usage import Batch, Partition, Slices
+from gputally.simulator.stream import MINUTE_NS, SimulatedHost, Use
 
+from ..model.host import PaperHost, Run, S
 from .running import HOUR_NS, JUNE_NS, RunningCollector
 
 CASES: dict[str, Any] = {
@@ -24,8 +28,8 @@ def hours_from(start_ns: int, hours: int) -> Interval:
 def test_g1_hours_per_model_and_per_organisation(collector: RunningCollector) -> None:
     told = {"NVIDIA L40": (30, 60, 10), "NVIDIA A100": (10, 20, 30), "NVIDIA H100": (100, 40, 33)}
     host = SimulatedHost("gpu-01")
-    for model, hours in told.items():
-        for org, each in zip(("Org-A", "Org-B", "Org-C"), hours, strict=True):
+    for model, of_each in told.items():
+        for org, each in zip(("Org-A", "Org-B", "Org-C"), of_each, strict=True):
             device = f"nvidia:GPU-{model}-{org}"
             host.hold(device, model, org, hours_from(JUNE_NS, each))
             host.hold(device, model, None, Interval(JUNE_NS + each * HOUR_NS, JUNE_NS + 720 * HOUR_NS), HOUR_NS)
@@ -82,6 +86,80 @@ def test_g10_time_is_cut_at_the_edge_of_the_month(collector: RunningCollector) -
     june = collector.usage("2025-06-01T00:00:00Z", "2025-07-01T00:00:00Z")
     assert may["grand_total"]["ns"] == CASES["G10"]["may_ns"]
     assert june["grand_total"]["ns"] == CASES["G10"]["june_ns"]
+
+
+class Metered(SimulatedHost):
+    """What a real meter made of a host on paper."""
+
+    def __init__(self, paper: PaperHost) -> None:
+        super().__init__(paper.meter.host_id)
+        self.paper = paper
+
+    def batches(self) -> Iterator[Batch]:
+        yield from self.paper.batches
+
+
+def mig(host: SimulatedHost, instances: int, compute: int, memory: int, hours: int) -> None:
+    """One GPU in MIG mode, each of its instances with a tenant of its own."""
+    span, gpu = hours_from(JUNE_NS, hours), "nvidia:GPU-1"
+    stranded = 7 - instances * compute, 8 - instances * memory
+    host.uses.append(Use(gpu, "NVIDIA A100", None, span, partition=Partition(7, 8), stranded=stranded))
+    for number in range(instances):
+        slices = Slices(gpu, compute, 7, memory, 8)
+        host.uses.append(Use(f"nvidia:MIG-{number}", "NVIDIA A100 MIG", f"Org-{number}", span, slices=slices))
+
+
+def test_g8_a_slice_of_seven_for_a_day_and_seven_of_them_are_a_gpu(collector: RunningCollector) -> None:
+    host = SimulatedHost("gpu-01")
+    mig(host, 7, 1, 1, 24)
+    collector.deliver(host)
+    answer, golden = collector.usage(), CASES["G8"]
+    assert answer["totals_by_org"]["Org-0"]["usage"] == golden["one_hours"]
+    assert answer["grand_total"] == {"usage": golden["seven_hours"], "ns": golden["seven_ns_exact"]}
+    # Each is floored by itself where it is shown; their sum is not the sum of what is shown.
+    assert sum(int(org["ns"]) for org in answer["totals_by_org"].values()) == int(golden["seven_ns_exact"]) - 1
+
+
+def test_g9_two_instances_by_compute_and_by_memory_slices_and_what_is_stranded(collector: RunningCollector) -> None:
+    host = SimulatedHost("gpu-01")
+    mig(host, 2, 3, 4, 12)
+    collector.deliver(host)
+    golden = CASES["G9"]
+    assert collector.usage()["grand_total"]["usage"] == golden["compute_hours"]
+    assert collector.usage(meter="allocated_memory")["grand_total"]["usage"] == golden["memory_hours"]
+    told = collector.ask("/v1/conservation", range_from="2025-06-01T00:00:00Z", range_to="2025-06-02T00:00:00Z").json()
+    assert told["summary"]["exact"] is True
+    stranded_ns = int(told["summary"]["mig"]["stranded_compute_ns"]) // 7
+    assert hours(stranded_ns, 2) == golden["stranded_compute_hours"]
+    # A GPU in MIG mode exists once, whatever its instances are.
+    assert told["summary"]["existed_ns"] == told["summary"]["mig"]["existed_ns"] == str(12 * HOUR_NS)
+
+
+def test_g12_a_leased_host_without_a_process(collector: RunningCollector) -> None:
+    host = SimulatedHost("gpu-01")
+    for gpu in range(8):
+        host.uses.append(Use(f"nvidia:GPU-{gpu}", "NVIDIA H100", "acme", hours_from(JUNE_NS, 12), lease=True))
+    collector.deliver(host)
+    by_device = collector.usage(group_by="device")["items"]
+    golden = CASES["G12"]
+    assert [item["usage"] for item in by_device] == [golden["allocated_h_per_gpu"]] * 8
+    for meter in ("held", "busy"):
+        assert collector.usage(meter=meter)["grand_total"]["ns"] == golden[f"{meter}_ns"]
+
+
+@pytest.mark.parametrize("count", [3, 7])
+def test_g13_a_minute_shared_equally(collector: RunningCollector, count: int) -> None:
+    """The meter divides it; its own batches go through the ledger."""
+    paper = PaperHost([Run(n, f"t{n}", 0, 90 * S) for n in range(1, count + 1)], offset_ns=JUNE_NS)
+    for tick in range(61):
+        paper.tick(tick * S)
+    collector.deliver(Metered(paper))
+    answer = collector.usage(range_to="2025-06-01T00:01:00Z", group_by="org")
+    golden = CASES["G13"]
+    if count == 3:
+        assert [item["ns"] for item in answer["items"]] == golden["three"]
+    else:
+        assert answer["grand_total"]["ns"] == golden["seven_sum"]
 
 
 @pytest.mark.long
