@@ -44,6 +44,7 @@ struct step {
 
 /* Piecewise constant; 0 before the first step. */
 struct schedule {
+    int64_t always; /* the value, where there are no steps */
     struct step *steps;
     size_t count;
 };
@@ -59,8 +60,11 @@ struct process {
     struct schedule sm_percent;
     bool follow;
     int64_t gpu_instance, compute_instance; /* -1: none */
-    /* What follow has seen. Not part of the file, forgotten with it. */
+    int64_t older; /* index of another line of this device with this pid, or -1 */
+    bool heads;    /* the first of all with this pid: `older` leads from it through the others */
+    /* What follow has seen. Not part of the file; taken over into the next one. */
     int64_t asked_ns;
+    int64_t seen_ns; /* the last moment at which the pid was there */
     bool gone;
 };
 
@@ -111,6 +115,7 @@ struct driver {
 
 struct scenario {
     struct driver driver;
+    int64_t written_ns; /* when the file was */
     int64_t sample_period_ns;
     struct device devices[MAX_DEVICES];
     size_t device_count;
@@ -175,6 +180,12 @@ nvmlReturn_t suffer(struct call *call);
 bool is_here(struct process *process, int64_t now_ns);
 /* It follows its pid, and that has ended. */
 bool is_gone(struct process *process, int64_t now_ns);
+/* When it left, or will; of one that follows the last moment at which its pid was seen. */
+int64_t end_of(const struct process *process);
+/* Joins lines with the same pid. False without memory. */
+bool join_pids(struct device *device);
+/* What follow saw in the scenario before holds in this one too. */
+void take_over_seen(struct scenario *scenario, const struct scenario *before);
 int64_t used_bytes(struct device *device, int64_t now_ns);
 
 /* ---- generated from the header by driver.py ---- */

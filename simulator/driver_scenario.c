@@ -228,6 +228,15 @@ static struct scenario *new_scenario(void) {
     return scenario;
 }
 
+static bool join_lines(struct scenario *scenario, char *why, size_t why_bytes) {
+    for (size_t i = 0; i < scenario->device_count; i++)
+        if (!join_pids(&scenario->devices[i])) {
+            snprintf(why, why_bytes, "no memory for that many processes");
+            return false;
+        }
+    return true;
+}
+
 struct scenario *read_scenario(const char *path, char *why, size_t why_bytes) {
     size_t length = 0;
     char *content = slurp(path, &length);
@@ -235,7 +244,7 @@ struct scenario *read_scenario(const char *path, char *why, size_t why_bytes) {
     struct scenario *scenario = is_text ? new_scenario() : NULL;
     if (!scenario)
         snprintf(why, why_bytes, "%s: %s", path, content && !is_text ? "is no text" : strerror(errno));
-    bool well = scenario && read_lines(scenario, content, path, why, why_bytes);
+    bool well = scenario && read_lines(scenario, content, path, why, why_bytes) && join_lines(scenario, why, why_bytes);
     free(content);
     if (well)
         return scenario;

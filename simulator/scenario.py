@@ -7,6 +7,7 @@ file within ``LOOK_EVERY_NS``. ``docs/simulator.md`` describes the file.
 import os
 import time
 import uuid
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Self
@@ -14,7 +15,7 @@ from typing import Self
 from .driver import build_driver
 from .nouns import DeviceKey, Fault, Kind, Mig, Quirk, Schedule, SimDevice, SimDriver, SimProcess, Step
 from .oracle import boottime_ns, energy_mj, present, steps_of, utilization, value_at
-from .scenario_text import scenario_text
+from .scenario_text import process_line, scenario_text
 
 __all__ = [
     "ENVIRONMENT_VARIABLE",
@@ -34,6 +35,7 @@ __all__ = [
     "driver_environment",
     "energy_mj",
     "present",
+    "process_line",
     "steps_of",
     "utilization",
     "value_at",
@@ -148,15 +150,22 @@ class Scenario:
     def with_driver_missing(self) -> Self:
         return replace(self, driver=replace(self.driver, missing=True))
 
-    def write(self, path: Path | str) -> None:
-        """In one step: a reader sees the old scenario or this one, whole."""
-        path = Path(path)
-        draft = path.with_name(f".{path.name}.{os.getpid()}.{time.monotonic_ns()}")
-        draft.write_text(scenario_text(self))
-        # File systems stamp in steps of milliseconds; two scenarios in one of them must not look the same.
-        now_ns = time.time_ns()
-        os.utime(draft, ns=(now_ns, now_ns))
-        draft.replace(path)
+    def write(self, path: Path | str, more_lines: Iterable[str] = ()) -> None:
+        """In one step: a reader sees the old scenario or this one, whole.
+
+        ``more_lines`` are put behind it as they are. Who starts hundreds of processes a second keeps
+        each one's ``process_line`` and writes them all again, instead of a scenario that holds them.
+        """
+        _write_whole(Path(path), "".join([scenario_text(self), *(f"{line}\n" for line in more_lines)]))
+
+
+def _write_whole(path: Path, text: str) -> None:
+    draft = path.with_name(f".{path.name}.{os.getpid()}.{time.monotonic_ns()}")
+    draft.write_text(text)
+    # File systems stamp in steps of milliseconds; two scenarios in one of them must not look the same.
+    now_ns = time.time_ns()
+    os.utime(draft, ns=(now_ns, now_ns))
+    draft.replace(path)
 
 
 def _device(host: str, index: int, model: str) -> SimDevice:

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from .nouns import Fault, Schedule, SimDevice, SimDriver, SimProcess
+from .nouns import DeviceKey, Fault, Schedule, SimDevice, SimDriver, SimProcess
 
 if TYPE_CHECKING:
     from .scenario import Scenario  # which writes itself with our help
@@ -22,7 +22,7 @@ def _lines(scenario: "Scenario") -> Iterator[str]:
     yield _line("samples", period=f"{scenario.sample_period_ns}ns")
     for index, device in enumerate(scenario.devices):
         yield _device_line(device)
-        yield from (_process_line(index, process) for process in device.processes)
+        yield from (process_line(index, process) for process in device.processes)
     for fault in scenario.faults:
         yield _fault_line(fault)
 
@@ -45,7 +45,8 @@ def _device_line(device: SimDevice) -> str:
     )  # fmt: skip
 
 
-def _process_line(device: int, process: SimProcess) -> str:
+def process_line(device: DeviceKey, process: SimProcess) -> str:
+    """One process on one device, without a line break."""
     memory = "unavailable" if process.memory_bytes is None else _schedule(process.memory_bytes)
     return _line(
         "process",
