@@ -49,10 +49,15 @@ bool is_here(struct process *process, int64_t now_ns) {
     return process->start_ns <= now_ns && now_ns < process->end_ns && !is_gone(process, now_ns);
 }
 
-int64_t used_bytes(struct device *device, int64_t now_ns) {
-    int64_t bytes = device->unlisted_bytes;
+bool is_within(const struct process *process, const struct instance *instance) {
+    return !instance || (process->gpu_instance == instance->gpu_instance &&
+                         process->compute_instance == instance->compute_instance);
+}
+
+int64_t used_bytes(struct device *device, const struct instance *instance, int64_t now_ns) {
+    int64_t bytes = instance ? 0 : device->unlisted_bytes;
     for (size_t i = 0; i < device->process_count; i++)
-        if (is_here(&device->processes[i], now_ns))
+        if (is_within(&device->processes[i], instance) && is_here(&device->processes[i], now_ns))
             bytes += value_at(&device->processes[i].memory_bytes, now_ns);
     return bytes;
 }

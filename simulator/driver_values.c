@@ -132,12 +132,13 @@ const char *read_quirks(const char *value, void *into) {
     static const struct word QUIRKS[] = {
         {"zeros", QUIRK_ZEROS},         {"junk", QUIRK_JUNK},
         {"wide_rows", QUIRK_WIDE_ROWS}, {"empty_success", QUIRK_EMPTY_SUCCESS},
-        {"stale_count", QUIRK_STALE_COUNT}, {NULL, 0}};
+        {"stale_count", QUIRK_STALE_COUNT}, {"mig_energy", QUIRK_MIG_ENERGY},
+        {NULL, 0}};
     while (value && *value) {
         size_t length = strcspn(value, ",");
         int64_t quirk;
         if (!look_up(QUIRKS, value, length, &quirk))
-            return "is a list of zeros, junk, wide_rows, empty_success, stale_count";
+            return "is a list of zeros, junk, wide_rows, empty_success, stale_count, mig_energy";
         *(int64_t *)into |= quirk;
         value += length + (value[length] == ',');
     }
