@@ -213,6 +213,12 @@ unsigned int slot_index(const struct slot *slot);
 void pause_call(struct call *call, int64_t pause_ns);
 int64_t clock_ns(int clock);
 
+/* Both clocks at one moment, however busy the machine is. */
+struct moment {
+    int64_t boot_ns, wall_ns;
+};
+struct moment moment_now(void);
+
 /* ---- faults ---- */
 
 nvmlReturn_t suffer(struct call *call);
