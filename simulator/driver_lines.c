@@ -42,6 +42,7 @@ static const struct field DEVICE_FIELDS[] = {
     {"mig_compute_slices", read_int, DEVICE(mig_compute_slices)},
     {"mig_memory_slices", read_int, DEVICE(mig_memory_slices)},
     {"multiprocessors", read_int, DEVICE(multiprocessors)},
+    {"accounting", read_accounting, DEVICE(accounting)},
     {"quirks", read_quirks, DEVICE(quirks)},
     {"generation", read_int, DEVICE(generation)},
     {"lost", read_flag, DEVICE(lost)},

@@ -5,7 +5,10 @@ from typing import Literal
 
 Kind = Literal["compute", "graphics", "mps"]
 Mig = Literal["unsupported", "disabled", "enabled"]
-Quirk = Literal["zeros", "junk", "wide_rows", "empty_success", "stale_count", "mig_energy"]
+Accounting = Literal["disabled", "enabled", "unsupported"]
+Quirk = Literal[
+    "zeros", "junk", "wide_rows", "empty_success", "stale_count", "mig_energy", "slow_accounting",
+]  # fmt: skip
 DeviceKey = int | str
 """A device by its index in the scenario, or by its UUID."""
 
@@ -91,6 +94,8 @@ class SimDevice:
     instances: tuple[SimInstance, ...] = ()
     mig_changes: int = 0
     """How many instances were ever created. Not in the file."""
+    accounting: Accounting = "disabled"
+    """When the driver is loaded. What a program sets later is kept beside the scenario."""
     quirks: tuple[Quirk, ...] = ()
     lost: bool = False
     generation: int = 0

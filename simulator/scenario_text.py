@@ -42,7 +42,8 @@ def _device_line(device: SimDevice) -> str:
         utilization=_schedule(device.utilization_percent),
         memory_utilization=_schedule(device.memory_utilization_percent),
         power_mw=_schedule(device.power_mw), temperature_c=_schedule(device.temperature_c),
-        energy_origin=f"{device.energy_origin_ns}ns", mig=device.mig, quirks=",".join(device.quirks),
+        energy_origin=f"{device.energy_origin_ns}ns", mig=device.mig,
+        accounting=device.accounting, quirks=",".join(device.quirks),
         generation=device.generation, lost=device.lost, mig_compute_slices=device.mig_compute_slices,
         mig_memory_slices=device.mig_memory_slices, multiprocessors=device.multiprocessors,
     )  # fmt: skip
