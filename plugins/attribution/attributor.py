@@ -1,4 +1,4 @@
-"""Whose each process is: the attributor that reads procfs and cgroups.
+"""Whose each process is: the attributor that asks the kernel for cgroups.
 
 A process is met once, by looking twice; from then on a pidfd vouches for it and
 only its cgroup is read again: on every tick while it is young, for schedulers
@@ -6,7 +6,6 @@ start a process first and move it into its group afterwards, later every ten
 seconds or so. Called from one thread; reads no wall clock.
 """
 
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
@@ -16,11 +15,11 @@ from ...model.workload import Attribution, Holder, Owner, ProcessId
 from .acquaintance import Acquaintance, Doorman
 from .cgroup_file import Seat, find_seat
 from .checks import PLUGINS, check_plugins, warn_of_rules
-from .exit_watch import Descriptors, ExitWatch, raise_descriptor_limit
 from .folders import CgroupFolders, Folder
+from .kernel import TICK_NS, Kernel, ProcessGone, ProcessHidden
 from .listing import is_whole, list_pids
 from .owners import Owners
-from .procfs import TICK_NS, ProcessGone, ProcessHidden, ProcFolder
+from .real_kernel import make_kernel
 from .rule_reading import compile_rules
 from .rules import RuleSet
 from .unknown import HIDDEN_FOLDER, HIDDEN_OWNER, SaidOnce, hold_absent, hold_hidden
@@ -48,11 +47,12 @@ class _Known:
 class CgroupAttributor:
     """Implements the port ``Attributor``. Give back its descriptors with close()."""
 
-    def __init__(self, proc: ProcFolder, folders: CgroupFolders, rules: RuleSet, descriptors: Descriptors) -> None:
+    def __init__(self, kernel: Kernel, rules: RuleSet) -> None:
         self.rules_version = rules.version
-        self._folders = folders
-        self._watch = ExitWatch(descriptors)
-        self._doorman = Doorman(proc, self._watch, descriptors)
+        self._boot_ns = kernel.boot_ns
+        self._folders = CgroupFolders(kernel.groups)
+        self._exits = kernel.exits
+        self._doorman = Doorman(kernel.processes, kernel.exits)
         self._owners = Owners(rules, self._doorman.read_uid)
         self._known: dict[int, _Known] = {}
         self._ended: dict[ProcessId, int] = {}
@@ -83,27 +83,25 @@ class CgroupAttributor:
 
     def fileno(self) -> int:
         """Readable when a process that holds a device has ended: call note_exits() then."""
-        return self._watch.fileno()
+        return self._exits.fileno()
 
     def note_exits(self) -> None:
-        """Stamps the processes that have ended. The stamp is late by as much as this call is."""
-        ended = self._watch.collect()
-        now_ns = _boot_ns() if ended else 0
-        for pid in ended:
+        """Stamps the processes that have ended, as exactly as the kernel tells: the real one when it is asked."""
+        for pid, at_ns in self._exits.collect():
             if known := self._known.get(pid):
-                self._end(known, now_ns)
+                self._end(known, at_ns)
 
     def close(self) -> None:
         for known in self._known.values():
             self._doorman.part(known.who)
         self._known.clear()
-        self._watch.close()
+        self._exits.close()
 
     def _is_same(self, known: _Known, at_ns: int, now_ns: int) -> bool:
         """Whether the process we know is the one that held the device at ``at_ns``."""
         known.absent_ticks = 0
-        if known.ended_ns is None and known.who.pidfd is None and not self._doorman.is_there(known.who):
-            self._end(known, _boot_ns())
+        if known.ended_ns is None and known.who.watched is None and not self._doorman.is_there(known.who):
+            self._end(known, self._boot_ns())
         if known.ended_ns is not None:
             return known.ended_ns > at_ns
         if now_ns >= known.due_ns:
@@ -122,7 +120,7 @@ class CgroupAttributor:
         stagger_ns = known.who.process.pid % 8 * _STAGGER_NS
         known.due_ns = now_ns if is_young else now_ns + LOOK_AGAIN_NS - stagger_ns
         try:
-            if self._doorman.read_cgroup(known.who) != known.who.cgroup:
+            if known.who.grip.read_cgroup() != known.who.cgroup:
                 self._move(known)
         except (ProcessGone, ProcessHidden):
             return  # its pidfd will tell; until then nothing we know of it has changed
@@ -176,7 +174,7 @@ class CgroupAttributor:
     def _admit(self, who: Acquaintance, reading: HostReading) -> Holder:
         seat = find_seat(who.cgroup)
         folder, owner = self._judge(who, seat)
-        uncertainty_ns = TICK_NS if who.pidfd is not None else TICK_NS + reading.interval_ns
+        uncertainty_ns = TICK_NS if who.watched is not None else TICK_NS + reading.interval_ns
         place = folder.place
         holder = Holder(who.process, place.workload, owner, place.boundary, folder.inode, uncertainty_ns)
         known = _Known(who, holder, reading.boot_ns)
@@ -209,19 +207,19 @@ class CgroupAttributor:
 
 
 def make_attributor(
-    proc: str, cgroup: str, rules: Sequence[Mapping[str, Any]], plugins: Sequence[str] = PLUGINS
+    proc: str,
+    cgroup: str,
+    rules: Sequence[Mapping[str, Any]],
+    plugins: Sequence[str] = PLUGINS,
+    kernel: Kernel | None = None,
 ) -> CgroupAttributor:
     """The attributor for the keys of ``[attribution]``. Raises BadRules, before it opens anything.
 
-    Raises the soft limit of open files of this process to its hard one, and
-    warns of rules that cannot match yet.
+    Without a ``kernel`` it asks the real one, with procfs at ``proc`` and cgroups
+    at ``cgroup``, and raises the soft limit of open files of this process to its
+    hard one. Warns of rules that cannot match yet.
     """
     check_plugins(plugins)
     compiled = compile_rules(rules)
     warn_of_rules(compiled)
-    descriptors = Descriptors(raise_descriptor_limit())
-    return CgroupAttributor(ProcFolder(proc), CgroupFolders(cgroup), compiled, descriptors)
-
-
-def _boot_ns() -> int:
-    return time.clock_gettime_ns(time.CLOCK_BOOTTIME)
+    return CgroupAttributor(make_kernel(proc, cgroup) if kernel is None else kernel, compiled)
