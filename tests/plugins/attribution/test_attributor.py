@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from gputally.model.workload import Workload
-from gputally.plugins.attribution import attributor as module
+from gputally.plugins.attribution import circle as module
 from gputally.plugins.attribution import real_kernel
 from gputally.plugins.attribution.descriptors import Descriptors, raise_descriptor_limit
 from gputally.plugins.attribution.kernel import TICK_NS

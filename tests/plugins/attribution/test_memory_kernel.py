@@ -2,40 +2,22 @@
 
 import select
 from collections.abc import Iterator
-from contextlib import closing
 
 import pytest
 
-from gputally.model.reading import DeviceReading, HostReading, ProcessOnDevice
-from gputally.model.workload import Attribution
-from gputally.plugins.attribution.attributor import CgroupAttributor, make_attributor
 from gputally.plugins.attribution.kernel import TICK_NS, GroupStat
-from gputally.simulator.memory_kernel import MemoryKernel
 
-from .paper import DOCKER, RULES, USER, S
-
-
-class Host:
-    """A clock that only the test turns, the kernel on it, and an attributor that believes both."""
-
-    def __init__(self) -> None:
-        self.now_ns = 1000 * S
-        self.kernel = MemoryKernel(lambda: self.now_ns)
-        self.attributor: CgroupAttributor = make_attributor("/proc", "/", RULES, kernel=self.kernel.as_kernel())
-
-    def look(self, *pids: int) -> Attribution:
-        device = DeviceReading("nvidia:GPU-0", self.now_ns, tuple(map(ProcessOnDevice, pids)))
-        return self.attributor.attribute(HostReading(self.now_ns, 0, S, (device,)))
+from .paper import DOCKER, USER, S
+from .virtual import VirtualHost
 
 
 @pytest.fixture
-def host() -> Iterator[Host]:
-    host = Host()
-    with closing(host.attributor):
+def host() -> Iterator[VirtualHost]:
+    with VirtualHost.opened() as host:
         yield host
 
 
-def test_an_exit_is_stamped_as_exactly_as_the_kernel_can_tell(host: Host) -> None:
+def test_an_exit_is_stamped_as_exactly_as_the_kernel_can_tell(host: VirtualHost) -> None:
     host.kernel.start(7, DOCKER)
     process = host.look(7).holders[7].process
     host.now_ns += S
@@ -43,7 +25,7 @@ def test_an_exit_is_stamped_as_exactly_as_the_kernel_can_tell(host: Host) -> Non
     assert host.look().ended == {process: host.now_ns - 123}
 
 
-def test_the_end_of_a_watched_process_makes_the_descriptor_readable(host: Host) -> None:
+def test_the_end_of_a_watched_process_makes_the_descriptor_readable(host: VirtualHost) -> None:
     host.kernel.start(7, DOCKER)
     host.look(7)
     poll = select.poll()
@@ -55,7 +37,7 @@ def test_the_end_of_a_watched_process_makes_the_descriptor_readable(host: Host) 
     assert not poll.poll(0)
 
 
-def test_a_pid_that_comes_again_between_two_ticks_ends_the_first_and_is_another(host: Host) -> None:
+def test_a_pid_that_comes_again_between_two_ticks_ends_the_first_and_is_another(host: VirtualHost) -> None:
     host.kernel.start(7, DOCKER)
     first = host.look(7).holders[7]
     host.now_ns += S // 2
@@ -68,13 +50,13 @@ def test_a_pid_that_comes_again_between_two_ticks_ends_the_first_and_is_another(
     assert told.ended == {first.process: host.now_ns - S // 2}
 
 
-def test_a_start_is_cut_to_the_tick_as_procfs_cuts_it(host: Host) -> None:
+def test_a_start_is_cut_to_the_tick_as_procfs_cuts_it(host: VirtualHost) -> None:
     host.now_ns += TICK_NS - 1
     host.kernel.start(7, DOCKER)
     assert host.look(7).holders[7].process.start_ns == host.now_ns - TICK_NS + 1
 
 
-def test_zombies_hidden_processes_and_handed_over_folders_can_be_staged(host: Host) -> None:
+def test_zombies_hidden_processes_and_handed_over_folders_can_be_staged(host: VirtualHost) -> None:
     for pid in (7, 8, 9):
         host.kernel.start(pid, "/tenants/mallory/" + "b" * 64)
     host.kernel.processes[8].hidden = True
