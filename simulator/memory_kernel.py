@@ -11,7 +11,17 @@ from contextlib import suppress
 from dataclasses import dataclass
 from zlib import crc32
 
-from ..plugins.attribution.kernel import TICK_NS, Exit, GroupStat, Kernel, ProcessGone, ProcessHidden, Stat
+from ..plugins.attribution.kernel import (
+    TICK_NS,
+    Change,
+    Exit,
+    GroupStat,
+    Happening,
+    Kernel,
+    ProcessGone,
+    ProcessHidden,
+    Stat,
+)
 
 
 @dataclass(slots=True)
@@ -44,11 +54,44 @@ class MemoryProcess:
             raise ProcessHidden(f"pid {self.pid} is not shown")
 
 
-class MemoryKernel:
-    """Implements Processes, Exits and Groups; ``boot_ns`` is the clock that a scenario turns."""
+class MemoryHappenings:
+    """Implements Happenings: what a scenario did, until it is collected."""
 
-    def __init__(self, boot_ns: Callable[[], int]) -> None:
+    def __init__(self, room: int) -> None:
+        self.overruns = 0
+        self._room = room
+        self._waiting: list[Happening] = []
+        self._ready = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+
+    def tell(self, change: Change, pid: int, at_ns: int) -> None:
+        if len(self._waiting) < self._room:
+            self._waiting.append(Happening(change, pid, at_ns))
+            os.eventfd_write(self._ready, 1)
+        else:
+            self.overruns += 1
+
+    def collect(self) -> list[Happening]:
+        with suppress(BlockingIOError):
+            os.eventfd_read(self._ready)
+        told, self._waiting = self._waiting, []
+        return told
+
+    def fileno(self) -> int:
+        return self._ready
+
+    def close(self) -> None:
+        os.close(self._ready)
+
+
+class MemoryKernel:
+    """Implements Processes, Exits and Groups; ``boot_ns`` is the clock that a scenario turns.
+
+    With ``room`` it tells of everything that happens, so many things at most before they are collected.
+    """
+
+    def __init__(self, boot_ns: Callable[[], int], *, room: int = 0) -> None:
         self.boot_ns = boot_ns
+        self.happenings = MemoryHappenings(room) if room else None
         self.processes: dict[int, MemoryProcess] = {}
         """By pid: who has it now, zombies too."""
         self.folders: dict[str, GroupStat] = {}
@@ -60,20 +103,26 @@ class MemoryKernel:
 
     def as_kernel(self) -> Kernel:
         """What make_attributor takes."""
-        return Kernel(processes=self, exits=self, groups=self, boot_ns=self.boot_ns)
+        return Kernel(processes=self, exits=self, groups=self, boot_ns=self.boot_ns, happenings=self.happenings)
 
     def start(self, pid: int, cgroup: str, *, uid: int = 0) -> MemoryProcess:
         """Begins now; its pid must be free."""
         holder = self.processes.get(pid)
         assert holder is None or holder.reaped, f"pid {pid} is taken"
         process = self.processes[pid] = MemoryProcess(pid, self.boot_ns(), cgroup, uid)
+        self._tell(Change.FORK, pid, process.start_ns)
         return process
+
+    def become_program(self, pid: int) -> None:
+        """It calls exec now."""
+        self._tell(Change.EXEC, pid, self.boot_ns())
 
     def end(self, pid: int, *, at_ns: int | None = None, reaped: bool = True) -> None:
         """Ends now, or at an instant that has passed; without a parent to reap it, it stays as a zombie."""
         process = self.processes[pid]
         process.end_ns = self.boot_ns() if at_ns is None else at_ns
         process.reaped = reaped
+        self._tell(Change.EXIT, pid, process.end_ns)
         if any(each is process for each in self._watched.values()):
             os.eventfd_write(self._ready, 1)
 
@@ -126,6 +175,10 @@ class MemoryKernel:
     def close(self) -> None:
         self._watched.clear()
         os.close(self._ready)
+
+    def _tell(self, change: Change, pid: int, at_ns: int) -> None:
+        if self.happenings is not None:
+            self.happenings.tell(change, pid, at_ns)
 
     def _find(self, pid: int) -> MemoryProcess:
         process = self.processes.get(pid)

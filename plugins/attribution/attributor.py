@@ -13,6 +13,7 @@ from .acquaintance import Acquaintance
 from .checks import PLUGINS, check_plugins, warn_of_rules
 from .circle import Circle
 from .folders import CgroupFolders
+from .follower import Follower
 from .kernel import Kernel, ProcessGone, ProcessHidden
 from .listing import is_whole, list_passed, list_pids
 from .memory import Memory
@@ -20,6 +21,7 @@ from .real_kernel import make_kernel
 from .recall import Recall
 from .rule_reading import compile_rules
 from .rules import RuleSet
+from .sighting import Looker
 from .unknown import hold_absent, hold_hidden
 
 
@@ -29,9 +31,15 @@ class CgroupAttributor:
     def __init__(self, kernel: Kernel, rules: RuleSet) -> None:
         self.rules_version = rules.version
         self._exits = kernel.exits
+        self._boot_ns = kernel.boot_ns
         self._memory = Memory()
-        self._circle = Circle(kernel, CgroupFolders(kernel.groups), rules, self._memory)
+        folders = CgroupFolders(kernel.groups)
+        self._circle = Circle(kernel, folders, rules, self._memory)
         self._recall = Recall(self._memory, self._circle.owners)
+        self.follower: Follower | None = None
+        """Where the kernel tells what happens to all processes; note_happenings() feeds it."""
+        if kernel.happenings is not None:
+            self.follower = Follower(kernel.happenings, Looker(kernel, folders, rules), self._memory)
 
     def attribute(self, reading: HostReading) -> Attribution:
         """A holder for every pid in the reading, a passage for every one that passed by. Never raises for a pid.
@@ -40,6 +48,7 @@ class CgroupAttributor:
         ghost_memory where it was known and has ended, pid_vanished where it was never seen.
         """
         self.note_exits()
+        self.note_happenings()
         self._memory.forget_old(reading.boot_ns)
         listed = list_pids(reading)
         holders: dict[int, Holder] = {}
@@ -55,7 +64,7 @@ class CgroupAttributor:
             self._meet(strangers, holders, reading)
         passed = {pid: self._explain(pid, stamps, reading) for pid, stamps in list_passed(reading).items()}
         if is_whole(reading):
-            self._circle.forget_absent({**listed, **passed} if passed else listed)
+            self._circle.forget_absent(listed)
         ended, self._circle.ended = self._circle.ended, {}
         return Attribution(self.rules_version, holders, ended, passed)
 
@@ -67,7 +76,19 @@ class CgroupAttributor:
         """Stamps the processes that have ended, as exactly as the kernel tells: the real one when it is asked."""
         self._circle.note_exits()
 
+    def note_happenings(self) -> None:
+        """Takes up which processes have begun and ended since the last call; nothing where nobody tells."""
+        if self.follower is not None:
+            self.follower.catch_up(self._boot_ns())
+
+    def describe(self) -> dict[str, int]:
+        """Counts for ``gputally status``; those of following only where the kernel tells of processes."""
+        counts = {"remembered": len(self._memory), "forgotten_early": self._memory.dropped}
+        return counts if self.follower is None else counts | self.follower.describe()
+
     def close(self) -> None:
+        if self.follower is not None:
+            self.follower.close()
         self._circle.close()
         self._exits.close()
 
@@ -117,14 +138,16 @@ def make_attributor(
     rules: Sequence[Mapping[str, Any]],
     plugins: Sequence[str] = PLUGINS,
     kernel: Kernel | None = None,
+    process_connector: bool = False,
 ) -> CgroupAttributor:
     """The attributor for the keys of ``[attribution]``. Raises BadRules, before it opens anything.
 
     Without a ``kernel`` it asks the real one, with procfs at ``proc`` and cgroups
     at ``cgroup``, and raises the soft limit of open files of this process to its
-    hard one. Warns of rules that cannot match yet.
+    hard one; with the process connector it raises ConnectorUnusable where there
+    is none to be had. Warns of rules that cannot match yet.
     """
     check_plugins(plugins)
     compiled = compile_rules(rules)
     warn_of_rules(compiled)
-    return CgroupAttributor(make_kernel(proc, cgroup) if kernel is None else kernel, compiled)
+    return CgroupAttributor(kernel or make_kernel(proc, cgroup, process_connector=process_connector), compiled)

@@ -1,13 +1,15 @@
 """All that attribution asks of the kernel, as a port: where a simulation is the kernel, the attributor never knows.
 
-Three small ones - procfs, the ends of processes, the folders of cgroups - and a clock.
-The real ones are procfs.ProcFolder, exit_watch.ExitWatch and folders.CgroupMounts;
-real_kernel.make_kernel puts them together. Every time here is CLOCK_BOOTTIME in ns.
+A few small ones - procfs, the ends of processes, the folders of cgroups, and where it was asked for
+what happens to processes at all - and a clock. The real ones are procfs.ProcFolder,
+exit_watch.ExitWatch, folders.CgroupMounts and connector.ProcessConnector; real_kernel.make_kernel
+puts them together. Every time here is CLOCK_BOOTTIME in ns.
 """
 
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
+from enum import IntEnum
 from typing import Final, NamedTuple, Protocol
 
 TICK_NS: Final = 1_000_000_000 // os.sysconf("SC_CLK_TCK")
@@ -119,6 +121,42 @@ class Groups(Protocol):
         ...
 
 
+class Change(IntEnum):
+    """What happens to a process; the numbers are those of linux/cn_proc.h."""
+
+    FORK = 1
+    EXEC = 2
+    EXIT = 0x8000_0000
+
+
+class Happening(NamedTuple):
+    """Something happened to the process with this pid; threads are not told of.
+
+    A FORK names the child. An EXIT is that of the first thread: others may go on a little.
+    """
+
+    change: Change
+    pid: int
+    at_ns: int
+
+
+class Happenings(Protocol):
+    """What happens to all processes of the host, in the order in which it happened."""
+
+    overruns: int
+    """How often something was lost for want of room."""
+
+    def collect(self) -> list[Happening]:
+        """Since the last call."""
+        ...
+
+    def fileno(self) -> int:
+        """Readable while there is something to collect."""
+        ...
+
+    def close(self) -> None: ...
+
+
 @dataclass(frozen=True, slots=True)
 class Kernel:
     """What an attributor is handed."""
@@ -127,3 +165,5 @@ class Kernel:
     exits: Exits
     groups: Groups
     boot_ns: Callable[[], int]
+    happenings: Happenings | None = None
+    """None: nobody asked to be told."""

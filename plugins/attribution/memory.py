@@ -54,7 +54,8 @@ def _best_of(one: Life, other: Life) -> Life:
     """The holder of whoever knew it, and the edges of whoever knew them better."""
     owner = one if isinstance(one.known_as, Holder) else other
     start = min(one, other, key=lambda life: life.start_uncertainty_ns)
-    end = min(one, other, key=lambda life: life.end_uncertainty_ns)
+    # A first thread can seem to end before the process: of two that know as well, the later end is the process's.
+    end = min(one, other, key=lambda life: (life.end_uncertainty_ns, -(life.end_ns or 0)))
     return Life(
         one.process, start.start_ns, end.end_ns, start.start_uncertainty_ns, end.end_uncertainty_ns, owner.known_as
     )
