@@ -52,6 +52,9 @@ class AttributionConfig:
     )
     proc: str = setting("/proc", "where procfs is mounted")
     cgroup: str = setting("/sys/fs/cgroup", "where cgroup file systems are mounted")
+    process_connector: bool = setting(
+        False, "follow all processes of the host, so that short ones are found; needs CAP_NET_ADMIN"
+    )
     rules: tuple[dict[str, Any], ...] = setting((), "ordered rules; the first that matches names the tenant")
 
 

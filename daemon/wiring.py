@@ -25,13 +25,14 @@ from ..model.reading import HostReading
 from ..model.settings import BadSettings, Problem
 from ..model.window import seconds_ns
 from ..model.workload import Attribution
-from ..plugins.attribution.attributor import CgroupAttributor, make_attributor
+from ..plugins.attribution.attributor import CgroupAttributor
 from ..plugins.notify import Notifier
 from ..plugins.nvml.probe import NvmlProbe, check_namespaces
 from ..plugins.otel import make_telemetry
 from ..plugins.ports import Telemetry
 from ..storage.wal import Log, LogBroken
 from . import status
+from .attributing import follow_processes, note_exits, open_attributor
 from .config import DaemonConfig
 from .control import close_control, open_control, serve_status
 from .host import derive_host_id, read_boot_id
@@ -79,9 +80,7 @@ def opened(config: DaemonConfig) -> Generator[Parts]:
     host_id, boot_id = config.host.id or derive_host_id(), read_boot_id(attribution.proc)
     _check_namespaces(attribution.proc)
     with ExitStack() as stack:
-        attributor = make_attributor(
-            proc=attribution.proc, cgroup=attribution.cgroup, rules=attribution.rules, plugins=attribution.plugins
-        )
+        attributor = open_attributor(attribution)
         stack.callback(attributor.close)
         telemetry = make_telemetry(config.telemetry, host_id)
         if telemetry is not None:
@@ -153,6 +152,8 @@ class _Tree:
         )
         start("retention", partial(retain, self.parts.log, self.in_writer, self.parts.config.log.keep_acked_h))
         start("exits", partial(note_exits, self.parts.attributor))
+        if self.parts.attributor.follower is not None:
+            start("processes", partial(follow_processes, self.parts.attributor))
         if self.parts.control is not None:
             start("control", partial(serve_status, self.parts.control, self.describe))
 
@@ -175,6 +176,7 @@ class _Tree:
                 "processes": self.vitals.processes,
                 "unattributed": self.vitals.unattributed,
                 "rules_version": self.parts.attributor.rules_version,
+                **self.parts.attributor.describe(),
             },
             "cpu": {"nvml_child_pid": self.probe.child_pid},
             "restarts": dict(self.supervisor.restarts),
@@ -194,13 +196,6 @@ class _Tree:
             self.vitals.ready = True
             self.say_ready(_readiness(self.parts, reading))
             self.parts.notifier.ready()
-
-
-async def note_exits(attributor: CgroupAttributor) -> None:
-    """Wakes only when a process that holds a GPU has ended."""
-    while True:
-        await trio.lowlevel.wait_readable(attributor.fileno())
-        attributor.note_exits()
 
 
 def _readiness(parts: Parts, reading: HostReading) -> str:

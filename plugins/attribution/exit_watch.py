@@ -1,71 +1,27 @@
 """Noticing that processes end: a pidfd for each, all in one epoll descriptor."""
 
-import logging
 import os
-import resource
 import select
-from typing import Final
+from collections.abc import Callable
 
-_log = logging.getLogger(__name__)
-
-_SHARE_FOR_OTHERS: Final = 4
-"""One descriptor in so many is left to the rest of the daemon: its log, its sockets, its child."""
-
-
-def raise_descriptor_limit() -> int:
-    """Takes the soft limit of open files to the hard one; returns how many this part may hold."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    try:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-        soft = hard
-    except (OSError, ValueError) as error:
-        _log.warning("RLIMIT_NOFILE stays at %d: %s", soft, error)
-    most = 1 << 20 if soft == resource.RLIM_INFINITY else soft
-    return most - most // _SHARE_FOR_OTHERS
-
-
-class Descriptors:
-    """A budget of descriptors. Those kept beyond it would starve the rest of the daemon."""
-
-    def __init__(self, most: int) -> None:
-        self._most = most
-        self.held = 0
-
-    def keep(self, descriptor: int, *, spare: bool = False) -> int | None:
-        """Takes a descriptor over; closes it and answers None where the budget is spent.
-
-        ``spare`` ones only save time, and leave the second half to those that tell of exits.
-        """
-        if self.held >= (self._most // 2 if spare else self._most):
-            os.close(descriptor)
-            return None
-        self.held += 1
-        return descriptor
-
-    def drop(self, descriptor: int | None) -> None:
-        if descriptor is not None:
-            os.close(descriptor)
-            self.held -= 1
+from .descriptors import Descriptors
+from .kernel import Exit
 
 
 class ExitWatch:
-    """Which processes have ended, without asking any of them."""
+    """Implements the port ``Exits``; handles are pidfds. An exit is stamped when it is noticed."""
 
-    def __init__(self, descriptors: Descriptors) -> None:
+    def __init__(self, descriptors: Descriptors, boot_ns: Callable[[], int]) -> None:
         self._descriptors = descriptors
+        self._boot_ns = boot_ns
         self._epoll = select.epoll()
         self._pids: dict[int, int] = {}
 
     def fileno(self) -> int:
-        """Readable while there are exits that were not collected."""
         return self._epoll.fileno()
 
     def watch(self, pid: int) -> int | None:
-        """A pidfd of the process that has this pid now, a zombie too.
-
-        None where there is none to be had: no such process, an old kernel, no
-        descriptors left. It may be dead before it is first looked at: is_alive().
-        """
+        """None, too, on an old kernel and where no descriptors are left."""
         try:
             kept = self._descriptors.keep(os.pidfd_open(pid))
         except (OSError, OverflowError):  # a driver's unsigned pid need not be a pid_t
@@ -81,27 +37,24 @@ class ExitWatch:
         self._pids[pidfd] = pid
         return pidfd
 
-    @staticmethod
-    def is_alive(pidfd: int) -> bool:
-        """Not ended; a zombie has."""
+    def is_alive(self, handle: int) -> bool:
         poll = select.poll()
-        poll.register(pidfd, select.POLLIN)
+        poll.register(handle, select.POLLIN)
         return not poll.poll(0)
 
-    def collect(self) -> list[int]:
-        """The pids that have ended since the last call. Their descriptors are closed."""
-        pids: list[int] = []
+    def collect(self) -> list[Exit]:
+        exits: list[Exit] = []
         while ready := self._epoll.poll(0):  # a thousand at a time
+            now_ns = self._boot_ns()
             for pidfd, _ in ready:
-                pids.append(self._pids[pidfd])
+                exits.append(Exit(self._pids[pidfd], now_ns))
                 self.forget(pidfd)
-        return pids
+        return exits
 
-    def forget(self, pidfd: int) -> None:
-        """Looks no longer. A second time does nothing."""
-        if self._pids.pop(pidfd, None) is not None:
-            self._epoll.unregister(pidfd)
-            self._descriptors.drop(pidfd)
+    def forget(self, handle: int) -> None:
+        if self._pids.pop(handle, None) is not None:
+            self._epoll.unregister(handle)
+            self._descriptors.drop(handle)
 
     def close(self) -> None:
         for pidfd in list(self._pids):

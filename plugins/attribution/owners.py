@@ -34,6 +34,11 @@ class Owners:
         standing.processes += 1
         return standing.owner
 
+    def peek(self, place: Place, uid: int | None) -> Owner:
+        """Whose a process of this workload was that never joined: its uid decides only where nobody else's does."""
+        standing = self._standing.get(place.workload)
+        return self._rules.decide(place, uid) if standing is None else standing.owner
+
     def leave(self, workload: Workload) -> None:
         standing = self._standing.get(workload)
         if standing is None:

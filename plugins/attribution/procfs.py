@@ -1,4 +1,4 @@
-"""What the kernel says of a process: who it is, when it started, where it sits.
+"""What procfs says of a process: when it started, where it sits, whose it is.
 
 Times are CLOCK_BOOTTIME. Field 22 of stat is the start in ticks after boot,
 shifted by the offset of the *reader's* time namespace, exactly as the reader's
@@ -8,105 +8,93 @@ in any namespace. Never go through btime, which is off by up to half a second.
 
 import os
 import re
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from ...model.workload import ProcessId
-
-TICK_NS: Final = 1_000_000_000 // os.sysconf("SC_CLK_TCK")
-"""How finely a start is known: 10 ms."""
+from .descriptors import Descriptors
+from .kernel import TICK_NS, ProcessGone, ProcessHidden, Stat
 
 _STATE, _FLAGS, _START = 0, 6, 19  # fields 3, 9 and 22 of stat, counted after the name
 _EXITING: Final = 0x4  # PF_EXITING of include/linux/sched.h
 _FIRST_READ_BYTES: Final = 4096
 _MOST_BYTES: Final = 65536
 """A cgroup path has at most 4 KiB and there are about a dozen v1 hierarchies."""
-_TRIES: Final = 3
 _UID: Final = re.compile(rb"^Uid:\s+([0-9]{1,10})\s", re.MULTILINE)
 
 
-class ProcessGone(Exception):
-    """There is no such process, or no longer the one we meant."""
-
-
-class ProcessHidden(Exception):
-    """There is one, but we may not look: hidepid, ProtectProc=, or a broken read."""
-
-
-@dataclass(frozen=True, slots=True)
-class Stat:
-    """``exiting``: on its way out or a zombie. On v1 its cgroups then read as the root."""
-
-    start_ns: int
-    exiting: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Identity:
-    """A process and its cgroup text, known to belong together."""
-
-    process: ProcessId
-    cgroup: bytes
-    exiting: bool
-
-
 class ProcFolder:
-    """A mounted procfs, or a folder that is laid out like one: ``PID/stat``, ``PID/cgroup``, ``PID/status``."""
+    """Implements the port ``Processes`` on a mounted procfs, or a folder that is laid out like one.
 
-    def __init__(self, root: str) -> None:
+    That has ``PID/stat``, ``PID/cgroup``, ``PID/status`` and, for several threads, ``PID/task/TID/cgroup``.
+    """
+
+    def __init__(self, root: str, descriptors: Descriptors) -> None:
         self._root = root
+        self._descriptors = descriptors
 
-    def open(self, pid: int, name: str) -> int:
-        """A descriptor of a file of the process; it stays with this process, never with the pid's next one.
+    def read_stat(self, pid: int) -> Stat:
+        return parse_stat(self._read(pid, "stat"))
 
-        Raises ProcessGone and ProcessHidden, as all methods here do.
-        """
+    def read_cgroup(self, pid: int) -> bytes:
+        return self._read(pid, "cgroup")
+
+    def read_thread_cgroup(self, pid: int) -> bytes:
+        try:
+            threads = (each.name for each in Path(self._root, str(pid), "task").iterdir())
+            other = next((tid for tid in threads if tid != str(pid)), None)
+            return self._read(pid, f"task/{other}/cgroup") if other else b""
+        except (OSError, ProcessGone, ProcessHidden):
+            return b""
+
+    def read_uid(self, pid: int) -> int | None:
+        match = _UID.search(self._read(pid, "status"))
+        return int(match[1]) if match else None
+
+    def grip(self, pid: int, *, vouched: bool) -> "ProcGrip":
+        return ProcGrip(self, pid, self._keep(pid, "cgroup"), None if vouched else self._keep(pid, "stat"))
+
+    def release(self, descriptor: int | None) -> None:
+        self._descriptors.drop(descriptor)
+
+    def _keep(self, pid: int, name: str) -> int | None:
+        try:
+            # One that tells of the end is not spare.
+            return self._descriptors.keep(self._open(pid, name), spare=name != "stat")
+        except (ProcessGone, ProcessHidden):
+            return None
+
+    def _open(self, pid: int, name: str) -> int:
         try:
             return os.open(f"{self._root}/{pid}/{name}", os.O_RDONLY | os.O_CLOEXEC)
         except OSError as error:
             raise translate(error) from error
 
-    def read(self, pid: int, name: str) -> bytes:
-        descriptor = self.open(pid, name)
+    def _read(self, pid: int, name: str) -> bytes:
+        descriptor = self._open(pid, name)
         try:
             return pread(descriptor)
         finally:
             os.close(descriptor)
 
-    def read_stat(self, pid: int) -> Stat:
-        return parse_stat(self.read(pid, "stat"))
 
-    def read_uid(self, pid: int) -> int | None:
-        """The real uid, which a set-uid program does not change; None if it is not said."""
-        match = _UID.search(self.read(pid, "status"))
-        return int(match[1]) if match else None
+class ProcGrip:
+    """Implements the port ``Grip`` by descriptors of its files; what there was no room for is read by pid."""
 
-    def identify(self, pid: int) -> Identity:
-        """Looks twice: start, cgroup, start again. Another start means another process; then all over."""
-        before = self.read_stat(pid)
-        for _ in range(_TRIES):
-            cgroup = self.read(pid, "cgroup")
-            after = self.read_stat(pid)
-            if after.start_ns == before.start_ns:
-                if after.exiting:
-                    cgroup = self._read_from_thread(pid) or cgroup
-                return Identity(ProcessId(pid, after.start_ns), cgroup, after.exiting)
-            before = after
-        raise ProcessGone(f"pid {pid} changes faster than it can be read")
+    __slots__ = ("_cgroup", "_folder", "_pid", "_stat")
 
-    def _read_from_thread(self, pid: int) -> bytes:
-        """The cgroup text of another thread; empty: there is none.
+    def __init__(self, folder: ProcFolder, pid: int, cgroup: int | None, stat: int | None) -> None:
+        self._folder, self._pid, self._cgroup, self._stat = folder, pid, cgroup, stat
 
-        A first thread that has ended while others go on reads as the root on v1:
-        a process could so look like the host's own.
-        """
-        try:
-            threads = (each.name for each in Path(self._root, str(pid), "task").iterdir())
-            other = next((tid for tid in threads if tid != str(pid)), None)
-            return self.read(pid, f"task/{other}/cgroup") if other else b""
-        except (OSError, ProcessGone, ProcessHidden):
-            return b""
+    def read_stat(self) -> Stat:
+        return self._folder.read_stat(self._pid) if self._stat is None else parse_stat(pread(self._stat))
+
+    def read_cgroup(self) -> bytes:
+        return self._folder.read_cgroup(self._pid) if self._cgroup is None else pread(self._cgroup)
+
+    def release(self) -> None:
+        cgroup, stat, self._cgroup, self._stat = self._cgroup, self._stat, None, None
+        self._folder.release(cgroup)
+        self._folder.release(stat)
 
 
 def pread(descriptor: int) -> bytes:

@@ -10,9 +10,10 @@ from pathlib import Path
 import pytest
 
 from gputally.model.workload import Workload
-from gputally.plugins.attribution import attributor as module
-from gputally.plugins.attribution.exit_watch import Descriptors, raise_descriptor_limit
-from gputally.plugins.attribution.procfs import TICK_NS
+from gputally.plugins.attribution import circle as module
+from gputally.plugins.attribution import real_kernel
+from gputally.plugins.attribution.descriptors import Descriptors, raise_descriptor_limit
+from gputally.plugins.attribution.kernel import TICK_NS
 
 from .paper import DOCKER, RULES, USER, PaperHost
 
@@ -231,7 +232,7 @@ def test_without_a_pidfd_an_exit_is_found_on_the_next_tick_and_the_record_says_h
 def test_when_descriptors_run_out_processes_are_still_attributed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "raise_descriptor_limit", lambda: 3)
+    monkeypatch.setattr(real_kernel, "raise_descriptor_limit", lambda: 3)
     with PaperHost(tmp_path) as host:
         pids = [host.start(DOCKER) for _ in range(8)]
         for _ in range(2):

@@ -9,16 +9,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gputally.plugins.attribution.procfs import (
-    TICK_NS,
-    ProcessGone,
-    ProcessHidden,
-    ProcFolder,
-    Stat,
-    parse_stat,
-)
+from gputally.plugins.attribution.descriptors import Descriptors
+from gputally.plugins.attribution.identity import identify
+from gputally.plugins.attribution.kernel import TICK_NS, ProcessGone, ProcessHidden, Stat
+from gputally.plugins.attribution.procfs import ProcFolder, parse_stat
 
-PROC = ProcFolder("/proc")
+PROC = ProcFolder("/proc", Descriptors(0))
 FIELDS = b" S 1 1 1 0 -1 4194560 " + b"0 " * 12 + b"4711 0 0\n"
 
 
@@ -55,7 +51,7 @@ def test_the_uid_is_the_real_one() -> None:
 
 def test_nobody_is_gone() -> None:
     with pytest.raises(ProcessGone):
-        PROC.identify(2**22 + 1)
+        identify(PROC, 2**22 + 1)
 
 
 def test_a_pid_that_changes_hands_while_we_look_is_not_taken_for_either(tmp_path: Path) -> None:
@@ -69,4 +65,4 @@ def test_a_pid_that_changes_hands_while_we_look_is_not_taken_for_either(tmp_path
     (tmp_path / "5").mkdir()
     (tmp_path / "5" / "cgroup").write_text("0::/\n")
     with pytest.raises(ProcessGone):
-        Changing(str(tmp_path)).identify(5)
+        identify(Changing(str(tmp_path), Descriptors(0)), 5)
