@@ -13,7 +13,7 @@ from ..plugins.toml_file import read_toml
 from .config import ApiConfig, CollectorConfig, IntakeConfig, SkuConfig
 from .skus import UNASSIGNED
 
-DAEMONS_TABLES = ("host", "sampling", "metering", "log", "uplink", "attribution", "telemetry", "control")
+DAEMONS_TABLES = ("host", "sampling", "metering", "log", "uplink", "attribution", "leases", "telemetry", "control")
 """Their variables may stand in the same environment, where both processes run on one host."""
 
 

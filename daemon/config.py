@@ -59,6 +59,11 @@ class AttributionConfig:
 
 
 @dataclass(frozen=True, slots=True)
+class LeasesConfig:
+    file: str | None = setting(None, "lease file: who has which devices from when to when; see leases.md")
+
+
+@dataclass(frozen=True, slots=True)
 class TelemetryConfig:
     otlp: str | None = setting(None, "OTLP endpoint; gRPC, or HTTP where the port is 4318 or a path is given")
     prometheus: str | None = setting(None, "host:port of a Prometheus endpoint")
@@ -77,5 +82,6 @@ class DaemonConfig:
     log: LogConfig = field(default_factory=LogConfig)
     uplink: UplinkConfig = field(default_factory=UplinkConfig)
     attribution: AttributionConfig = field(default_factory=AttributionConfig)
+    leases: LeasesConfig = field(default_factory=LeasesConfig)
     telemetry: TelemetryConfig = field(default_factory=TelemetryConfig)
     control: ControlConfig = field(default_factory=ControlConfig)

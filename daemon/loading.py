@@ -6,16 +6,17 @@ from dataclasses import replace
 from pathlib import Path
 
 from ..model.endpoint import Endpoint, parse_endpoint
-from ..model.settings import Complaints
+from ..model.settings import BadSettings, Complaints
 from ..model.settings_read import take_settings
 from ..model.settings_value import show
 from ..plugins.attribution.checks import check_plugins
 from ..plugins.attribution.rule_reading import compile_rules
 from ..plugins.attribution.rules import BadRules
+from ..plugins.leases.lease_file import load_leases
 from ..plugins.otel.target import parse_otlp
 from ..plugins.tls import check_tls, locate_credentials
 from ..plugins.toml_file import read_toml
-from .config import AttributionConfig, DaemonConfig, TelemetryConfig, UplinkConfig
+from .config import AttributionConfig, DaemonConfig, LeasesConfig, TelemetryConfig, UplinkConfig
 
 _HOST_ID = re.compile(r"[!-~]{1,255}", re.ASCII)
 COLLECTORS_TABLES = ("intake", "ledger", "api")
@@ -34,6 +35,7 @@ def load_daemon_config(path: Path | None, environ: Mapping[str, str]) -> DaemonC
     _check_host_id(config.host.id, complaints)
     _check_uplink(config.uplink, complaints)
     _check_attribution(config.attribution, complaints)
+    _check_leases(config.leases, complaints)
     _check_telemetry(config.telemetry, complaints)
     complaints.settle()
     return config
@@ -80,6 +82,16 @@ def _check_attribution(attribution: AttributionConfig, complaints: Complaints) -
             for problem in bad.problems:
                 key, _, what = problem.partition(": ")
                 complaints.refuse(f"attribution.{key}", what)
+
+
+def _check_leases(leases: LeasesConfig, complaints: Complaints) -> None:
+    """What is wrong in the lease file is told beside what is wrong in ours."""
+    if leases.file is None:
+        return
+    try:
+        load_leases(Path(leases.file))
+    except BadSettings as bad:
+        complaints.problems += bad.problems
 
 
 def _check_telemetry(telemetry: TelemetryConfig, complaints: Complaints) -> None:

@@ -25,6 +25,8 @@ def parse_toml(raw: bytes, source: str) -> dict[str, Any]:
     except UnicodeDecodeError as error:
         line = raw[: error.start].count(b"\n") + 1
         raise _refused(source, f"is not UTF-8 in line {line}: save it as UTF-8") from None
+    except (ValueError, RecursionError) as error:  # numbers of thousands of digits, brackets in brackets in brackets
+        raise _refused(source, f"is not TOML that can be read: {error}") from None
 
 
 def _read(path: Path) -> bytes:

@@ -95,7 +95,15 @@ def test_the_model_reads_no_clock_no_file_and_no_environment() -> None:
 
 
 def test_no_float_reaches_a_usage_record() -> None:
-    for name in ("usage.py", "share.py", "identity.py", "conservation.py", "interval.py"):
+    for name in (
+        "usage.py",
+        "share.py",
+        "identity.py",
+        "conservation.py",
+        "interval.py",
+        "consumption.py",
+        "replicas.py",
+    ):
         tree = ast.parse((ROOT / "model" / name).read_text())
         assert not any(isinstance(n, ast.Constant) and isinstance(n.value, float) for n in ast.walk(tree)), name
         assert not any(isinstance(n, ast.Name) and n.id == "float" for n in ast.walk(tree)), name

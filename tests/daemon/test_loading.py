@@ -186,6 +186,22 @@ def test_a_wrong_type_hides_nothing_that_is_wrong_elsewhere(toml: Path) -> None:
     ]
 
 
+def test_the_lease_file_is_read_too_and_its_problems_stand_beside_ours(toml: Path, tmp_path: Path) -> None:
+    leases = tmp_path / "leases.toml"
+    text = f'host.id = "gpu 01"\nleases.file = "{leases}"'
+    assert f"{leases}: there is no such file" in refusal(toml, text)
+    leases.write_text("[[leases]]\nid = 'a'\ndevices = ['*']\nfrom = 2026-11-01T00:00:00Z")
+    assert [line.split(": ")[:3] for line in refusal(toml, text).splitlines()] == [
+        [str(toml), "host.id", 'is "gpu 01", must be 1 to 255 printable ASCII characters without spaces'],
+        [str(leases), "[[leases]] a", "tenant"],
+    ]
+
+
+@pytest.mark.parametrize("text", ["x = " + "9" * 5000, "x = " + "[" * 100_000])
+def test_toml_that_python_cannot_hold_is_refused_like_any_other(toml: Path, text: str) -> None:
+    assert "is not TOML that can be read" in refusal(toml, text)
+
+
 def test_files_of_tls_are_looked_at_though_another_key_of_the_uplink_is_wrong(toml: Path, authority: Authority) -> None:
     certificate, _ = authority.issue("gpu-01")
     said = refusal(toml, tls(authority.ca, certificate, "/nowhere") + 'linger_s = "long"')

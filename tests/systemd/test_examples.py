@@ -46,9 +46,12 @@ def test_every_line_that_waits_in_a_comment_is_good(name: str, tmp_path: Path) -
     authority = make_authority(tmp_path)
     for issued in ("host", "collector"):
         authority.issue(issued)
-    (tmp_path / "tokens.toml").touch()
+    text = uncommented(name)
+    for file in ("tokens.toml", "leases.toml"):
+        (tmp_path / file).touch()
+        text = text.replace(f"/etc/gputally/{file}", str(tmp_path / file))
     path = tmp_path / name
-    path.write_text(uncommented(name).replace("/etc/gputally/tokens.toml", str(tmp_path / "tokens.toml")))
+    path.write_text(text)
     load = load_daemon_config if name == "daemon.toml" else load_collector_config
     assert load(path, {"CREDENTIALS_DIRECTORY": str(tmp_path)})
 
