@@ -17,6 +17,7 @@ from pathlib import Path
 
 from gputally.model.consumption import Where
 from gputally.model.workload import ProcessId, Workload
+from gputally.plugins.attribution.descriptors import Descriptors
 from gputally.plugins.attribution.procfs import ProcFolder
 from gputally.plugins.consumption.reader import CgroupConsumption
 
@@ -64,7 +65,7 @@ CHILDREN: list["subprocess.Popen[bytes]"] = []
 
 
 def place(number: int, pid: int) -> Where:
-    return Where(boundary(number), (ProcessId(pid, ProcFolder("/proc").read_stat(pid).start_ns),))
+    return Where(boundary(number), (ProcessId(pid, ProcFolder("/proc", Descriptors(0)).read_stat(pid).start_ns),))
 
 
 def boundary(number: int) -> str:

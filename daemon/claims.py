@@ -2,11 +2,19 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from ..model.claims import Claim
 from ..model.reading import HostReading
+from ..plugins.leases.source import LeaseFile
 from ..plugins.ports import ClaimSource
+from .config import LeasesConfig
 from .guard import guarded
+
+
+def open_claims(leases: LeasesConfig) -> "Claims":
+    """The sources that are configured. Raises BadSettings where a file is not good."""
+    return Claims([] if leases.file is None else [LeaseFile(Path(leases.file))])
 
 
 @dataclass(slots=True)
@@ -19,6 +27,10 @@ class Claims:
     sources: Sequence[ClaimSource] = ()
     _parts: list[tuple[Claim, ...]] = field(default_factory=list[tuple[Claim, ...]])
     _whole: tuple[Claim, ...] = ()
+
+    def close(self) -> None:
+        for source in self.sources:
+            source.close()
 
     def told(self, reading: HostReading) -> tuple[Claim, ...]:
         """All claims as of this reading."""

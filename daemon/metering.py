@@ -1,15 +1,16 @@
 """The actor between readings and the log: attributes, meters, keeps, and only then tells anyone."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 import trio
 
+from ..model.consumption import Consumed
 from ..model.meter import Meter
 from ..model.reading import GapReason, HostReading
 from ..model.usage import Batch
-from ..model.workload import Attribution
-from ..plugins.ports import Attributor, Telemetry
+from ..model.workload import Attribution, Workload
+from ..plugins.ports import Attributor, Consumption, Telemetry
 from .claims import Claims
 from .guard import guarded
 from .keeper import Keeper
@@ -33,6 +34,7 @@ class Metering:
     """Called when a reading has gone all the way: the only thing that counts as progress."""
     telemetry: Telemetry | None = None
     claims: Claims = field(default_factory=Claims)
+    consumption: Consumption | None = None
     meter: Meter | None = None
     _kept_at_s: float = field(default=-CHECKPOINT_EVERY_S)
     _kept_edges: int = -1
@@ -45,11 +47,21 @@ class Metering:
                 attribution = guarded("attributor", self.attributor.attribute, reading)
                 if attribution is None:
                     continue  # the reading is lost; if more are, their time is a gap
-                await self._keep(meter, meter.observe(reading, attribution, self.claims.told(reading)))
+                consumed = self._read_consumption(meter, reading, attribution)
+                await self._keep(meter, meter.observe(reading, attribution, self.claims.told(reading), consumed))
                 if self.telemetry is not None:
                     guarded("telemetry", self.telemetry.observe, reading)
                 self.on_tick(reading, attribution)
         await self._keep(meter, meter.cut(), always=True)
+
+    def _read_consumption(
+        self, meter: Meter, reading: HostReading, attribution: Attribution
+    ) -> Mapping[Workload, Consumed] | None:
+        """None where nobody reads it; a reader that fails leaves unknown what it would have told."""
+        if self.consumption is None:
+            return None
+        due = meter.due(reading, attribution)
+        return (guarded("consumption", self.consumption.read, due) or {}) if due else {}
 
     async def _resume(self) -> Meter:
         """Goes on where a former life of this boot stood; ends what another boot left open."""

@@ -26,6 +26,7 @@ from ..model.settings import BadSettings, Problem
 from ..model.window import seconds_ns
 from ..model.workload import Attribution
 from ..plugins.attribution.attributor import CgroupAttributor
+from ..plugins.consumption.reader import CgroupConsumption
 from ..plugins.notify import Notifier
 from ..plugins.nvml.probe import NvmlProbe, check_namespaces
 from ..plugins.otel import make_telemetry
@@ -33,6 +34,7 @@ from ..plugins.ports import Telemetry
 from ..storage.wal import Log, LogBroken
 from . import status
 from .attributing import follow_processes, note_exits, open_attributor
+from .claims import Claims, open_claims
 from .config import DaemonConfig
 from .control import close_control, open_control, serve_status
 from .host import derive_host_id, read_boot_id
@@ -65,6 +67,7 @@ class Parts:
     boot_id: str
     log: Log
     attributor: CgroupAttributor
+    claims: Claims
     telemetry: Telemetry | None
     control: socket.socket | None
     notifier: Notifier
@@ -82,6 +85,8 @@ def opened(config: DaemonConfig) -> Generator[Parts]:
     with ExitStack() as stack:
         attributor = open_attributor(attribution)
         stack.callback(attributor.close)
+        claims = open_claims(config.leases)
+        stack.callback(claims.close)
         telemetry = make_telemetry(config.telemetry, host_id)
         if telemetry is not None:
             stack.callback(telemetry.close)
@@ -94,7 +99,7 @@ def opened(config: DaemonConfig) -> Generator[Parts]:
             stack.callback(close_control, control)
         frames = Log.open(Path(config.log.path), host_id, config.log.cap_mib * MIB)
         stack.callback(frames.close)
-        yield Parts(config, host_id, boot_id, frames, attributor, telemetry, control, Notifier())
+        yield Parts(config, host_id, boot_id, frames, attributor, claims, telemetry, control, Notifier())
 
 
 async def run(parts: Parts, say_ready: Callable[[str], None]) -> None:
@@ -140,6 +145,8 @@ class _Tree:
             on_kept=self.uplink.wake,
             on_tick=self._on_tick,
             telemetry=parts.telemetry,
+            claims=parts.claims,
+            consumption=CgroupConsumption(config.attribution.proc, config.attribution.cgroup),
         )
 
     def start(self) -> None:

@@ -4,13 +4,14 @@ It decides everything about time and nothing about disks or networks; it reads n
 clock, so a test may hand it a year in a second.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from .chronicle import Chronicle
 from .claiming import in_force
 from .claims import Claim
 from .closing import Closed
+from .consumption import Consumed, Where
 from .device_meter import DeviceMeter
 from .family import SCALE, FamilyEnergy, stranded
 from .holding import Sight
@@ -21,7 +22,8 @@ from .sighting import epoch_of, sight_of
 from .uptime import Uptime
 from .usage import Batch, ClockState, EventKind, HostGap, Sharing
 from .window import window_start_ns
-from .workload import Attribution, Holder, ProcessId
+from .workload import Attribution, Holder, ProcessId, Workload
+from .workload_meter import WorkloadMeter
 
 STEP_NS = 100_000_000
 """A wall clock that moves further than this between two readings was stepped, not slewed."""
@@ -45,6 +47,7 @@ class Meter:
     families: dict[str, FamilyEnergy] = field(default_factory=dict[str, FamilyEnergy])
     uptime: Uptime = field(default_factory=Uptime)
     chronicle: Chronicle = field(default_factory=Chronicle)
+    workloads: WorkloadMeter = field(default_factory=WorkloadMeter)
     complete_through_ns: int | None = None
     was_synced: bool = False
     suspended_ns: int = 0
@@ -56,8 +59,20 @@ class Meter:
     edges: int = 0
     """Grows whenever a hold begins or ends: what a checkpoint should not miss."""
 
-    def observe(self, reading: HostReading, attribution: Attribution, claims: Sequence[Claim] = ()) -> Batch | None:
-        """Folds one tick in. Returns what closed, or None."""
+    def due(self, reading: HostReading, attribution: Attribution) -> dict[Workload, Where]:
+        """Workloads whose counters are wanted with this reading: at most ticks none. To be asked before ``observe``."""
+        self.workloads.window_length_ns = self.window_length_ns
+        holders = self._everybody(reading, attribution)
+        return self.workloads.due(holders, reading.boot_ns, reading.wall_ns - reading.boot_ns)
+
+    def observe(
+        self,
+        reading: HostReading,
+        attribution: Attribution,
+        claims: Sequence[Claim] = (),
+        consumed: Mapping[Workload, Consumed] | None = None,
+    ) -> Batch | None:
+        """Folds one tick in. Returns what closed, or None. ``consumed``: of those that were due, if anybody read it."""
         offset_ns = reading.wall_ns - reading.boot_ns
         stepped = self.wall is not None and abs(offset_ns - self.wall.offset_ns) > STEP_NS
         for device in self.devices.values():
@@ -68,6 +83,9 @@ class Meter:
             self.wall.offset_ns = offset_ns
             self.wall.state = reading.clock
         self.chronicle.offset_ns = offset_ns
+        if consumed is not None:
+            holders = self._everybody(reading, attribution)
+            self.workloads.fold(holders, reading.boot_ns, self.uptime_offset_ns(offset_ns), consumed)
         edges = self.edges
         _Tick(self, reading, attribution, claims).fold()
         self._note_workloads(attribution, edges, reading)
@@ -90,6 +108,7 @@ class Meter:
         for device in self.devices.values():
             device.book.cut()
         self.uptime.cut()
+        self.workloads.cut()
         return self._take(None)
 
     def reconfigure(self, window_length_ns: int, sharing: Sharing) -> None:
@@ -140,6 +159,20 @@ class Meter:
         found = (meter.device for meter in self.devices.values())
         return [device for device in found if device.slices is not None and device.slices.parent_id == parent_id]
 
+    def _everybody(self, reading: HostReading, attribution: Attribution) -> tuple[Holder, ...]:
+        """Who holds any device, as far as is known: on one that cannot be read now, who held it last."""
+        told = tuple(attribution.holders.values())
+        good = {part.device_id for part in reading.readings if isinstance(part, DeviceReading)}
+        if len(good) >= len(self.devices):
+            return told
+        unseen = {
+            process: holder
+            for device_id, meter in self.devices.items()
+            if device_id not in good and meter.sight is not None
+            for process, holder in meter.sight.holders.items()
+        }
+        return *told, *(holder for process, holder in unseen.items() if process.pid not in attribution.holders)
+
     def _begin(self, reading: HostReading, offset_ns: int) -> None:
         """The first reading of a boot."""
         self.wall = WallMap(offset_ns, reading.clock)
@@ -169,10 +202,10 @@ class Meter:
     def _take(self, reading: HostReading | None) -> Batch | None:
         closed, self.closed = self.closed, []
         closed += [done for device_id in sorted(self.devices) for done in self.devices[device_id].take_closed()]
-        hosts, gaps = tuple(self.uptime.take_closed()), tuple(self.host_gaps)
+        hosts, gaps, workloads = tuple(self.uptime.take_closed()), tuple(self.host_gaps), self.workloads.take_closed()
         self.host_gaps = []
         through_ns, moved = self._watermark(reading)
-        if not (closed or moved or hosts or gaps):
+        if not (closed or moved or hosts or gaps or workloads):
             return None
         return Batch(
             host_id=self.host_id,
@@ -180,6 +213,7 @@ class Meter:
             records=tuple(record for done in closed for record in done.records),
             rows=tuple(done.row for done in closed),
             complete_through_ns=through_ns,
+            workloads=workloads,
             hosts=hosts,
             host_gaps=gaps,
             events=self.chronicle.take(),

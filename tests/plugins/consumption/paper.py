@@ -8,6 +8,7 @@ from typing import Self
 
 from gputally.model.consumption import Consumed, Where
 from gputally.model.workload import ProcessId, Workload
+from gputally.plugins.attribution.descriptors import Descriptors
 from gputally.plugins.attribution.procfs import ProcFolder
 from gputally.plugins.consumption.reader import CgroupConsumption
 
@@ -86,7 +87,7 @@ class PaperHost:
         self.children.append(child)
         self.join(child.pid, namespace)
         (self.proc / str(child.pid) / "stat").symlink_to(f"/proc/{child.pid}/stat")
-        return ProcessId(child.pid, ProcFolder("/proc").read_stat(child.pid).start_ns)
+        return ProcessId(child.pid, ProcFolder("/proc", Descriptors(0)).read_stat(child.pid).start_ns)
 
     def end(self, process: ProcessId) -> None:
         child = next(child for child in self.children if child.pid == process.pid)

@@ -12,6 +12,7 @@ import pytest
 
 from gputally.model.consumption import Consumed, Unknown, Where, increment
 from gputally.model.workload import ProcessId, Workload
+from gputally.plugins.attribution.descriptors import Descriptors
 from gputally.plugins.attribution.procfs import ProcFolder
 from gputally.plugins.consumption.reader import CgroupConsumption
 
@@ -76,7 +77,7 @@ class Real:
 
 
 def process_of(child: subprocess.Popen[bytes]) -> ProcessId:
-    return ProcessId(child.pid, ProcFolder("/proc").read_stat(child.pid).start_ns)
+    return ProcessId(child.pid, ProcFolder("/proc", Descriptors(0)).read_stat(child.pid).start_ns)
 
 
 @pytest.fixture
