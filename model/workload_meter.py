@@ -151,9 +151,10 @@ class WorkloadMeter:
 def halves(whole: Increment, at_ns: int) -> tuple[Increment, Increment]:
     """An increment as two, cut at an instant inside: each amount in proportion to time, floored in the first."""
     first_ns, length_ns = at_ns - whole.boot.start_ns, whole.boot.length_ns
-    first, second = {}, {}
+    first: dict[str, int | None] = {}
+    second: dict[str, int | None] = {}
     for each in fields(Increment)[1:]:
-        amount = getattr(whole, each.name)
+        amount: int | None = getattr(whole, each.name)
         first[each.name] = None if amount is None else amount * first_ns // length_ns
         second[each.name] = None if amount is None else amount - amount * first_ns // length_ns
     return (
