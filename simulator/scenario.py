@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Self
 
 from .driver import build_driver
-from .mig import laid_out, with_instance, without_instance
+from .mig import laid_out, with_activity, with_instance, without_instance
 from .models import H100, cut_into, model_of
 from .nouns import (
     Accounting,
@@ -141,6 +141,12 @@ class Scenario:
     def without_mig_instance(self, device: DeviceKey, gpu_instance: int, compute_instance: int = 0) -> Self:
         """Destroys it. The others keep their indices. Raises KeyError where there is none."""
         return self.with_device(without_instance(self.device(device), gpu_instance, compute_instance))
+
+    def with_mig_utilization(
+        self, device: DeviceKey, percent: Schedule, gpu_instance: int, compute_instance: int = 0
+    ) -> Self:
+        """How busy a MIG device is, of its own slices: what GPM tells where the board has it."""
+        return self.with_device(with_activity(self.device(device), gpu_instance, compute_instance, percent))
 
     def with_fault(self, fault: Fault) -> Self:
         return replace(self, faults=(*self.faults, fault))
