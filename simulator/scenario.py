@@ -29,7 +29,7 @@ from .nouns import (
     SimProcess,
     Step,
 )
-from .oracle import boottime_ns, energy_mj, present, steps_of, utilization, value_at
+from .oracle import boottime_ns, energy_mj, integral, present, steps_of, utilization, value_at
 from .scenario_text import process_line, scenario_text
 
 __all__ = [
@@ -52,6 +52,7 @@ __all__ = [
     "cut_into",
     "driver_environment",
     "energy_mj",
+    "integral",
     "present",
     "process_line",
     "steps_of",

@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from gputally.simulator.scenario import Scenario, SimDevice, SimInstance, Step, boottime_ns, cut_into
+from gputally.simulator.scenario import Scenario, SimDevice, SimInstance, Step, boottime_ns, cut_into, integral
 
 from .client import Client, on_host
 
 INVALID_ARGUMENT, NOT_SUPPORTED, NOT_FOUND, NO_DATA, MEMORY, VERSION_MISMATCH = 2, 3, 6, 21, 20, 25
-MS_NS = 1_000_000
+MS_NS, REFRESH_NS = 1_000_000, 100_000_000
 H100 = "NVIDIA H100 80GB HBM3"
 PREPARE = "kept.update(get=c_nvmlGpmMetricsGet_t(), one=nvmlGpmSampleAlloc(), two=nvmlGpmSampleAlloc())"
 IDS = ("NVML_GPM_METRIC_GRAPHICS_UTIL", "NVML_GPM_METRIC_SM_UTIL", "NVML_GPM_METRIC_FP64_UTIL", "0")
@@ -53,30 +53,29 @@ def test_hopper_and_later_boards_have_it(tmp_path: Path) -> None:
         )
 
 
+def refreshes_while(client: Client, which: str) -> list[int]:
+    """Reads a sample; the moments of refresh that it can be of."""
+    before_ns = boottime_ns() // REFRESH_NS * REFRESH_NS
+    assert read(client, which) == 0
+    return list(range(before_ns, boottime_ns() + 1, REFRESH_NS))
+
+
 def test_two_samples_give_the_mean_between_them_exactly(tmp_path: Path) -> None:
     """The driver refreshes each 100 ms, so the mean is over whole refreshes."""
-    now_ns = boottime_ns()
-    grid_ns = (now_ns // (100 * MS_NS) + 4) * 100 * MS_NS
-    busy = (Step(0, 30), Step(grid_ns, 90), Step(grid_ns + 100 * MS_NS, 10))
-    host = Scenario((SimDevice("GPU-a", utilization_percent=busy, sm_utilization_percent=25),))
-    with on_host(tmp_path, host) as client:
+    with on_host(tmp_path, Scenario((SimDevice("GPU-a"),))) as client:
         client.ask(PREPARE)
-        assert read(client, "one") == 0
-        first_ns = boottime_ns() // (100 * MS_NS) * 100 * MS_NS
-        time.sleep(max(0, grid_ns + 250 * MS_NS - boottime_ns()) / 1e9)
-        assert read(client, "two") == 0
-        last_ns = boottime_ns() // (100 * MS_NS) * 100 * MS_NS
+        change_ns = boottime_ns() + 170 * MS_NS
+        busy = (Step(0, 30), Step(change_ns, 90), Step(change_ns + 100 * MS_NS, 10))
+        client.becomes(Scenario((SimDevice("GPU-a", utilization_percent=busy, sm_utilization_percent=25),)))
+        firsts = refreshes_while(client, "one")
+        time.sleep(0.4)
+        lasts = refreshes_while(client, "two")
         (code, mean), sm, unknown, invalid = compare(client)
+        means = [integral(busy, first, last) / (last - first) for first in firsts for last in lasts]
         assert code == 0
+        assert any(abs(mean - one) < 1e-9 for one in means)
         assert sm == (0, 25.0)
         assert (unknown[0], invalid[0]) == (NOT_SUPPORTED, INVALID_ARGUMENT)
-        refreshes = (last_ns - first_ns) // (100 * MS_NS)
-        before = (grid_ns - first_ns) // (100 * MS_NS)
-        expected = (before * 30 + 90 + (refreshes - before - 1) * 10) / refreshes
-        other = (before * 30 + 30 + 90 + (refreshes - before - 1) * 10) / (refreshes + 1)
-        assert any(abs(mean - one) < 1e-9 for one in (expected, other)), (
-            "the first was read before we looked at the clock"
-        )
 
 
 def test_two_samples_of_one_refresh_tell_nothing(tmp_path: Path) -> None:
