@@ -19,6 +19,7 @@
  *   driver_settings.c   what programs set, in a file that all of them share
  *   driver_accounting.c nvml* calls about what processes have used in all,
  *   driver_accounting_mode.c  and those that switch it on
+ *   driver_gpm.c        nvml* calls about activity between two samples (GPM)
  *   driver_lists.c      nvml* calls that list processes
  *   driver_samples.c    nvml* calls that read what was sampled lately
  *   driver.py           generates the rest of the header's symbols, which answer NOT_SUPPORTED
@@ -100,6 +101,7 @@ struct instance {
     int64_t compute_slices, gpu_slices;              /* of this, and of its GPU instance */
     int64_t memory_slices, placement, memory_bytes;  /* of its GPU instance */
     int64_t multiprocessors;
+    struct schedule utilization, sm_utilization;
     int64_t generation; /* another one: destroyed and created again */
 };
 
@@ -107,10 +109,11 @@ struct device {
     text uuid, name, serial, bus;
     int64_t minor;
     int64_t memory_bytes, reserved_bytes, unlisted_bytes;
-    struct schedule utilization, memory_utilization, power_mw, temperature_c;
+    struct schedule utilization, sm_utilization, memory_utilization, power_mw, temperature_c;
     int64_t energy_origin_ns;
     int64_t mig;
     int64_t accounting; /* when the driver is loaded; a program may set it then */
+    int64_t gpm; /* 1, 0, or -1 where the name decides */
     int64_t quirks;
     int64_t generation; /* counts returns from the dead */
     bool lost;

@@ -136,6 +136,11 @@ const char *read_accounting(const char *value, void *into) {
     return value && look_up(MODES, value, strlen(value), into) ? NULL : "is disabled, enabled or unsupported";
 }
 
+const char *read_support(const char *value, void *into) {
+    static const struct word WORDS[] = {{"supported", 1}, {"unsupported", 0}, {NULL, 0}};
+    return value && look_up(WORDS, value, strlen(value), into) ? NULL : "is supported or unsupported";
+}
+
 const char *read_quirks(const char *value, void *into) {
     static const struct word QUIRKS[] = {
         {"zeros", QUIRK_ZEROS},

@@ -19,15 +19,19 @@ def value_at(schedule: Schedule, at_ns: int) -> int:
     return begun[-1] if begun else 0
 
 
+def integral(schedule: Schedule, from_ns: int, until_ns: int) -> int:
+    """Of value over nanoseconds in ``[from_ns, until_ns)``."""
+    steps = steps_of(schedule)
+    ends = [step.at_ns for step in steps[1:]] + [until_ns]
+    total = 0
+    for step, end_ns in zip(steps, ends, strict=True):
+        total += step.value * max(min(end_ns, until_ns) - max(step.at_ns, from_ns), 0)
+    return total
+
+
 def energy_mj(device: SimDevice, at_ns: int) -> int:
     """What the counter says at ``at_ns``: whole millijoules since the origin, rounded down."""
-    steps = steps_of(device.power_mw)
-    ends = [step.at_ns for step in steps[1:]] + [at_ns]
-    picojoules = 0
-    for step, end_ns in zip(steps, ends, strict=True):
-        length_ns = min(end_ns, at_ns) - max(step.at_ns, device.energy_origin_ns)
-        picojoules += step.value * max(length_ns, 0)
-    return picojoules // 10**9
+    return integral(device.power_mw, device.energy_origin_ns, at_ns) // 10**9
 
 
 def utilization(device: SimDevice, at_ns: int) -> int:

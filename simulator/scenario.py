@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Self
 
 from .driver import build_driver
-from .mig import laid_out, with_instance, without_instance
+from .mig import laid_out, with_activity, with_instance, without_instance
 from .models import H100, cut_into, model_of
 from .nouns import (
     Accounting,
@@ -29,7 +29,7 @@ from .nouns import (
     SimProcess,
     Step,
 )
-from .oracle import boottime_ns, energy_mj, present, steps_of, utilization, value_at
+from .oracle import boottime_ns, energy_mj, integral, present, steps_of, utilization, value_at
 from .scenario_text import process_line, scenario_text
 
 __all__ = [
@@ -52,6 +52,7 @@ __all__ = [
     "cut_into",
     "driver_environment",
     "energy_mj",
+    "integral",
     "present",
     "process_line",
     "steps_of",
@@ -141,6 +142,12 @@ class Scenario:
     def without_mig_instance(self, device: DeviceKey, gpu_instance: int, compute_instance: int = 0) -> Self:
         """Destroys it. The others keep their indices. Raises KeyError where there is none."""
         return self.with_device(without_instance(self.device(device), gpu_instance, compute_instance))
+
+    def with_mig_utilization(
+        self, device: DeviceKey, percent: Schedule, gpu_instance: int, compute_instance: int = 0
+    ) -> Self:
+        """How busy a MIG device is, of its own slices: what GPM tells where the board has it."""
+        return self.with_device(with_activity(self.device(device), gpu_instance, compute_instance, percent))
 
     def with_fault(self, fault: Fault) -> Self:
         return replace(self, faults=(*self.faults, fault))
