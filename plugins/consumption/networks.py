@@ -18,7 +18,8 @@ from zlib import crc32
 
 from ...model.consumption import Unknown, Where
 from ...model.workload import ProcessId, Workload
-from ..attribution.procfs import ProcessGone, ProcessHidden, ProcFolder
+from ..attribution.kernel import ProcessGone, ProcessHidden
+from ..attribution.procfs import ProcFolder
 from .files import CannotKnow, read_list, reason_for
 from .text import MOST, parse_net_dev
 
