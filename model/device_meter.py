@@ -5,7 +5,7 @@ ends and knows who held the device; nobody could look; or the daemon was away, a
 what was the same at both ends may be inferred.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from .claiming import in_force, stretches
@@ -32,8 +32,8 @@ RESUME_WITHIN_NS = 60 * NS_PER_S
 PATIENCE = 3
 """Intervals over which one reading may hold; beyond that it is a gap, not an extrapolation."""
 
-Pieces = list[tuple[int, int, Add]]
-"""Stretches in order, from and until, and how each is booked."""
+Pieces = list[tuple[int, int, Add, tuple[Holder, ...]]]
+"""Stretches in order, from and until, how each is booked, and who was seen to hold the device."""
 
 
 @dataclass(slots=True)
@@ -114,7 +114,8 @@ class DeviceMeter:
             reason = GapReason.DAEMON_DOWN
         self.sight, self.resumed = None, False
         if at_ns > self.book.settled_ns:
-            self._account([(self.book.settled_ns, at_ns, self._unobserved(reason))], at_ns, self._still(at_ns), claims)
+            pieces: Pieces = [(self.book.settled_ns, at_ns, self._unobserved(reason), ())]
+            self._account(pieces, at_ns, self._still(at_ns), claims)
 
     def count_from(self, energy_mj: int | None, epoch: Epoch) -> None:
         """Its energy is counted from where it stands now, on this scale."""
@@ -157,12 +158,14 @@ class DeviceMeter:
         samples = Samples(before.memory_bytes, now.sm_percent, before.utilization_percent)
         self.book.uncertain_ns = held.uncertainty_ns
         self.book.open.tally.uncertainty_ns += held.uncertainty_ns
-        pieces: Pieces = [(cut.start_ns, cut.end_ns, self._seen(samples, cut.holders, held)) for cut in held.slices]
+        pieces: Pieces = [
+            (cut.start_ns, cut.end_ns, self._seen(samples, cut.holders, held), cut.holders) for cut in held.slices
+        ]
         self._account_to(now, pieces, claims, power_mw=before.power_mw)
         self.book.uncertain_ns = 0
 
     def _lose(self, now: Sight, reason: GapReason, claims: tuple[Claim, ...]) -> None:
-        self._account_to(now, [(self.book.settled_ns, now.at_ns, self._unobserved(reason))], claims)
+        self._account_to(now, [(self.book.settled_ns, now.at_ns, self._unobserved(reason), ())], claims)
 
     def _bridge(self, before: Sight, now: Sight, rules_version: str, claims: tuple[Claim, ...]) -> None:
         """The daemon was away. Only who was there at both ends, unchanged, is credited, and it is marked so."""
@@ -173,7 +176,7 @@ class DeviceMeter:
             self.book.uncertain_ns = away_ns
             self.book.open.tally.uncertainty_ns += away_ns
         add = self._inferred(before, kept) if kept else self._unobserved(GapReason.DAEMON_DOWN)
-        self._account_to(now, [(self.book.settled_ns, now.at_ns, add)], claims)
+        self._account_to(now, [(self.book.settled_ns, now.at_ns, add, ())], claims)
         self.book.uncertain_ns = 0
 
     # What is booked for a piece of such a stretch.
@@ -253,18 +256,24 @@ class DeviceMeter:
     def _account(self, pieces: Pieces, until_ns: int, counter: Counter, claims: tuple[Claim, ...]) -> None:
         for start_ns, end_ns, active in stretches(self.told, claims, self.book.settled_ns, until_ns):
             self.book.claim(start_ns, active, counter)
-            for first_ns, last_ns, add in pieces:
-                self.book.spend(max(first_ns, start_ns), min(last_ns, end_ns), counter, add)
+            for first_ns, last_ns, add, holders in pieces:
+                from_ns, to_ns = max(first_ns, start_ns), min(last_ns, end_ns)
+                if len(pieces) > 1 and from_ns < to_ns and not self._owners_stay(holders):
+                    self.book.cut_at(from_ns, counter)
+                self.book.spend(from_ns, to_ns, counter, add)
         self.book.settle(until_ns, counter)
         self.book.claim(until_ns, in_force(claims, until_ns), counter)
         self.told = claims
 
     def _may_go_on(self, now: Sight) -> bool:
         """Whether the open segment can take these holders: owners as before, and not too many workloads."""
+        return self._owners_stay(now.holders.values()) and len(self.book.open.tally.accounts) < CROWDED
+
+    def _owners_stay(self, holders: Iterable[Holder]) -> bool:
+        """Whether whoever has an account in the open segment has it for the same owner."""
         accounts = self.book.open.tally.accounts
-        booked = ((accounts.get(holder.workload), holder) for holder in now.holders.values())
-        owners_stay = all(account is None or account.owner == holder.owner for account, holder in booked)
-        return owners_stay and len(accounts) < CROWDED
+        booked = ((accounts.get(holder.workload), holder) for holder in holders)
+        return all(account is None or account.owner == holder.owner for account, holder in booked)
 
 
 def _unchanged(holder: Holder, later: Holder | None) -> bool:

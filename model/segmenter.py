@@ -81,10 +81,14 @@ class Segmenter:
     def claim(self, at_ns: int, claims: tuple[Claim, ...], counter: Counter) -> None:
         """From ``at_ns`` on these are in force: another segment, if they are others."""
         if claims != self.claims:
-            if at_ns > self.settled_ns:
-                self.settle(at_ns, counter)
+            self._settle_up_to(at_ns, counter)
             self.claims = claims
             self.cut()
+
+    def cut_at(self, at_ns: int, counter: Counter) -> None:
+        """Another segment from ``at_ns`` on, up to which everything has been spent."""
+        self._settle_up_to(at_ns, counter)
+        self.cut()
 
     def cut(self, stepped: bool = False) -> None:
         """Closes the open segment where the accounts stand, and begins the next one there.
@@ -117,6 +121,10 @@ class Segmenter:
     def take_closed(self) -> list[Closed]:
         taken, self.closed = self.closed, []
         return taken
+
+    def _settle_up_to(self, at_ns: int, counter: Counter) -> None:
+        if at_ns > self.settled_ns:
+            self.settle(at_ns, counter)
 
     def _turn_window(self, at_ns: int, counter: Counter) -> None:
         self.energy_mj = counter.at_mj(at_ns)

@@ -14,6 +14,7 @@ from .checks import PLUGINS, check_plugins, warn_of_rules
 from .circle import Circle
 from .folders import CgroupFolders
 from .follower import Follower
+from .ghosts import Ghosts
 from .kernel import Kernel, ProcessGone, ProcessHidden
 from .listing import is_whole, list_passed, list_pids
 from .memory import Memory
@@ -22,7 +23,7 @@ from .recall import Recall
 from .rule_reading import compile_rules
 from .rules import RuleSet
 from .sighting import Looker
-from .unknown import hold_absent, hold_hidden
+from .unknown import hold_hidden
 
 
 class CgroupAttributor:
@@ -35,6 +36,7 @@ class CgroupAttributor:
         self._memory = Memory()
         folders = CgroupFolders(kernel.groups)
         self._circle = Circle(kernel, folders, rules, self._memory)
+        self._ghosts = Ghosts()
         self._recall = Recall(self._memory, self._circle.owners)
         self.follower: Follower | None = None
         """Where the kernel tells what happens to all processes; note_happenings() feeds it."""
@@ -51,6 +53,7 @@ class CgroupAttributor:
         self.note_happenings()
         self._memory.forget_old(reading.boot_ns)
         listed = list_pids(reading)
+        ghosts = self._ghosts.still(reading) if self._ghosts else ()
         holders: dict[int, Holder] = {}
         strangers: dict[int, int] = {}
         find, is_same = self._circle.find, self._circle.is_same
@@ -58,6 +61,8 @@ class CgroupAttributor:
             known = find(pid)
             if known is not None and is_same(known, at_ns, reading.boot_ns):
                 holders[pid] = known.holder
+            elif pid in ghosts:
+                holders[pid] = self._ghosts.hold(pid, reading.interval_ns)
             else:
                 strangers[pid] = at_ns
         if strangers:
@@ -65,6 +70,7 @@ class CgroupAttributor:
         passed = {pid: self._explain(pid, stamps, reading) for pid, stamps in list_passed(reading).items()}
         if is_whole(reading):
             self._circle.forget_absent(listed)
+            self._ghosts.keep(listed)
         ended, self._circle.ended = self._circle.ended, {}
         return Attribution(self.rules_version, holders, ended, passed)
 
@@ -104,6 +110,7 @@ class CgroupAttributor:
                 holders[pid] = hold_hidden(pid, reading.interval_ns)
         for who in sorted(met, key=lambda who: who.process.start_ns):
             holders[who.process.pid] = self._circle.admit(who, reading)
+            self._ghosts.leave(who.process.pid)
 
     def _hold_gone(self, pid: int, at_ns: int, interval_ns: int) -> Holder:
         """Listed at ``at_ns``, and not there any more."""
@@ -112,7 +119,7 @@ class CgroupAttributor:
             holder, self._circle.ended[holder.process] = recalled
             return holder
         known = self._circle.find(pid)
-        return hold_absent(pid, known.ended_ns if known else None, interval_ns)
+        return self._ghosts.note(pid, known.ended_ns if known else None, interval_ns)
 
     def _explain(self, pid: int, stamps: Sequence[int], reading: HostReading) -> Passage:
         try:

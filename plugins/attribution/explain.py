@@ -7,7 +7,6 @@ from ...model.reading import DeviceReading, HostReading, ProcessOnDevice
 from ...model.workload import Owner, Workload
 from .attributor import CgroupAttributor
 from .cgroup_file import find_seat
-from .descriptors import Descriptors
 from .identity import identify
 from .kernel import ProcessGone, ProcessHidden
 from .place import locate
@@ -50,7 +49,7 @@ def explain_pids(attributor: CgroupAttributor, proc: str, pids: list[int]) -> li
 def _read_path(proc: str, pid: int) -> str:
     """The path that decides; empty where there is none to be seen."""
     try:
-        seat = find_seat(identify(ProcFolder(proc, Descriptors(0)), pid).cgroup)
+        seat = find_seat(identify(ProcFolder(proc), pid).cgroup)
     except (ProcessGone, ProcessHidden):
         return ""
     return seat.path if seat else ""

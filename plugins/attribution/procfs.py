@@ -26,11 +26,12 @@ class ProcFolder:
     """Implements the port ``Processes`` on a mounted procfs, or a folder that is laid out like one.
 
     That has ``PID/stat``, ``PID/cgroup``, ``PID/status`` and, for several threads, ``PID/task/TID/cgroup``.
+    Without ``descriptors`` a grip keeps no file open.
     """
 
-    def __init__(self, root: str, descriptors: Descriptors) -> None:
+    def __init__(self, root: str, descriptors: Descriptors | None = None) -> None:
         self._root = root
-        self._descriptors = descriptors
+        self._descriptors = descriptors or Descriptors(0)
 
     def read_stat(self, pid: int) -> Stat:
         return parse_stat(self._read(pid, "stat"))

@@ -18,7 +18,6 @@ from zlib import crc32
 
 from ...model.consumption import Unknown, Where
 from ...model.workload import ProcessId, Workload
-from ..attribution.descriptors import Descriptors
 from ..attribution.kernel import ProcessGone, ProcessHidden
 from ..attribution.procfs import ProcFolder
 from .files import CannotKnow, read_list, reason_for
@@ -49,7 +48,7 @@ class _Seen:
 class Networks:
     def __init__(self, proc: str) -> None:
         self._proc = proc
-        self._folder = ProcFolder(proc, Descriptors(0))
+        self._folder = ProcFolder(proc)
 
     def read(self, places: Mapping[Workload, Where]) -> dict[Workload, NetworkBytes | Unknown]:
         """For each workload its bytes, loopback left out, or why they cannot be known. Never raises."""

@@ -1,5 +1,7 @@
 """The meter, told a host's life tick by tick, gives each nanosecond to exactly one."""
 
+from dataclasses import dataclass
+
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -8,7 +10,7 @@ from gputally.model.conservation import check_batch, tile
 from gputally.model.reading import DeviceGap, DeviceReading, GapReason
 from gputally.model.refused import Refused
 from gputally.model.usage import POLICIES, Sharing
-from gputally.model.workload import Attribution
+from gputally.model.workload import Attribution, Holder, Owner, Workload
 
 from .host import HostRun, PaperHost, Run, S, true_shares
 
@@ -434,3 +436,26 @@ def test_a_minute_among_three_is_a_third_each() -> None:
     for tick in range(61):
         host.tick(tick * S)
     assert [r.allocated_ns for r in host.records] == [20 * S] * 3
+
+
+@dataclass(frozen=True)
+class UidRun(Run):
+    """A process of one service, whose owner a rule tells by the uid of its first process."""
+
+    @property
+    def holder(self) -> Holder:
+        return Holder(self.process, Workload("service", "train.service"), Owner(self.tenant, rule="1"), "/s", 7, 0)
+
+
+def test_a_workload_that_changes_owner_between_two_ticks_is_the_new_ones_from_its_process_on() -> None:
+    """Not from the next tick on: the first owner is not billed for what another one's process did."""
+    first = UidRun(7, "one", 1 * S, 10 * S + 200_000_000)
+    second = UidRun(8, "two", 10 * S + 500_000_000, 40 * S + 300_000_000)
+    third = UidRun(9, "one", 40 * S + 300_000_000, 50 * S)
+    host = PaperHost([first, second, third])
+    for second_of_boot in range(61):
+        host.tick(second_of_boot * S)
+    host.stop()
+    assert host.allocated_ns("one") == 9_200_000_000 + 9_700_000_000
+    assert host.allocated_ns("two") == 29_800_000_000
+    lawful(host)

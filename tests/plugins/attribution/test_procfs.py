@@ -9,12 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gputally.plugins.attribution.descriptors import Descriptors
 from gputally.plugins.attribution.identity import identify
 from gputally.plugins.attribution.kernel import TICK_NS, ProcessGone, ProcessHidden, Stat
 from gputally.plugins.attribution.procfs import ProcFolder, parse_stat
 
-PROC = ProcFolder("/proc", Descriptors(0))
+PROC = ProcFolder("/proc")
 FIELDS = b" S 1 1 1 0 -1 4194560 " + b"0 " * 12 + b"4711 0 0\n"
 
 
@@ -65,4 +64,4 @@ def test_a_pid_that_changes_hands_while_we_look_is_not_taken_for_either(tmp_path
     (tmp_path / "5").mkdir()
     (tmp_path / "5" / "cgroup").write_text("0::/\n")
     with pytest.raises(ProcessGone):
-        identify(Changing(str(tmp_path), Descriptors(0)), 5)
+        identify(Changing(str(tmp_path)), 5)

@@ -49,6 +49,11 @@ class VirtualHost:
         device = DeviceReading(GPU, seen_ns, tuple(map(ProcessOnDevice, pids)), passed=passed)
         return self.attributor.attribute(HostReading(self.now_ns, 0, S, (device,)))
 
+    def look_at(self, *rows: ProcessOnDevice) -> Attribution:
+        """One tick with these rows in the list."""
+        device = DeviceReading(GPU, self.now_ns, rows)
+        return self.attributor.attribute(HostReading(self.now_ns, 0, S, (device,)))
+
     def passage(self, pid: int, *stamps: int, accounted: Accounted | None = None) -> Passage:
         """What is told of a process that the driver says was there at these instants."""
         return self.look(passed=(PassedProcess(pid, stamps, 50, accounted),)).passed[pid]
