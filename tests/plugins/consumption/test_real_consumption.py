@@ -12,7 +12,7 @@ import pytest
 
 from gputally.model.consumption import Consumed, Unknown, Where, increment
 from gputally.model.workload import ProcessId, Workload
-from gputally.plugins.attribution.procfs import ProcFolder
+from gputally.plugins.consumption.networks import read_start_ns
 from gputally.plugins.consumption.reader import CgroupConsumption
 
 from ..attribution.real import ROOT, V2, RealGroups
@@ -76,7 +76,7 @@ class Real:
 
 
 def process_of(child: subprocess.Popen[bytes]) -> ProcessId:
-    return ProcessId(child.pid, ProcFolder("/proc").read_stat(child.pid).start_ns)
+    return ProcessId(child.pid, read_start_ns("/proc", child.pid) or 0)
 
 
 @pytest.fixture
