@@ -17,8 +17,7 @@ from pathlib import Path
 
 from gputally.model.consumption import Where
 from gputally.model.workload import ProcessId, Workload
-from gputally.plugins.attribution.descriptors import Descriptors
-from gputally.plugins.attribution.procfs import ProcFolder
+from gputally.plugins.consumption.networks import read_start_ns
 from gputally.plugins.consumption.reader import CgroupConsumption
 
 WORKLOADS = 16
@@ -65,7 +64,7 @@ CHILDREN: list["subprocess.Popen[bytes]"] = []
 
 
 def place(number: int, pid: int) -> Where:
-    return Where(boundary(number), (ProcessId(pid, ProcFolder("/proc", Descriptors(0)).read_stat(pid).start_ns),))
+    return Where(boundary(number), (ProcessId(pid, read_start_ns("/proc", pid) or 0),))
 
 
 def boundary(number: int) -> str:

@@ -19,7 +19,7 @@ from zlib import crc32
 from ...model.consumption import Unknown, Where
 from ...model.workload import ProcessId, Workload
 from ..attribution.kernel import ProcessGone, ProcessHidden
-from ..attribution.procfs import ProcFolder
+from ..attribution.procfs import parse_stat, pread
 from .files import CannotKnow, read_list, reason_for
 from .text import MOST, parse_net_dev
 
@@ -48,7 +48,6 @@ class _Seen:
 class Networks:
     def __init__(self, proc: str) -> None:
         self._proc = proc
-        self._folder = ProcFolder(proc)
 
     def read(self, places: Mapping[Workload, Where]) -> dict[Workload, NetworkBytes | Unknown]:
         """For each workload its bytes, loopback left out, or why they cannot be known. Never raises."""
@@ -102,10 +101,21 @@ class Networks:
 
     def _is_still(self, process: ProcessId) -> bool:
         """It is there now with the start we know, so the pid was its own all the time."""
-        try:
-            return self._folder.read_stat(process.pid).start_ns == process.start_ns
-        except (ProcessGone, ProcessHidden):
-            return False
+        return read_start_ns(self._proc, process.pid) == process.start_ns
+
+
+def read_start_ns(proc: str, pid: int) -> int | None:
+    """CLOCK_BOOTTIME, true to 10 ms; None if there is no such process, or none to be seen."""
+    try:
+        file = os.open(f"{proc}/{pid}/stat", os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+    except OSError:
+        return None
+    try:
+        return parse_stat(pread(file)).start_ns
+    except (ProcessGone, ProcessHidden):
+        return None
+    finally:
+        os.close(file)
 
 
 def _earlier(process: ProcessId) -> tuple[int, int]:

@@ -8,8 +8,7 @@ from typing import Self
 
 from gputally.model.consumption import Consumed, Where
 from gputally.model.workload import ProcessId, Workload
-from gputally.plugins.attribution.descriptors import Descriptors
-from gputally.plugins.attribution.procfs import ProcFolder
+from gputally.plugins.consumption.networks import read_start_ns
 from gputally.plugins.consumption.reader import CgroupConsumption
 
 DOCKER = Workload("docker", "a")
@@ -87,7 +86,7 @@ class PaperHost:
         self.children.append(child)
         self.join(child.pid, namespace)
         (self.proc / str(child.pid) / "stat").symlink_to(f"/proc/{child.pid}/stat")
-        return ProcessId(child.pid, ProcFolder("/proc", Descriptors(0)).read_stat(child.pid).start_ns)
+        return ProcessId(child.pid, read_start_ns("/proc", child.pid) or 0)
 
     def end(self, process: ProcessId) -> None:
         child = next(child for child in self.children if child.pid == process.pid)
