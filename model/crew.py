@@ -77,41 +77,50 @@ class Crew:
             member.account.held_ns += length_ns
 
     def _add_memory(self, length_ns: int, known: Mapping[ProcessId, int]) -> None:
+        """Plain loops here and below: this is what a tick is made of."""
         for member in self.members:
-            here = [known[process] for process in member.processes if process in known]
-            if here:
-                byte_ns = sum(here) * length_ns
-                member.account.memory_byte_ns += byte_ns
+            here, found = 0, False
+            for process in member.processes:
+                used = known.get(process)
+                if used is not None:
+                    here, found = here + used, True
+            if found:
+                member.account.memory_byte_ns += here * length_ns
                 member.account.memory_known = True
-                self._weigh(Sharing.MEMORY, member, byte_ns)
-            else:
-                self._weigh(Sharing.MEMORY, member, None)
+            if self.by_policy:
+                self._weigh(Sharing.MEMORY, member, here * length_ns if found else None)
 
     def _add_busy(self, length_ns: int, samples: Samples) -> None:
         """By the processes' own samples, together at most all of the device; without any, the device's utilization."""
-        known = samples.sm_percent
-        sampled = [sum(known.get(process, 0) for process in m.processes) for m in self.members] if known else []
-        whole = sum(sampled)
-        if whole:
-            self._book_busy(min(whole, FULL_PERCENT) * length_ns, length_ns)
-            for member, percent in zip(self.members, sampled, strict=True):
-                self.busy.own[member.workload] = self.busy.own.get(member.workload, 0) + percent * length_ns
-                self._weigh(Sharing.BUSY, member, percent * length_ns)
-        elif samples.utilization_percent is not None:
-            self._book_busy(samples.utilization_percent * length_ns, length_ns)
-            for member in self.members:
-                self._weigh(Sharing.BUSY, member, samples.utilization_percent * length_ns)
-        elif self.tally.sharing is Sharing.BUSY:
-            self.shared.partly_unknown = True
-
-    def _book_busy(self, percent_ns: int, length_ns: int) -> None:
-        self.busy.percent_ns += percent_ns
+        whole = self._add_own(length_ns, samples.sm_percent) if samples.sm_percent else 0
+        percent = min(whole, FULL_PERCENT) if whole else samples.utilization_percent
+        if percent is None:
+            self.shared.partly_unknown |= self.tally.sharing is Sharing.BUSY
+            return
+        self.busy.percent_ns += percent * length_ns
         for member in self.members:
             member.account.busy_known_ns += length_ns
+            if self.by_policy and not whole:
+                self._weigh(Sharing.BUSY, member, percent * length_ns)
+
+    def _add_own(self, length_ns: int, known: Mapping[ProcessId, int]) -> int:
+        """What each member's samples say of it; returns the sum of them, in percent."""
+        whole, own = 0, self.busy.own
+        for member in self.members:
+            here = 0
+            for process in member.processes:
+                here += known.get(process, 0)
+            whole += here
+            own[member.workload] = own.get(member.workload, 0) + here * length_ns
+        if self.by_policy and whole:
+            for member in self.members:
+                here = sum(known.get(process, 0) for process in member.processes)
+                self._weigh(Sharing.BUSY, member, here * length_ns)
+        return whole
 
     def _weigh(self, by: Sharing, member: Member, weight: int | None) -> None:
         """What the policy goes by, integrated; unknown for a moment makes it unknown for the set."""
-        if not self.by_policy or by is not self.tally.sharing:
+        if by is not self.tally.sharing:
             return
         if weight is None:
             self.shared.partly_unknown = True

@@ -6,17 +6,27 @@ from .energy import Epoch
 from .holding import Edge, Passing, Sight
 from .reading import DeviceReading, PassedProcess
 from .usage import EnergySource
-from .workload import Attribution, Passage, ProcessId
+from .workload import Attribution, Holder, Passage, ProcessId
 
 
 def sight_of(part: DeviceReading, attribution: Attribution) -> Sight:
     """Every process of the list with its holder, and every passed one with what is known of its edges."""
-    owned = [(attribution.holders[row.pid], row) for row in part.processes]
+    holders: dict[ProcessId, Holder] = {}
+    memory_bytes: dict[ProcessId, int] = {}
+    sm_percent: dict[ProcessId, int] = {}
+    for pid, used_bytes, percent in part.processes:
+        holder = attribution.holders[pid]
+        process = holder.process
+        holders[process] = holder
+        if used_bytes is not None:
+            memory_bytes[process] = used_bytes
+        if percent is not None:
+            sm_percent[process] = percent
     sight = Sight(
         part.at_ns,
-        {holder.process: holder for holder, _ in owned},
-        {holder.process: row.memory_bytes for holder, row in owned if row.memory_bytes is not None},
-        {holder.process: row.sm_percent for holder, row in owned if row.sm_percent is not None},
+        holders,
+        memory_bytes,
+        sm_percent,
         part.utilization_percent,
         part.energy_mj,
         part.power_mw,

@@ -62,7 +62,8 @@ class WorkloadMeter:
 
     def fold(self, held: tuple[Holder, ...], now_ns: int, offset_ns: int, read: Mapping[Workload, Consumed]) -> None:
         """Who holds a device at ``now_ns``, and what was read of those that were due."""
-        if not read and held == self.holders:
+        window_ns = window_start_ns(now_ns + offset_ns, self.window_length_ns)
+        if not read and held == self.holders and window_ns == self.window_ns:
             return
         self.holders = held
         here, owners = places_of(held), {holder.workload: holder.owner for holder in held}
@@ -79,7 +80,7 @@ class WorkloadMeter:
             if known.owner != owners.get(workload, known.owner):
                 self._close(workload, known, now_ns)
                 known.owner = owners[workload]
-        self.window_ns = window_start_ns(now_ns + offset_ns, self.window_length_ns)
+        self.window_ns = window_ns
 
     def cut(self) -> None:
         """Open rows end where they are accounted for."""
