@@ -20,6 +20,7 @@
  *   driver_accounting.c nvml* calls about what processes have used in all,
  *   driver_accounting_mode.c  and those that switch it on
  *   driver_gpm.c        nvml* calls about activity between two samples (GPM)
+ *   driver_events.c     nvml* calls that wait for Xid events
  *   driver_lists.c      nvml* calls that list processes
  *   driver_samples.c    nvml* calls that read what was sampled lately
  *   driver.py           generates the rest of the header's symbols, which answer NOT_SUPPORTED
@@ -136,6 +137,12 @@ struct fault {
     int64_t from_ns, until_ns;
 };
 
+struct xid {
+    int64_t device; /* index in the scenario */
+    int64_t code, at_ns;
+    int64_t gpu_instance, compute_instance; /* -1: of the whole device */
+};
+
 struct driver {
     bool told; /* the file has a driver line */
     bool missing;
@@ -154,6 +161,8 @@ struct scenario {
     size_t device_count;
     struct fault *faults;
     size_t fault_count;
+    struct xid *xids;
+    size_t xid_count;
 };
 
 /* NULL when the file cannot be read or any line of it is wrong; `why` then says which and what. */
@@ -208,6 +217,8 @@ nvmlReturn_t open_asking(struct call *call, const char *function, nvmlDevice_t h
 nvmlReturn_t open_any_asking(struct call *call, const char *function, nvmlDevice_t handle, const void *into);
 nvmlReturn_t open_gpu_instance_call(struct call *call, const char *function, nvmlGpuInstance_t handle);
 nvmlReturn_t close_call(nvmlReturn_t answer);
+/* Does the driver still stand, after a pause? */
+nvmlReturn_t check_again(void);
 
 /* Enumeration; on SUCCESS the call is about that device. NULL when there is none. */
 nvmlReturn_t open_index_call(struct call *call, const char *function, unsigned int index);
@@ -270,6 +281,11 @@ void load_settings(struct settings *settings);
 /* Calls `change` with what is in the file, and writes it back before anybody else can. */
 bool change_settings(void (*change)(struct settings *settings, const struct call *call, int64_t value),
                      const struct call *call, int64_t value);
+
+/* ---- events ---- */
+
+/* After the last shutdown no event set is good any more. */
+void forget_event_sets(void);
 
 /* ---- generated from the header by driver.py ---- */
 

@@ -79,6 +79,19 @@ static const struct field FAULT_FIELDS[] = {
     {"hang", read_flag, FAULT(hang)},      {"from", read_time, FAULT(from_ns)},
     {"until", read_time, FAULT(until_ns)}, {NULL, NULL, 0}};
 
+struct xid_line {
+    text device;
+    struct xid xid;
+};
+#define XID(member) offsetof(struct xid_line, xid.member)
+static const struct field XID_FIELDS[] = {
+    {"device", read_text, offsetof(struct xid_line, device)},
+    {"code", read_int, XID(code)},
+    {"at", read_time, XID(at_ns)},
+    {"gpu_instance", read_int, XID(gpu_instance)},
+    {"compute_instance", read_int, XID(compute_instance)},
+    {NULL, NULL, 0}};
+
 static const struct field SAMPLES_FIELDS[] = {{"period", read_time, offsetof(struct scenario, sample_period_ns)},
                                               {NULL, NULL, 0}};
 
@@ -168,5 +181,20 @@ const char *read_fault_line(struct scenario *scenario, char *line, const char **
     if (!kept)
         return "is too much: no memory for it";
     *kept = row.fault;
+    return NULL;
+}
+
+const char *read_xid_line(struct scenario *scenario, char *line, const char **culprit) {
+    struct xid_line row = {.xid = {.gpu_instance = -1, .compute_instance = -1}};
+    const char *wrong = read_words(XID_FIELDS, line, &row, culprit);
+    if (wrong)
+        return wrong;
+    row.xid.device = find_place(scenario, row.device, &row.xid.gpu_instance, &row.xid.compute_instance);
+    if (row.xid.device == NO_DEVICE)
+        return "wants the device of an earlier line, by index or uuid";
+    struct xid *kept = add_row((void **)&scenario->xids, &scenario->xid_count, sizeof *kept);
+    if (!kept)
+        return "is too much: no memory for it";
+    *kept = row.xid;
     return NULL;
 }

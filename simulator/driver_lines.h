@@ -11,6 +11,7 @@ const char *read_device_line(struct scenario *scenario, char *line, const char *
 const char *read_instance_line(struct scenario *scenario, char *line, const char **culprit);
 const char *read_process_line(struct scenario *scenario, char *line, const char **culprit);
 const char *read_fault_line(struct scenario *scenario, char *line, const char **culprit);
+const char *read_xid_line(struct scenario *scenario, char *line, const char **culprit);
 
 /* A zeroed row at the end of a table that grows at powers of two; NULL without memory or beyond any sane scenario. */
 void *add_row(void **rows, size_t *count, size_t row_bytes);

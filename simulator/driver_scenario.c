@@ -18,6 +18,7 @@ static const struct {
 } LINES[] = {
     {"driver", read_driver_line},     {"samples", read_samples_line}, {"device", read_device_line},
     {"instance", read_instance_line}, {"process", read_process_line}, {"fault", read_fault_line},
+    {"xid", read_xid_line},
 };
 
 static const char *read_line(struct scenario *scenario, char *line, const char **culprit) {
@@ -29,7 +30,7 @@ static const char *read_line(struct scenario *scenario, char *line, const char *
     for (size_t i = 0; i < sizeof LINES / sizeof *LINES; i++)
         if (!strcmp(LINES[i].name, name))
             return value ? "stands alone, without a value" : LINES[i].read(scenario, line, culprit);
-    return "begins no line I know: driver, samples, device, instance, process, fault";
+    return "begins no line I know: driver, samples, device, instance, process, fault, xid";
 }
 
 static bool read_lines(struct scenario *scenario, char *content, const char *path, char *why, size_t why_bytes) {
@@ -126,5 +127,6 @@ void free_scenario(struct scenario *scenario) {
     for (size_t i = 0; i < scenario->device_count; i++)
         free_device(&scenario->devices[i]);
     free(scenario->faults);
+    free(scenario->xids);
     free(scenario);
 }

@@ -78,14 +78,19 @@ static nvmlReturn_t driver_answer(void) {
     return NVML_SUCCESS;
 }
 
-nvmlReturn_t admit(struct call *call) {
-    nvmlReturn_t answer = client.references ? suffer(call) : NVML_ERROR_UNINITIALIZED;
-    if (!client.references) /* shut down by another thread while this one hung */
+nvmlReturn_t check_again(void) {
+    if (!client.references) /* shut down by another thread while this one slept or hung */
         return NVML_ERROR_UNINITIALIZED;
-    if (answer == NVML_SUCCESS)
-        answer = driver_answer();
+    nvmlReturn_t answer = driver_answer();
     if (answer == NVML_SUCCESS && client.scenario->driver.epoch != client.epoch)
         return NVML_ERROR_DRIVER_NOT_LOADED;
+    return answer;
+}
+
+nvmlReturn_t admit(struct call *call) {
+    nvmlReturn_t answer = client.references ? suffer(call) : NVML_ERROR_UNINITIALIZED;
+    if (answer == NVML_SUCCESS || !client.references)
+        answer = check_again();
     return answer;
 }
 
@@ -113,7 +118,9 @@ nvmlReturn_t shut_down(const char *function) {
     struct call call;
     begin(&call, function, false);
     nvmlReturn_t answer = client.references ? suffer(&call) : NVML_ERROR_UNINITIALIZED;
-    if (answer == NVML_SUCCESS && client.references && --client.references == 0)
+    if (answer == NVML_SUCCESS && client.references && --client.references == 0) {
         client.slot_count = 0;
+        forget_event_sets();
+    }
     return close_call(answer);
 }

@@ -132,6 +132,18 @@ class Fault:
 
 
 @dataclass(frozen=True, slots=True)
+class SimXid:
+    """A critical error that programs are told of which wait for events: 79 is a GPU that fell off the bus."""
+
+    device: DeviceKey
+    code: int
+    at_ns: int
+    gpu_instance: int | None = None
+    """None: of the whole device."""
+    compute_instance: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class SimDriver:
     """The kernel module, and the library on disk where that is of another version."""
 

@@ -22,9 +22,9 @@ def value_at(schedule: Schedule, at_ns: int) -> int:
 def integral(schedule: Schedule, from_ns: int, until_ns: int) -> int:
     """Of value over nanoseconds in ``[from_ns, until_ns)``."""
     steps = steps_of(schedule)
-    ends = [step.at_ns for step in steps[1:]] + [until_ns]
+    ends = [*(step.at_ns for step in steps[1:]), until_ns]
     total = 0
-    for step, end_ns in zip(steps, ends, strict=True):
+    for step, end_ns in zip(steps, ends, strict=False):
         total += step.value * max(min(end_ns, until_ns) - max(step.at_ns, from_ns), 0)
     return total
 

@@ -27,6 +27,7 @@ from .nouns import (
     SimDriver,
     SimInstance,
     SimProcess,
+    SimXid,
     Step,
 )
 from .oracle import boottime_ns, energy_mj, integral, present, steps_of, utilization, value_at
@@ -47,6 +48,7 @@ __all__ = [
     "SimDriver",
     "SimInstance",
     "SimProcess",
+    "SimXid",
     "Step",
     "boottime_ns",
     "cut_into",
@@ -74,6 +76,7 @@ class Scenario:
 
     devices: tuple[SimDevice, ...] = ()
     faults: tuple[Fault, ...] = ()
+    xids: tuple[SimXid, ...] = ()
     driver: SimDriver = SimDriver()
     sample_period_ns: int = 166_667_000
     """Between two samples of a process's utilization; whole microseconds."""
@@ -154,6 +157,9 @@ class Scenario:
 
     def without_faults(self) -> Self:
         return replace(self, faults=())
+
+    def with_xid(self, device: DeviceKey, code: int, at_ns: int) -> Self:
+        return replace(self, xids=(*self.xids, SimXid(device, code, at_ns)))
 
     def with_lost(self, device: DeviceKey) -> Self:
         """It falls off the bus."""

@@ -27,6 +27,9 @@ def _lines(scenario: "Scenario") -> Iterator[str]:
         yield from (process_line(index, process) for process in device.processes)
     for fault in scenario.faults:
         yield _fault_line(fault)
+    for xid in scenario.xids:
+        yield _line("xid", device=xid.device, code=xid.code, at=xid.at_ns, gpu_instance=xid.gpu_instance,
+                    compute_instance=xid.compute_instance)  # fmt: skip
 
 
 def _driver_line(driver: SimDriver) -> str:

@@ -73,6 +73,7 @@ WRONG = {
     "fault device=0 error=TIMEOUT\n": "3: this line wants a call",
     "fault call=* error=OOPS\n": "3: error is the name of an NVML error",
     "fault call=* device=GPU-none hang\n": "3: this line wants the device",
+    "xid device=GPU-none code=79\n": "3: this line wants the device",
     "samples period=10ns\n": "3: this line wants a period of at least 1us",
     "\n\ndeivce uuid=GPU-b\n": "5: deivce begins no line I know",
     "".join(f"device uuid=GPU-{i}\n" for i in range(64)): "66: device is one device too many",
