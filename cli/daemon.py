@@ -11,6 +11,7 @@ import trio
 
 from ..daemon import wiring
 from ..daemon.control import ControlUnusable
+from ..daemon.host_lock import HostLocked
 from ..daemon.loading import load_daemon_config
 from ..model.exits import Exit
 from ..model.settings import BadSettings
@@ -49,7 +50,7 @@ def _refuse(error: BaseException) -> int:
     match error:
         case BadSettings() | BadRules():
             code = Exit.CONFIG
-        case LogUnusable() | TelemetryUnusable() | ControlUnusable():
+        case HostLocked() | LogUnusable() | TelemetryUnusable() | ControlUnusable():
             code = error.exit_code
         case LogBroken():
             code = Exit.IO

@@ -35,6 +35,7 @@ from . import status
 from .config import DaemonConfig
 from .control import close_control, open_control, serve_status
 from .host import derive_host_id, read_boot_id
+from .host_lock import host_lock
 from .keeper import Keeper, WriterThread, retain
 from .mailbox import Mailbox
 from .metering import Metering
@@ -71,14 +72,15 @@ class Parts:
 
 @contextmanager
 def opened(config: DaemonConfig) -> Generator[Parts]:
-    """Opens every part, the log last, so that a wrong setting touches nothing.
+    """Opens every part, the host's lock first and the log last, so that a wrong setting touches nothing.
 
-    Raises BadSettings, BadRules, TelemetryUnusable, ControlUnusable or LogUnusable.
+    Raises BadSettings, HostLocked, BadRules, TelemetryUnusable, ControlUnusable or LogUnusable.
     """
     attribution = config.attribution
     host_id, boot_id = config.host.id or derive_host_id(), read_boot_id(attribution.proc)
     _check_namespaces(attribution.proc)
     with ExitStack() as stack:
+        stack.enter_context(host_lock(host_id, config.host.lock_folder))
         attributor = make_attributor(
             proc=attribution.proc, cgroup=attribution.cgroup, rules=attribution.rules, plugins=attribution.plugins
         )
