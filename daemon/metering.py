@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from enum import Enum, auto
 
 import trio
 
@@ -18,6 +19,22 @@ CHECKPOINT_EVERY_S = 20.0
 """How old the checkpoint may grow while nothing begins or ends; an edge is written at once."""
 
 
+class Retired(Enum):
+    """How it went with a device that an operator says will not come back."""
+
+    DONE = auto()
+    UNKNOWN = auto()
+    ALIVE = auto()
+    """It was read well just now, and so is not gone."""
+
+
+@dataclass(slots=True)
+class _Retiring:
+    device: str
+    outcome: Retired = Retired.UNKNOWN
+    done: trio.Event = field(default_factory=trio.Event)
+
+
 @dataclass(slots=True)
 class Metering:
     """One host's meter and what feeds it. A life that crashes goes on from the last checkpoint."""
@@ -32,6 +49,7 @@ class Metering:
     """Called when a reading has gone all the way: the only thing that counts as progress."""
     telemetry: Telemetry | None = None
     meter: Meter | None = None
+    _retiring: list["_Retiring"] = field(default_factory=list["_Retiring"])
     _kept_at_s: float = field(default=-CHECKPOINT_EVERY_S)
     _kept_edges: int = -1
 
@@ -43,11 +61,27 @@ class Metering:
                 attribution = guarded("attributor", self.attributor.attribute, reading)
                 if attribution is None:
                     continue  # the reading is lost; if more are, their time is a gap
-                await self._keep(meter, meter.observe(reading, attribution))
+                retired = self._retire(meter)
+                await self._keep(meter, meter.observe(reading, attribution), always=bool(retired))
+                for one in retired:
+                    one.done.set()
                 if self.telemetry is not None:
                     guarded("telemetry", self.telemetry.observe, reading)
                 self.on_tick(reading, attribution)
         await self._keep(meter, meter.cut(), always=True)
+
+    async def retire(self, device: str) -> "Retired":
+        """Says, with the next reading, that a device will not come back. Returns when that is kept."""
+        one = _Retiring(device)
+        self._retiring.append(one)
+        await one.done.wait()
+        return one.outcome
+
+    def _retire(self, meter: Meter) -> list["_Retiring"]:
+        asked, self._retiring = self._retiring, []
+        for one in asked:
+            one.outcome = _retire(meter, one.device)
+        return asked
 
     async def _resume(self) -> Meter:
         """Goes on where a former life of this boot stood; ends what another boot left open."""
@@ -73,3 +107,13 @@ class Metering:
         if self.telemetry is not None:
             for committed in kept:
                 guarded("telemetry", self.telemetry.account, committed)
+
+
+def _retire(meter: Meter, device: str) -> Retired:
+    """``device`` may lack its vendor, as the vendor's own tools show it."""
+    known = next((one for one in meter.devices if device in (one, one.partition(":")[2])), None)
+    if known is None:
+        return Retired.UNKNOWN
+    if meter.devices[known].gap_reason is None:
+        return Retired.ALIVE
+    return Retired.DONE if meter.retire(known) else Retired.UNKNOWN
