@@ -1,5 +1,6 @@
 """What the house asks of its plugs. A plug is handed what it needs and never sees the log."""
 
+from collections.abc import Mapping
 from typing import Protocol
 
 from ..model.reading import HostReading
@@ -37,6 +38,10 @@ class Telemetry(Protocol):
 
     def account(self, batch: Batch) -> None:
         """Records and rows that were just closed, each revision once; their times become running sums."""
+        ...
+
+    def alarm(self, devices: Mapping[str, int]) -> None:
+        """How many devices each alarm stands for now, by its kind; what is not named is over."""
         ...
 
     def close(self) -> None:
