@@ -1,8 +1,8 @@
-"""``gputally daemon``: the host process, in the foreground."""
+"""The host process itself, in the foreground. Imported only to run it, for it carries much."""
 
 import logging
 import os
-import sys
+import signal
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
@@ -18,21 +18,14 @@ from ..model.settings import BadSettings
 from ..plugins.attribution.rules import BadRules
 from ..plugins.otel.errors import TelemetryUnusable
 from ..storage.wal import LogBroken, LogUnusable
-from .logging_setup import log_to_stderr
 
 log = logging.getLogger("gputally")
 
 
-@click.command()
-@click.option("--config", "path", type=click.Path(path_type=Path), help="daemon.toml; without it: defaults.")
-@click.option("--verbose", is_flag=True, help="Log what is only of use when something is wrong.")
-def command(path: Path | None, verbose: bool) -> None:
-    """Run the host process until SIGTERM: sample, attribute, meter, keep, send."""
-    log_to_stderr(verbose)
-    sys.exit(_run(path))
-
-
-def _run(path: Path | None) -> int:
+def run(path: Path | None) -> int:
+    """The exit code, once the process was told to stop or cannot go on."""
+    for number in (signal.SIGUSR1, signal.SIGUSR2):
+        signal.signal(number, signal.SIG_IGN)  # until the daemon listens to them they would end it
     try:
         config = load_daemon_config(path, os.environ)
         with wiring.opened(config) as parts:

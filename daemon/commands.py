@@ -47,14 +47,15 @@ class Commands:
         device = told.get("device")
         if not isinstance(device, str):
             return Outcome.BAD, "device must be the id of a device"
-        self.orders.look()
-        return _RETIRED[await self.metering.retire(device)](device)
+        self.orders.look()  # whether it is gone is asked of a reading that comes now
+        outcome, words = _RETIRED[await self.metering.retire(device)]
+        return outcome, f"{device} {words}"
 
 
 _RETIRED = {
-    Retired.DONE: lambda device: (Outcome.DONE, f"{device} is retired: its time ends here"),
-    Retired.UNKNOWN: lambda device: (Outcome.UNKNOWN, f"no device {device} is known; gputally status lists them"),
-    Retired.ALIVE: lambda device: (Outcome.REFUSED, f"{device} can be read at this moment: it is not gone"),
+    Retired.DONE: (Outcome.DONE, "is retired: its time ends here"),
+    Retired.UNKNOWN: (Outcome.UNKNOWN, "is no device of this host; gputally status lists them"),
+    Retired.ALIVE: (Outcome.REFUSED, "can be read at this moment: it is not gone"),
 }
 
 

@@ -61,8 +61,8 @@ class Metering:
                 attribution = guarded("attributor", self.attributor.attribute, reading)
                 if attribution is None:
                     continue  # the reading is lost; if more are, their time is a gap
-                retired = self._retire(meter)
-                await self._keep(meter, meter.observe(reading, attribution), always=bool(retired))
+                closed, retired = meter.observe(reading, attribution), self._retire(meter)
+                await self._keep(meter, closed, always=bool(retired))
                 for one in retired:
                     one.done.set()
                 if self.telemetry is not None:
@@ -71,7 +71,7 @@ class Metering:
         await self._keep(meter, meter.cut(), always=True)
 
     async def retire(self, device: str) -> "Retired":
-        """Says, with the next reading, that a device will not come back. Returns when that is kept."""
+        """Says, after the next reading, that a device will not come back. Returns when that is kept."""
         one = _Retiring(device)
         self._retiring.append(one)
         await one.done.wait()

@@ -61,7 +61,11 @@ class Orders:
     @property
     def since(self) -> str | None:
         """Since when it is told to let go, in RFC 3339."""
-        return None if self.since_s is None else datetime.fromtimestamp(self.since_s, UTC).isoformat(timespec="seconds")
+        return (
+            None
+            if self.since_s is None
+            else datetime.fromtimestamp(int(self.since_s), UTC).isoformat().replace("+00:00", "Z")
+        )
 
     # ---- for those who want something
 

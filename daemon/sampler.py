@@ -1,12 +1,16 @@
 """Asks the probe on each tick, and says how far apart the ticks are."""
 
+import random
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import trio
 
 from ..model.interval import NS_PER_S
 from ..model.reading import DeviceGap, DeviceReading, GapReason, HostReading
+from ..model.usage import ClockState
+from ..model.window import seconds_ns
+from .config import MeteringConfig, SamplingConfig
 from .orders import Orders
 
 Take = Callable[[int], Awaitable[HostReading]]
@@ -14,6 +18,7 @@ Take = Callable[[int], Awaitable[HostReading]]
 
 Offer = Callable[[HostReading], bool]
 
+SOONEST_AFTER_EDGE_S = 0.05
 BLIND_NS = 60 * NS_PER_S
 """For so long a device that cannot be read keeps the cadence; then nothing is believed of it any more."""
 
@@ -25,7 +30,7 @@ class Cadence:
     every_s: float
     idle_every_s: float
     window_ns: int = 60 * NS_PER_S
-    after_edge_s: float = 0.05
+    after_edge_s: float = SOONEST_AFTER_EDGE_S
     """How long after the end of a window it is looked at: hosts of a fleet should not all close theirs at once."""
     _blind_since_ns: int | None = None
 
@@ -50,6 +55,23 @@ class Cadence:
         if self._blind_since_ns is None:
             self._blind_since_ns = reading.boot_ns
         return reading.boot_ns - self._blind_since_ns
+
+
+def make_cadence(sampling: SamplingConfig, metering: MeteringConfig) -> Cadence:
+    """As configured; the look after a window's end falls somewhere else on each host."""
+    after_edge_s = random.uniform(SOONEST_AFTER_EDGE_S, max(SOONEST_AFTER_EDGE_S, min(sampling.every_s, 1.0)))
+    return Cadence(sampling.every_s, sampling.idle_every_s, seconds_ns(metering.window_s), after_edge_s)
+
+
+def with_clock(take: Take, look: Callable[[], tuple[ClockState, int]]) -> Take:
+    """Readings that say what is known of the clocks, too."""
+
+    async def taken(interval_ns: int) -> HostReading:
+        reading = await take(interval_ns)
+        clock, suspended_ns = look()
+        return replace(reading, clock=clock, suspended_ns=suspended_ns)
+
+    return taken
 
 
 async def sample(take: Take, offer: Offer, cadence: Cadence, orders: Orders, on_missed: Callable[[int], None]) -> None:
