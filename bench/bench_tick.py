@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from gputally.cli.status import ask_daemon
+from gputally.cli.socket_asking import ask_daemon
 from gputally.simulator.rig import Rig
 from gputally.simulator.scenario import Scenario
 from gputally.simulator.stack import addresses, collector_config, daemon_config, running

@@ -1,16 +1,13 @@
 """``gputally status``: asks the daemon of this host how it is."""
 
 import json
-import socket
 import sys
 from typing import Any
 
 import click
 
 from ..model.exits import Exit
-
-ANSWER_WITHIN_S = 5.0
-DEFAULT_SOCKET = "/run/gputally/daemon.sock"
+from .socket_asking import DEFAULT_SOCKET, NoDaemon, ask_daemon
 
 
 @click.command()
@@ -20,23 +17,10 @@ def command(path: str, as_json: bool) -> None:
     """Devices, tenants on them now, log depth, stream, gaps."""
     try:
         told = ask_daemon(path)
-    except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or error
-        click.echo(
-            f"{path}: no daemon answers ({reason}); is gputallyd running, and is this its control.socket?", err=True
-        )
+    except NoDaemon as none:
+        click.echo(str(none), err=True)
         sys.exit(Exit.UNAVAILABLE)
     click.echo(json.dumps(told, indent=2) if as_json else _in_words(told))
-
-
-def ask_daemon(path: str) -> dict[str, Any]:
-    """What the daemon behind this socket says of itself. Raises OSError if nobody answers."""
-    with socket.socket(socket.AF_UNIX) as asked:
-        asked.settimeout(ANSWER_WITHIN_S)
-        asked.connect(path)
-        with asked.makefile() as answer:
-            told: dict[str, Any] = json.loads(answer.readline())
-    return told
 
 
 def _in_words(told: dict[str, Any]) -> str:
@@ -49,9 +33,32 @@ def _in_words(told: dict[str, Any]) -> str:
         f"{log['bytes'] / 2**20:.1f} of {log['cap_bytes'] / 2**20:.0f} MiB",
         f"uplink  {uplink['state']}, {uplink['endpoint'] or 'no collector'}, {heard}",
         f"owners  {attribution['processes']} processes, {attribution['unattributed']} without a tenant",
+        *_clock_in_words(told),
+        *_driver_in_words(told),
+        *(line for alarm in told.get("alarms", ()) for line in _alarm_in_words(alarm)),
         "",
     ]
     return "\n".join(lines + [line for device in told["devices"] for line in _device_in_words(device)])
+
+
+# A daemon of the version before says nothing of these.
+
+
+def _clock_in_words(told: dict[str, Any]) -> list[str]:
+    if "clock" not in told:
+        return []
+    suspended_s = told["clock"]["suspended_s"]
+    return [f"clock   {told['clock']['state']}" + (f", suspended for {suspended_s:g} s" if suspended_s else "")]
+
+
+def _driver_in_words(told: dict[str, Any]) -> list[str]:
+    if told.get("driver", {"state": "held"})["state"] == "held":
+        return []
+    return [f"driver  {told['driver']['state']} since {told['driver']['since']}: gputally daemon resume ends that"]
+
+
+def _alarm_in_words(alarm: dict[str, Any]) -> list[str]:
+    return [f"ALARM   {alarm['kind']} since {alarm['since']}:", *(f"        {uuid}" for uuid in alarm["devices"])]
 
 
 def _device_in_words(device: dict[str, Any]) -> list[str]:

@@ -11,6 +11,11 @@ from ..model.window import WINDOW_LENGTHS_S
 @dataclass(frozen=True, slots=True)
 class HostConfig:
     id: str | None = setting(None, "name of this host in every record; default: derived from the machine id")
+    lock_folder: str | None = setting(
+        None,
+        "folder of the lock that keeps a second daemon of this host off; default: /run/gputally, "
+        "or one of its own for a user who cannot write that",
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,10 +1,18 @@
-"""The local socket that ``gputally status`` asks: whoever connects is told, as one line of JSON."""
+"""The local socket that ``gputally status`` asks: whoever connects is told, as one line of JSON.
+
+Who sends a line of JSON first, ``{"request": "release"}`` and what else it takes, asks for something
+to be done, and is answered ``{"request": ..., "outcome": ..., "words": ...}``. Who sends nothing is
+told the status: at once if it shuts its side down, else after a moment's silence.
+"""
 
 import contextlib
 import json
 import logging
+import os
 import socket
-from collections.abc import Callable
+import struct
+from collections.abc import Awaitable, Callable, Mapping
+from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +23,29 @@ from ..model.exits import Exit
 log = logging.getLogger(__name__)
 
 ANSWER_WITHIN_S = 5.0
+SILENT_S = 0.2
+"""Who has said nothing for so long asks for the status."""
+LONGEST_REQUEST_BYTES = 4096
 MAX_CLIENTS = 8
 """Beyond these, clients wait in the listen queue."""
+_CREDENTIALS = struct.Struct("3i")
+
+
+class Outcome(StrEnum):
+    DONE = "done"
+    NOT_YET = "not_yet"
+    """It is on its way: ask again."""
+    UNKNOWN = "unknown"
+    """What was named is not there."""
+    REFUSED = "refused"
+    """It is there, and must not be done."""
+    FORBIDDEN = "forbidden"
+    BAD = "bad"
+
+
+Told = dict[str, Any]
+Command = Callable[[Told], Awaitable[tuple[Outcome, str]]]
+"""Does what a request asks for, and says in one line how it went."""
 
 
 class ControlUnusable(Exception):
@@ -36,6 +65,7 @@ def open_control(path: str) -> socket.socket:
     try:
         _remove_stale(path)
         listener.bind(path)
+        Path(path).chmod(0o660)  # whatever the umask: the service's group may ask for the status
         listener.listen(MAX_CLIENTS)
     except OSError as error:
         listener.close()
@@ -51,15 +81,16 @@ def close_control(listener: socket.socket) -> None:
     listener.close()
 
 
-async def serve_status(listener: socket.socket, describe: Callable[[], dict[str, Any]]) -> None:
+async def serve(listener: socket.socket, describe: Callable[[], Told], commands: Mapping[str, Command]) -> None:
     """Answers until it is cancelled, a few clients at a time; whatever one of them does costs the others nothing."""
     listening = trio.socket.from_stdlib_socket(listener.dup())
     room = trio.CapacityLimiter(MAX_CLIENTS)
 
     async def answer(client: trio.SocketStream) -> None:
         try:
+            told = await _answer(client, describe, commands)
             with trio.move_on_after(ANSWER_WITHIN_S):
-                await client.send_all(_line(describe))
+                await client.send_all(json.dumps(told).encode() + b"\n")
         except trio.BrokenResourceError:
             pass  # it hung up: nothing is asked of us any more
         finally:
@@ -74,13 +105,53 @@ async def serve_status(listener: socket.socket, describe: Callable[[], dict[str,
             nursery.start_soon(answer, client)
 
 
-def _line(describe: Callable[[], dict[str, Any]]) -> bytes:
+async def _answer(client: trio.SocketStream, describe: Callable[[], Told], commands: Mapping[str, Command]) -> Told:
+    line = await _hear(client)
+    if not line:
+        return _guarded(describe)
     try:
-        told = describe()
+        asked: Any = json.loads(line)
+        name = asked["request"]
+        command = commands[name]
+    except (ValueError, TypeError, LookupError):
+        return {"request": None, "outcome": Outcome.BAD, "words": f"not a request; known are {', '.join(commands)}"}
+    if not _may_ask(uid := _uid_of(client)):
+        words = f"only root and the daemon's own user (uid {os.geteuid()}) may ask for this, not uid {uid}"
+        return {"request": name, "outcome": Outcome.FORBIDDEN, "words": words}
+    outcome, words = await command(asked)
+    log.info("uid %d asked for %s: %s", uid, name, words)
+    return {"request": name, "outcome": outcome, "words": words}
+
+
+async def _hear(client: trio.SocketStream) -> bytes:
+    """A request, or nothing: of one who says nothing for a moment, or that it will say nothing."""
+    line = b""
+    with trio.move_on_after(SILENT_S):
+        while not line.endswith(b"\n") and len(line) < LONGEST_REQUEST_BYTES:
+            part = await client.receive_some(LONGEST_REQUEST_BYTES)
+            if not part:
+                break
+            line += part
+    return line
+
+
+def _guarded(describe: Callable[[], Told]) -> Told:
+    try:
+        return describe()
     except Exception as error:
         log.exception("what the daemon says of itself cannot be put together")
-        told = {"error": f"{type(error).__name__}: {error}"}
-    return json.dumps(told).encode() + b"\n"
+        return {"error": f"{type(error).__name__}: {error}"}
+
+
+def _may_ask(uid: int) -> bool:
+    return uid in (0, os.geteuid())
+
+
+def _uid_of(client: trio.SocketStream) -> int:
+    """Whoever connected, by the kernel's word: SO_PEERCRED (unix(7)) gives pid, uid and gid."""
+    told = client.socket.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
+    uid: int = _CREDENTIALS.unpack(told)[1]
+    return uid
 
 
 def _remove_stale(path: str) -> None:

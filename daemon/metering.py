@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from enum import Enum, auto
 
 import trio
 
@@ -20,6 +21,22 @@ CHECKPOINT_EVERY_S = 20.0
 """How old the checkpoint may grow while nothing begins or ends; an edge is written at once."""
 
 
+class Retired(Enum):
+    """How it went with a device that an operator says will not come back."""
+
+    DONE = auto()
+    UNKNOWN = auto()
+    ALIVE = auto()
+    """It was read well just now, and so is not gone."""
+
+
+@dataclass(slots=True)
+class _Retiring:
+    device: str
+    outcome: Retired = Retired.UNKNOWN
+    done: trio.Event = field(default_factory=trio.Event)
+
+
 @dataclass(slots=True)
 class Metering:
     """One host's meter and what feeds it. A life that crashes goes on from the last checkpoint."""
@@ -36,6 +53,7 @@ class Metering:
     claims: Claims = field(default_factory=Claims)
     consumption: Consumption | None = None
     meter: Meter | None = None
+    _retiring: list["_Retiring"] = field(default_factory=list["_Retiring"])
     _kept_at_s: float = field(default=-CHECKPOINT_EVERY_S)
     _kept_edges: int = -1
 
@@ -48,7 +66,11 @@ class Metering:
                 if attribution is None:
                     continue  # the reading is lost; if more are, their time is a gap
                 consumed = self._read_consumption(meter, reading, attribution)
-                await self._keep(meter, meter.observe(reading, attribution, self.claims.told(reading), consumed))
+                closed = meter.observe(reading, attribution, self.claims.told(reading), consumed)
+                retired = self._retire(meter)
+                await self._keep(meter, closed, always=bool(retired))
+                for one in retired:
+                    one.done.set()
                 if self.telemetry is not None:
                     guarded("telemetry", self.telemetry.observe, reading)
                 self.on_tick(reading, attribution)
@@ -62,6 +84,19 @@ class Metering:
             return None
         due = meter.due(reading, attribution)
         return (guarded("consumption", self.consumption.read, due) or {}) if due else {}
+
+    async def retire(self, device: str) -> "Retired":
+        """Says, after the next reading, that a device will not come back. Returns when that is kept."""
+        one = _Retiring(device)
+        self._retiring.append(one)
+        await one.done.wait()
+        return one.outcome
+
+    def _retire(self, meter: Meter) -> list["_Retiring"]:
+        asked, self._retiring = self._retiring, []
+        for one in asked:
+            one.outcome = _retire(meter, one.device)
+        return asked
 
     async def _resume(self) -> Meter:
         """Goes on where a former life of this boot stood; ends what another boot left open."""
@@ -87,3 +122,13 @@ class Metering:
         if self.telemetry is not None:
             for committed in kept:
                 guarded("telemetry", self.telemetry.account, committed)
+
+
+def _retire(meter: Meter, device: str) -> Retired:
+    """``device`` may lack its vendor, as the vendor's own tools show it."""
+    known = next((one for one in meter.devices if device in (one, one.partition(":")[2])), None)
+    if known is None:
+        return Retired.UNKNOWN
+    if meter.devices[known].gap_reason is None:
+        return Retired.ALIVE
+    return Retired.DONE if meter.retire(known) else Retired.UNKNOWN

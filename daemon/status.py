@@ -8,7 +8,10 @@ from typing import Any
 
 from .. import __version__
 from ..model.device_meter import DeviceMeter
+from ..model.interval import NS_PER_S
 from ..model.meter import Meter
+from ..model.reading import HostReading
+from ..model.usage import ClockState
 from ..storage.wal import Log
 from .uplink import Uplink
 from .vitals import Vitals
@@ -61,6 +64,13 @@ def _cpu_ms_per_tick(vitals: Vitals, child_pid: int | None) -> float | None:
         return None
     used_s = time.process_time() - vitals.first_tick_cpu_s + _cpu_s(child_pid)
     return round(used_s * 1000 / (vitals.ticks - 1), 3)
+
+
+def describe_clock(reading: HostReading | None) -> dict[str, Any]:
+    """Whether the wall clock is synchronised, as of the last tick, and for how long this boot was suspended."""
+    if reading is None:
+        return {"state": ClockState.UNKNOWN, "suspended_s": None}
+    return {"state": reading.clock, "suspended_s": round(reading.suspended_ns / NS_PER_S, 3)}
 
 
 def describe_self(host_id: str, vitals: Vitals) -> dict[str, Any]:

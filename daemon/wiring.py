@@ -9,12 +9,9 @@ commits; the uplink says what it can; and a deadline stands around it all.
 
 import logging
 import signal
-import socket
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator
-from contextlib import ExitStack, asynccontextmanager, contextmanager
-from dataclasses import dataclass
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import trio
@@ -22,33 +19,33 @@ import trio
 from .. import __version__
 from ..model.meter import Meter
 from ..model.reading import HostReading
-from ..model.settings import BadSettings, Problem
 from ..model.window import seconds_ns
 from ..model.workload import Attribution
-from ..plugins.attribution.attributor import CgroupAttributor
+from ..plugins.clock import HostClock
 from ..plugins.consumption.reader import CgroupConsumption
-from ..plugins.notify import Notifier
-from ..plugins.nvml.probe import NvmlProbe, check_namespaces
-from ..plugins.otel import make_telemetry
-from ..plugins.ports import Telemetry
-from ..storage.wal import Log, LogBroken
+from ..plugins.nvml.probe import NvmlProbe
+from ..storage.wal import LogBroken
 from . import status
-from .attributing import follow_processes, note_exits, open_attributor
-from .claims import Claims, open_claims
+from .alarms import Alarms
+from .attributing import follow_processes, note_exits
+from .commands import Commands
 from .config import DaemonConfig
-from .control import close_control, open_control, serve_status
-from .host import derive_host_id, read_boot_id
+from .control import serve
+from .guard import guarded
 from .keeper import Keeper, WriterThread, retain
 from .mailbox import Mailbox
 from .metering import Metering
-from .sampler import Cadence, sample
+from .orders import Orders
+from .parts import Parts, opened
+from .sampler import make_cadence, sample, with_clock
 from .supervisor import Supervisor
 from .uplink import Uplink
 from .vitals import Vitals
 
+__all__ = ["opened", "run"]
+
 log = logging.getLogger(__name__)
 
-MIB = 1024 * 1024
 READINGS_WAITING = 8
 """Readings may be lost: what does not fit is a gap, and is counted."""
 STOP_WITHIN_S = 15.0
@@ -58,57 +55,13 @@ SAY_WITHIN_S = 5.0
 PROBE_ENDS_WITHIN_S = 3.0
 
 
-@dataclass(slots=True)
-class Parts:
-    """What is opened before the first tick and closed after the last."""
-
-    config: DaemonConfig
-    host_id: str
-    boot_id: str
-    log: Log
-    attributor: CgroupAttributor
-    claims: Claims
-    telemetry: Telemetry | None
-    control: socket.socket | None
-    notifier: Notifier
-
-
-@contextmanager
-def opened(config: DaemonConfig) -> Generator[Parts]:
-    """Opens every part, the log last, so that a wrong setting touches nothing.
-
-    Raises BadSettings, BadRules, TelemetryUnusable, ControlUnusable or LogUnusable.
-    """
-    attribution = config.attribution
-    host_id, boot_id = config.host.id or derive_host_id(), read_boot_id(attribution.proc)
-    _check_namespaces(attribution.proc)
-    with ExitStack() as stack:
-        attributor = open_attributor(attribution)
-        stack.callback(attributor.close)
-        claims = open_claims(config.leases)
-        stack.callback(claims.close)
-        telemetry = make_telemetry(config.telemetry, host_id)
-        if telemetry is not None:
-            stack.callback(telemetry.close)
-        if config.log.at_cap != "refuse_new":
-            log.warning(
-                "log.at_cap = %s is not there yet: a full log refuses new usage, as exact gaps", config.log.at_cap
-            )
-        control = open_control(config.control.socket) if config.control.socket else None
-        if control is not None:
-            stack.callback(close_control, control)
-        frames = Log.open(Path(config.log.path), host_id, config.log.cap_mib * MIB)
-        stack.callback(frames.close)
-        yield Parts(config, host_id, boot_id, frames, attributor, claims, telemetry, control, Notifier())
-
-
 async def run(parts: Parts, say_ready: Callable[[str], None]) -> None:
     """Runs until SIGTERM or SIGINT. Raises what another life of an actor could not mend."""
-    with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
+    with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGUSR2) as signals:
         async with _probe(parts.config) as probe, trio.open_nursery() as nursery:
             tree = _Tree(parts, probe, Supervisor(nursery, fatal=(LogBroken,)), say_ready)
             tree.start()
-            nursery.start_soon(_hear, signals, told := trio.Event())
+            nursery.start_soon(_hear, signals, tree.orders, told := trio.Event())
             await told.wait()
             parts.notifier.stopping()
             with trio.move_on_after(STOP_WITHIN_S) as limit:
@@ -118,10 +71,15 @@ async def run(parts: Parts, say_ready: Callable[[str], None]) -> None:
             nursery.cancel_scope.cancel()
 
 
-async def _hear(signals: AsyncIterator[int], told: trio.Event) -> None:
+async def _hear(signals: AsyncIterator[int], orders: Orders, told: trio.Event) -> None:
     """To be told again to stop, while stopping, changes nothing."""
-    async for _ in signals:
-        told.set()
+    async for number in signals:
+        if number == signal.SIGUSR1:
+            orders.release()
+        elif number == signal.SIGUSR2:
+            orders.resume()
+        else:
+            told.set()
 
 
 class _Tree:
@@ -132,7 +90,7 @@ class _Tree:
     ) -> None:
         config = parts.config
         self.parts, self.probe, self.supervisor, self.say_ready = parts, probe, supervisor, say_ready
-        self.stopping = trio.Event()
+        self.orders, self.clock, self.alarms = Orders(probe), HostClock(), Alarms()
         self.readings = Mailbox[HostReading](READINGS_WAITING)
         self.vitals = Vitals(parts.notifier)
         self.in_writer = WriterThread()
@@ -150,23 +108,25 @@ class _Tree:
         )
 
     def start(self) -> None:
-        cadence = Cadence(self.parts.config.sampling.every_s, self.parts.config.sampling.idle_every_s)
-        start = self.supervisor.start
+        start, config = self.supervisor.start, self.parts.config
+        take = with_clock(self.probe.read, self.clock.look)
+        cadence = make_cadence(config.sampling, config.metering)
         start("uplink", self.uplink.run)
         self.metered = start("metering", self.metering.run)
         self.sampled = start(
-            "sampler", partial(sample, self.probe.read, self.readings.offer, cadence, self.stopping, self.vitals.miss)
+            "sampler", partial(sample, take, self.readings.offer, cadence, self.orders, self.vitals.miss)
         )
-        start("retention", partial(retain, self.parts.log, self.in_writer, self.parts.config.log.keep_acked_h))
+        start("retention", partial(retain, self.parts.log, self.in_writer, config.log.keep_acked_h))
         start("exits", partial(note_exits, self.parts.attributor))
         if self.parts.attributor.follower is not None:
             start("processes", partial(follow_processes, self.parts.attributor))
         if self.parts.control is not None:
-            start("control", partial(serve_status, self.parts.control, self.describe))
+            commands = Commands(self.orders, self.metering).by_name()
+            start("control", partial(serve, self.parts.control, self.describe, commands))
 
     async def stop(self) -> None:
         """Data reach their end: sources first, then each reader finishes its loop."""
-        self.stopping.set()
+        self.orders.stop()
         await self.sampled.wait()
         self.readings.close()
         await self.metered.wait()
@@ -176,6 +136,9 @@ class _Tree:
         """What ``gputally status`` shows."""
         return {
             **status.describe_self(self.parts.host_id, self.vitals),
+            "alarms": self.alarms.described(),
+            "driver": {"state": self.orders.state, "since": self.orders.since},
+            "clock": status.describe_clock(self.vitals.reading),
             "devices": status.describe_devices(self.metering.meter),
             "log": status.describe_log(self.parts.log),
             "uplink": status.describe_uplink(self.uplink),
@@ -199,6 +162,8 @@ class _Tree:
 
     def _on_tick(self, reading: HostReading, attribution: Attribution) -> None:
         self.vitals.tick(reading, attribution)
+        if self.metering.meter is not None and self.alarms.look(self.metering.meter, reading) and self.parts.telemetry:
+            guarded("telemetry", self.parts.telemetry.alarm, self.alarms.counts())
         if not self.vitals.ready:
             self.vitals.ready = True
             self.say_ready(_readiness(self.parts, reading))
@@ -219,9 +184,3 @@ async def _probe(config: DaemonConfig) -> AsyncGenerator[NvmlProbe]:
     finally:
         with trio.CancelScope(shield=True):
             await probe.aclose(PROBE_ENDS_WITHIN_S)
-
-
-def _check_namespaces(proc: str) -> None:
-    why = check_namespaces(proc)
-    if why is not None:
-        raise BadSettings([Problem("", "attribution.proc", why)])

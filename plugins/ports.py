@@ -67,6 +67,10 @@ class Telemetry(Protocol):
         """Records and rows that were just closed, each revision once; their times become running sums."""
         ...
 
+    def alarm(self, devices: Mapping[str, int]) -> None:
+        """How many devices each alarm stands for now, by its kind; what is not named is over."""
+        ...
+
     def close(self) -> None:
         """Returns within a second, whatever the exporter does."""
         ...

@@ -137,7 +137,7 @@ def daemon_config(
 ) -> Path:
     """Writes a daemon.toml for loopback. ``settings``: tables with keys that differ from these here."""
     tables: dict[str, dict[str, Any]] = {
-        "host": {"id": "sim-01"},
+        "host": {"id": "sim-01", "lock_folder": str(folder / "lock")},
         "log": {"path": str(folder / "log"), "cap_mib": 16},
         "uplink": {"endpoints": [endpoint] if endpoint else [], "insecure_plaintext": True},
         "attribution": {"proc": str(proc)},

@@ -26,7 +26,8 @@ def main() -> None:
     """Runs until the request pipe ends; exit status 0, or 70 for a fault of our own, told in one line."""
     request_fd, reply_fd, marker_fd = (int(word) for word in sys.argv[-3:])
     signal.signal(signal.SIGTERM, _stay)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    for number in (signal.SIGINT, signal.SIGUSR1, signal.SIGUSR2):  # the latter two are for the daemon
+        signal.signal(number, signal.SIG_IGN)
     status = 0
     try:
         _serve(request_fd, reply_fd, Watch(marker.Marker(marker_fd)))

@@ -62,6 +62,9 @@ class OtelTelemetry:
     def account(self, batch: Batch) -> None:
         self._sums.add(batch)
 
+    def alarm(self, devices: Mapping[str, int]) -> None:
+        self._view.alarms = dict(devices)
+
     def close(self) -> None:
         """Gives the last values a short chance, then leaves the exporter's thread to its fate."""
         stopping = Thread(target=self._stop, name="telemetry-stop", daemon=True)

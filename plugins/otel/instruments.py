@@ -20,6 +20,7 @@ _PERCENT: Final = 100
 _VENDORS: Final = {"nvidia": "NVIDIA"}
 _STATES: Final = ("ok", "degraded", "failed")
 """Of the conventions' states those that a driver's answer can tell."""
+_ALARMS: Final = ("no_gpus", "gpu_missing")
 
 Attributes = dict[str, str]
 
@@ -36,6 +37,7 @@ def create_instruments(meter: Meter, view: HostView, sums: Sums) -> None:
     meter.create_observable_up_down_counter(
         "hw.status", [devices.status], "1", "1 for the state the GPU is in, 0 for the others."
     )
+    meter.create_observable_gauge("gputally.alarms", [devices.alarms], "{device}", "Devices that an alarm stands for.")
     _create_tenant_instruments(meter, _OfTenants(sums))
 
 
@@ -82,6 +84,11 @@ class _OfDevices:
         for seen in look.seen:
             if device := look.devices.get(seen.device_id):
                 yield from _states(seen, describe_device(device))
+
+    def alarms(self, _: CallbackOptions) -> Iterable[Observation]:
+        """Zeros too, so that a rule can tell "no alarm" from "no daemon"."""
+        now = self.view.alarms
+        return [Observation(now.get(kind, 0), {"gputally.alarm": kind}) for kind in _ALARMS]
 
 
 @dataclass(frozen=True, slots=True)

@@ -31,6 +31,8 @@ class HostView:
         self._clock_ns = clock_ns
         self._look = Look()
         self._counters_mj: dict[str, int] = {}
+        self.alarms: Mapping[str, int] = {}
+        """Devices by kind of alarm; replaced, never changed."""
 
     def put(self, reading: HostReading) -> None:
         old = self._look

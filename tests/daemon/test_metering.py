@@ -1,5 +1,6 @@
 """A plug that fails costs its own answer: the reading is lost, the meter goes on."""
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
@@ -37,6 +38,9 @@ class Failing:
         raise RuntimeError("a defect of the plug")
 
     def account(self, batch: Batch) -> None:
+        raise RuntimeError("a defect of the plug")
+
+    def alarm(self, devices: Mapping[str, int]) -> None:
         raise RuntimeError("a defect of the plug")
 
     def fileno(self) -> int:

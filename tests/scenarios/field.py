@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from gputally.cli.status import ask_daemon
+from gputally.cli.socket_asking import ask_daemon
 from gputally.simulator.driver import DriverBuildError, build_driver
 from gputally.simulator.rig import Rig
 from gputally.simulator.scenario import Scenario

@@ -79,10 +79,24 @@ def test_a_full_disk_is_named_with_what_it_needs(tmp_path: Path) -> None:
     assert code == 74 and "log.path" in told
 
 
+def test_a_second_daemon_of_the_same_host_is_refused_before_it_touches_anything(tmp_path: Path) -> None:
+    with a_field(tmp_path, gpus=1) as field:
+        field.start_daemon()
+        assert field.daemon is not None
+        elsewhere = {"LOG__PATH": str(tmp_path / "log2"), "CONTROL__SOCKET": str(tmp_path / "daemon2.sock")}
+        other = {**field.rig.environment, **{f"GPUTALLY_{key}": path for key, path in elsewhere.items()}}
+        code, told = gputally("daemon", "--config", str(field.daemon_toml), environment=other)
+        assert code == 69 and len(told.splitlines()) == 1
+        assert str(tmp_path / "lock") in told and f"process {field.daemon.process.pid}," in told
+        assert not any(Path(path).exists() for path in elsewhere.values())
+        assert field.status()["ready"] is True
+
+
 def test_a_second_daemon_on_the_same_log_is_refused(tmp_path: Path) -> None:
     with a_field(tmp_path, gpus=1) as field:
         field.start_daemon()
-        other = {**field.rig.environment, "GPUTALLY_CONTROL__SOCKET": str(tmp_path / "other.sock")}
+        elsewhere = {"HOST__LOCK_FOLDER": str(tmp_path / "lock2"), "CONTROL__SOCKET": str(tmp_path / "other.sock")}
+        other = {**field.rig.environment, **{f"GPUTALLY_{key}": path for key, path in elsewhere.items()}}
         code, told = gputally("daemon", "--config", str(field.daemon_toml), environment=other)
         # Not 78, after which systemd would not try again: the other may be about to stop.
         assert code == 69 and str(tmp_path / "log") in told

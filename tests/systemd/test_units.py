@@ -68,6 +68,18 @@ def test_the_unit_exposes_little(unit: Path) -> None:
     assert exposure(unit) <= MOST_EXPOSURE
 
 
+def test_the_drop_in_that_lets_the_clock_be_read_allows_nothing_to_be_set(tmp_path: Path) -> None:
+    text = (SYSTEMD / "gputallyd.service").read_text().replace("/usr/bin/gputally ", "/bin/true ")
+    drop_in = (SYSTEMD / "gputallyd.service.d" / "clock.conf").read_text()
+    opened = tmp_path / "gputallyd.service"
+    opened.write_text(text.replace("[Install]", drop_in.replace("[Service]", "") + "\n[Install]"))
+    done = run(tool("systemd-analyze"), "verify", "--man=no", "--recursive-errors=no", opened)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert exposure(opened) <= 2.0
+    told = run(tool("systemd-analyze"), "security", "--offline=true", "--no-pager", opened).stdout
+    assert re.search(r"✓ CapabilityBoundingSet=~CAP_SYS_TIME", told), told
+
+
 def test_a_unit_that_is_opened_is_found(unit: Path) -> None:
     unit.write_text(unit.read_text().replace("CapabilityBoundingSet=\n", ""))
     assert exposure(unit) > MOST_EXPOSURE
@@ -94,6 +106,13 @@ def test_a_stop_tells_only_the_daemon_and_leaves_room_for_the_drivers_shutdown()
     assert told["KillMode"] == ["mixed"]
     # 15 s for the drain of the daemon, and nvmlShutdown has been seen to take tens of seconds.
     assert int(told["TimeoutStopSec"][0]) >= 45
+
+
+def test_the_lock_of_the_host_outlives_a_start_that_is_refused() -> None:
+    """systemd would remove the folder, and with it the file that the daemon in its way has locked."""
+    told = settings("gputallyd.service")
+    assert (told["RuntimeDirectory"], told["RuntimeDirectoryPreserve"]) == (["gputally"], ["yes"])
+    assert int(told["RuntimeDirectoryMode"][0], 8) & 0o022 == 0
 
 
 def test_the_folders_of_the_units_are_those_of_the_configuration() -> None:

@@ -117,6 +117,18 @@ def test_a_lost_gpu_has_a_state_and_no_utilization(scraped: OtelTelemetry) -> No
     assert 'hw_state="failed"' in state
 
 
+def test_alarms_are_counted_and_no_alarm_is_a_zero(scraped: OtelTelemetry) -> None:
+    def alarms() -> list[str]:
+        return sorted(line for line in scrape(scraped).splitlines() if line.startswith("gputally_alarms{"))
+
+    none = ['gputally_alarms{gputally_alarm="gpu_missing"} 0.0', 'gputally_alarms{gputally_alarm="no_gpus"} 0.0']
+    assert alarms() == none
+    scraped.alarm({"gpu_missing": 2})
+    assert alarms() == [none[0].replace("0.0", "2.0"), none[1]]
+    scraped.alarm({})
+    assert alarms() == none
+
+
 def test_before_the_first_reading_there_is_nothing_about_gpus(scraped: OtelTelemetry) -> None:
     assert "hw_id" not in scrape(scraped)
 

@@ -1,0 +1,75 @@
+"""What is opened before the first tick and closed after the last."""
+
+import logging
+import socket
+from collections.abc import Generator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..model.settings import BadSettings, Problem
+from ..plugins.attribution.attributor import CgroupAttributor
+from ..plugins.notify import Notifier
+from ..plugins.nvml.probe import check_namespaces
+from ..plugins.otel import make_telemetry
+from ..plugins.ports import Telemetry
+from ..storage.wal import Log
+from .attributing import open_attributor
+from .claims import Claims, open_claims
+from .config import DaemonConfig
+from .control import close_control, open_control
+from .host import derive_host_id, read_boot_id
+from .host_lock import host_lock
+
+log = logging.getLogger(__name__)
+
+MIB = 1024 * 1024
+
+
+@dataclass(slots=True)
+class Parts:
+    config: DaemonConfig
+    host_id: str
+    boot_id: str
+    log: Log
+    attributor: CgroupAttributor
+    claims: Claims
+    telemetry: Telemetry | None
+    control: socket.socket | None
+    notifier: Notifier
+
+
+@contextmanager
+def opened(config: DaemonConfig) -> Generator[Parts]:
+    """Opens every part, the host's lock first and the log last, so that a wrong setting touches nothing.
+
+    Raises BadSettings, HostLocked, BadRules, TelemetryUnusable, ControlUnusable or LogUnusable.
+    """
+    attribution = config.attribution
+    host_id, boot_id = config.host.id or derive_host_id(), read_boot_id(attribution.proc)
+    _check_namespaces(attribution.proc)
+    with ExitStack() as stack:
+        stack.enter_context(host_lock(host_id, config.host.lock_folder))
+        attributor = open_attributor(attribution)
+        stack.callback(attributor.close)
+        claims = open_claims(config.leases)
+        stack.callback(claims.close)
+        telemetry = make_telemetry(config.telemetry, host_id)
+        if telemetry is not None:
+            stack.callback(telemetry.close)
+        if config.log.at_cap != "refuse_new":
+            log.warning(
+                "log.at_cap = %s is not there yet: a full log refuses new usage, as exact gaps", config.log.at_cap
+            )
+        control = open_control(config.control.socket) if config.control.socket else None
+        if control is not None:
+            stack.callback(close_control, control)
+        frames = Log.open(Path(config.log.path), host_id, config.log.cap_mib * MIB)
+        stack.callback(frames.close)
+        yield Parts(config, host_id, boot_id, frames, attributor, claims, telemetry, control, Notifier())
+
+
+def _check_namespaces(proc: str) -> None:
+    why = check_namespaces(proc)
+    if why is not None:
+        raise BadSettings([Problem("", "attribution.proc", why)])
