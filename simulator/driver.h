@@ -1,14 +1,21 @@
 /* A fake libnvidia-ml.so.1: the nouns, and who does what.
  *
  *   driver_scenario.c   reads a scenario file into a struct scenario, whole or not at all,
- *   driver_words.c        cutting its lines into words
+ *   driver_lines.c        line by line
+ *   driver_mig_lines.c    and those about MIG instances,
+ *   driver_words.c        cutting lines into words
  *   driver_values.c       and understanding their values
  *   driver_schedule.c   values over time, and their exact integral
- *   driver_state.c      what this process knows: the scenario in force, what it initialised, its handles
+ *   driver_file.c       what this process knows (driver_client.h): the scenario in force,
+ *   driver_handles.c      the handles it has given out,
+ *   driver_state.c        and its calls, from init to shutdown
  *   driver_faults.c     errors, delays and hangs that a scenario orders
- *   driver_processes.c  who is on a device, and what each did lately
+ *   driver_processes.c  who is on a device, and when each ended
  *   driver_host.c       nvml* calls about the host: init, shutdown, versions, enumeration
- *   driver_device.c     nvml* calls about one device
+ *   driver_device.c     nvml* calls about one device: who it is
+ *   driver_readings.c   nvml* calls about one device: how it is
+ *   driver_mig.c        nvml* calls about MIG devices
+ *   driver_profiles.c   nvml* calls about what a device can be cut into, and has been
  *   driver_lists.c      nvml* calls that list processes
  *   driver_samples.c    nvml* calls that read what was sampled lately
  *   driver.py           generates the rest of the header's symbols, which answer NOT_SUPPORTED
@@ -29,7 +36,7 @@
 #include <nvml.h>
 #pragma GCC visibility pop
 
-enum { MAX_DEVICES = 64, TEXT_BYTES = 96 };
+enum { MAX_DEVICES = 64, MAX_INSTANCES = 16, TEXT_BYTES = 96 };
 static const int64_t NEVER_NS = INT64_MAX;
 
 typedef char text[TEXT_BYTES];
@@ -44,6 +51,7 @@ struct step {
 
 /* Piecewise constant; 0 before the first step. */
 struct schedule {
+    int64_t always; /* the value, where there are no steps */
     struct step *steps;
     size_t count;
 };
@@ -59,8 +67,11 @@ struct process {
     struct schedule sm_percent;
     bool follow;
     int64_t gpu_instance, compute_instance; /* -1: none */
-    /* What follow has seen. Not part of the file, forgotten with it. */
+    int64_t older; /* index of another line of this device with this pid, or -1 */
+    bool heads;    /* the first of all with this pid: `older` leads from it through the others */
+    /* What follow has seen. Not part of the file; taken over into the next one. */
     int64_t asked_ns;
+    int64_t seen_ns; /* the last moment at which the pid was there */
     bool gone;
 };
 
@@ -72,6 +83,18 @@ enum quirk {
     QUIRK_EMPTY_SUCCESS = 4, /* nothing new is SUCCESS with no samples, not NOT_FOUND */
     QUIRK_WIDE_ROWS = 8,     /* drivers 535.43 to 535.86: rows of 32 bytes behind the v3 symbols */
     QUIRK_STALE_COUNT = 16,  /* the size call does not yet know the newest process */
+    QUIRK_MIG_ENERGY = 32,   /* a MIG device answers with the power and energy of the whole board */
+};
+
+/* A compute instance, which is what a MIG device is. A GPU instance is there while one of its is. */
+struct instance {
+    text uuid, name;
+    int64_t gpu_instance, compute_instance;
+    int64_t index;                                   /* among the MIG devices of its GPU */
+    int64_t compute_slices, gpu_slices;              /* of this, and of its GPU instance */
+    int64_t memory_slices, placement, memory_bytes;  /* of its GPU instance */
+    int64_t multiprocessors;
+    int64_t generation; /* another one: destroyed and created again */
 };
 
 struct device {
@@ -84,6 +107,9 @@ struct device {
     int64_t quirks;
     int64_t generation; /* counts returns from the dead */
     bool lost;
+    int64_t mig_compute_slices, mig_memory_slices, multiprocessors; /* in all */
+    struct instance *instances;
+    size_t instance_count;
     struct process *processes;
     size_t process_count;
 };
@@ -93,6 +119,7 @@ enum { ALL_DEVICES = -1, NO_DEVICE = -2 };
 struct fault {
     text call;      /* exact, without its version, or a prefix with a star */
     int64_t device; /* index in the scenario, or ALL_DEVICES */
+    int64_t gpu_instance, compute_instance; /* of the one MIG device that suffers, or -1 */
     int64_t error;  /* 0: answers as usual */
     int64_t delay_ns;
     bool hang;
@@ -111,6 +138,7 @@ struct driver {
 
 struct scenario {
     struct driver driver;
+    int64_t written_ns; /* when the file was */
     int64_t sample_period_ns;
     struct device devices[MAX_DEVICES];
     size_t device_count;
@@ -131,12 +159,20 @@ __int128 integral_until(const struct schedule *schedule, int64_t at_ns);
 
 /* ---- state ---- */
 
+/* Behind a handle of a MIG device or a GPU instance. It may come to stand for another, once that is asked for. */
+struct part {
+    bool taken;
+    int64_t gpu_instance, compute_instance, generation;
+};
+
 /* A handle stays at one address for the life of the process, as callers keep copies of it. */
 struct slot {
     text uuid;
     int64_t generation;
     bool lost; /* sticky: only a new init sees a returned device */
     int device; /* index in the scenario in force, or NO_DEVICE */
+    struct part mig[MAX_INSTANCES];           /* by index */
+    struct part gpu_instances[MAX_INSTANCES]; /* in the order in which they were asked for */
 };
 
 /* One call from outside. Opened calls hold the lock; close_call gives it back. */
@@ -144,19 +180,30 @@ struct call {
     const char *function;
     const struct scenario *scenario;
     struct device *device; /* NULL in calls about the host */
+    const struct instance *instance; /* NULL in calls about a whole device */
     struct slot *slot;
+    const struct part *part;
     int64_t now_ns;
 };
 
 /* SUCCESS, or the answer to give. Always followed by close_call, whatever was answered. */
 nvmlReturn_t open_call(struct call *call, const char *function);
 nvmlReturn_t open_device_call(struct call *call, const char *function, nvmlDevice_t handle);
+/* Takes MIG devices too; most functions answer NOT_SUPPORTED for them. */
+nvmlReturn_t open_any_call(struct call *call, const char *function, nvmlDevice_t handle);
+/* The same two, that refuse a missing out-parameter. */
+nvmlReturn_t open_asking(struct call *call, const char *function, nvmlDevice_t handle, const void *into);
+nvmlReturn_t open_any_asking(struct call *call, const char *function, nvmlDevice_t handle, const void *into);
+nvmlReturn_t open_gpu_instance_call(struct call *call, const char *function, nvmlGpuInstance_t handle);
 nvmlReturn_t close_call(nvmlReturn_t answer);
 
 /* Enumeration; on SUCCESS the call is about that device. NULL when there is none. */
 nvmlReturn_t open_index_call(struct call *call, const char *function, unsigned int index);
 nvmlReturn_t open_match_call(struct call *call, const char *function, bool (*same)(const struct device *, const char *),
                              const char *wanted);
+nvmlDevice_t mig_handle(const struct call *call, const struct instance *instance);
+nvmlGpuInstance_t gpu_instance_handle(const struct call *call, const struct instance *instance);
+
 nvmlReturn_t initialise(const char *function);
 nvmlReturn_t shut_down(const char *function);
 unsigned int slot_count(void);
@@ -175,7 +222,15 @@ nvmlReturn_t suffer(struct call *call);
 bool is_here(struct process *process, int64_t now_ns);
 /* It follows its pid, and that has ended. */
 bool is_gone(struct process *process, int64_t now_ns);
-int64_t used_bytes(struct device *device, int64_t now_ns);
+/* When it left, or will; of one that follows the last moment at which its pid was seen. */
+int64_t end_of(const struct process *process);
+/* Joins lines with the same pid. False without memory. */
+bool join_pids(struct device *device);
+/* What follow saw in the scenario before holds in this one too. */
+void take_over_seen(struct scenario *scenario, const struct scenario *before);
+bool is_within(const struct process *process, const struct instance *instance);
+/* In the instance, or where that is NULL on the whole device. */
+int64_t used_bytes(struct device *device, const struct instance *instance, int64_t now_ns);
 
 /* ---- generated from the header by driver.py ---- */
 

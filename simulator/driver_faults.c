@@ -28,7 +28,9 @@ static bool strikes(const struct fault *fault, const struct call *call) {
     /* Compared by index, as the scenario may have been replaced since the handle was taken. */
     bool here = fault->device == ALL_DEVICES ||
                 (call->device && call->device - call->scenario->devices == fault->device);
-    return here && names(fault->call, call->function);
+    bool within = fault->gpu_instance < 0 || (call->instance && call->instance->gpu_instance == fault->gpu_instance &&
+                                              call->instance->compute_instance == fault->compute_instance);
+    return here && within && names(fault->call, call->function);
 }
 
 static int64_t delay_of(const struct call *call) {

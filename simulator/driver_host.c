@@ -113,14 +113,25 @@ nvmlReturn_t nvmlDeviceGetHandleByIndex_v2(unsigned int index, nvmlDevice_t *han
     return give_indexed(__func__, index, handle);
 }
 
+static const struct instance *instance_with(const struct device *device, const char *uuid) {
+    for (size_t i = 0; i < device->instance_count; i++)
+        if (!strcmp(device->instances[i].uuid, uuid))
+            return &device->instances[i];
+    return NULL;
+}
+
 static bool same_uuid(const struct device *device, const char *uuid) {
-    return !strcmp(device->uuid, uuid);
+    return !strcmp(device->uuid, uuid) || instance_with(device, uuid);
 }
 
 nvmlReturn_t nvmlDeviceGetHandleByUUID(const char *uuid, nvmlDevice_t *handle) {
     struct call call;
     nvmlReturn_t answer = open_match_call(&call, __func__, same_uuid, uuid);
-    return close_with_handle(answer, &call, handle);
+    const struct instance *instance = answer == NVML_SUCCESS ? instance_with(call.device, uuid) : NULL;
+    if (!instance || !handle)
+        return close_with_handle(answer, &call, handle);
+    *handle = mig_handle(&call, instance);
+    return close_call(NVML_SUCCESS);
 }
 
 static bool same_serial(const struct device *device, const char *serial) {

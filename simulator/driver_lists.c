@@ -19,14 +19,16 @@ struct list {
     bool third; /* behind a v3 symbol, whose rows some drivers made wider */
 };
 
-static bool belongs(struct process *process, int64_t kind, int64_t now_ns) {
-    return (kind == ANY_KIND || process->kind == kind) && is_here(process, now_ns);
+/* A whole device lists all, a MIG device its own. */
+static bool belongs(const struct call *call, struct process *process, int64_t kind) {
+    return (kind == ANY_KIND || process->kind == kind) && is_within(process, call->instance) &&
+           is_here(process, call->now_ns);
 }
 
-static unsigned int count_listed(struct device *device, int64_t kind, int64_t now_ns) {
+static unsigned int count_listed(const struct call *call, int64_t kind) {
     unsigned int count = 0;
-    for (size_t i = 0; i < device->process_count; i++)
-        count += belongs(&device->processes[i], kind, now_ns);
+    for (size_t i = 0; i < call->device->process_count; i++)
+        count += belongs(call, &call->device->processes[i], kind);
     return count;
 }
 
@@ -44,7 +46,7 @@ static row row_of(const struct process *process, int64_t now_ns) {
 /* Stops where the caller's memory does: the real fault wrote on, ours must not. */
 static void fill_rows(struct call *call, int64_t kind, size_t row_bytes, char *rows, const char *end) {
     for (size_t i = 0; i < call->device->process_count && rows < end; i++) {
-        if (!belongs(&call->device->processes[i], kind, call->now_ns))
+        if (!belongs(call, &call->device->processes[i], kind))
             continue;
         row made = row_of(&call->device->processes[i], call->now_ns);
         memcpy(rows, &made, (size_t)(end - rows) < row_bytes ? (size_t)(end - rows) : row_bytes);
@@ -53,7 +55,7 @@ static void fill_rows(struct call *call, int64_t kind, size_t row_bytes, char *r
 }
 
 static nvmlReturn_t answer_list(struct call *call, const struct list *list, unsigned int *count, void *rows) {
-    unsigned int needed = count_listed(call->device, list->kind, call->now_ns);
+    unsigned int needed = count_listed(call, list->kind);
     unsigned int room = rows ? *count : 0;
     bool stale = !room && needed && call->device->quirks & QUIRK_STALE_COUNT;
     bool wide = list->third && call->device->quirks & QUIRK_WIDE_ROWS;
@@ -67,7 +69,7 @@ static nvmlReturn_t answer_list(struct call *call, const struct list *list, unsi
 
 static nvmlReturn_t give_list(struct list list, nvmlDevice_t handle, unsigned int *count, void *rows) {
     struct call call;
-    nvmlReturn_t answer = open_device_call(&call, list.function, handle);
+    nvmlReturn_t answer = open_any_call(&call, list.function, handle);
     if (answer == NVML_SUCCESS && (!count || (*count && !rows)))
         answer = NVML_ERROR_INVALID_ARGUMENT;
     if (answer == NVML_SUCCESS)
@@ -130,7 +132,7 @@ static nvmlReturn_t check_details(const nvmlProcessDetailList_t *list) {
 
 nvmlReturn_t nvmlDeviceGetRunningProcessDetailList(nvmlDevice_t handle, nvmlProcessDetailList_t *details) {
     struct call call;
-    nvmlReturn_t answer = open_device_call(&call, __func__, handle);
+    nvmlReturn_t answer = open_any_call(&call, __func__, handle);
     if (answer == NVML_SUCCESS)
         answer = check_details(details);
     if (answer == NVML_SUCCESS) {

@@ -37,22 +37,52 @@ static int64_t grid_before(const struct clocks *clocks, int64_t at_us, int64_t p
 
 /* The last whole microsecond in which the process was there. */
 static int64_t last_us(const struct clocks *clocks, const struct process *process) {
-    if (process->end_ns > clocks->boot_ns)
+    int64_t end_ns = end_of(process);
+    if (end_ns > clocks->boot_ns)
         return clocks->wall_us;
-    return clocks->wall_us - (clocks->boot_ns - process->end_ns) / 1000 - 1;
+    return clocks->wall_us - (clocks->boot_ns - end_ns) / 1000 - 1;
 }
 
-/* The newest sample of a process, if there is one that the caller has not seen. Idle ones leave none. */
+/* Could this be the stamp of a sample that is still remembered, of a process that was there? */
+static bool is_remembered(const struct clocks *clocks, const struct process *process, int64_t stamp_us) {
+    return boot_ns_of(clocks, stamp_us) >= process->start_ns && clocks->wall_us - stamp_us <= RING * clocks->period_us;
+}
+
+/* The newest sample of a process, however short it lived, if the caller has not seen it. Samples in
+ * which it did nothing are not given: the newest is then an older one. */
 static bool newest_sample(const struct clocks *clocks, struct process *process, int64_t seen_us,
                           struct sample *into) {
+    if (process->start_ns > clocks->boot_ns)
+        return false;
+    if (process->end_ns > clocks->boot_ns)
+        is_gone(process, clocks->boot_ns);
     int64_t phase_us = process->pid * 7919 % clocks->period_us;
     int64_t stamp_us = grid_before(clocks, last_us(clocks, process), phase_us);
-    int64_t boot_ns = boot_ns_of(clocks, stamp_us);
-    bool remembered = boot_ns >= process->start_ns && clocks->wall_us - stamp_us <= RING * clocks->period_us;
-    if (stamp_us <= seen_us || !remembered || is_gone(process, clocks->boot_ns))
-        return false;
-    *into = (struct sample){process->pid, stamp_us, value_at(&process->sm_percent, boot_ns)};
-    return into->sm_percent > 0;
+    for (; stamp_us > seen_us && is_remembered(clocks, process, stamp_us); stamp_us -= clocks->period_us) {
+        int64_t sm_percent = value_at(&process->sm_percent, boot_ns_of(clocks, stamp_us));
+        *into = (struct sample){process->pid, stamp_us, sm_percent};
+        if (sm_percent || !process->sm_percent.count)
+            return sm_percent > 0;
+    }
+    return false;
+}
+
+static bool is_newer(const struct sample *sample, const struct sample *than) {
+    return sample->stamp_us > than->stamp_us ||
+           (sample->stamp_us == than->stamp_us && sample->sm_percent > than->sm_percent);
+}
+
+/* One sample for each pid, whatever it has on the device and whoever had it before. */
+static bool newest_of_pid(const struct clocks *clocks, struct device *device, struct process *head, int64_t seen_us,
+                          struct sample *into) {
+    *into = (struct sample){0};
+    for (struct process *process = head; process;
+         process = process->older < 0 ? NULL : &device->processes[process->older]) {
+        struct sample sample;
+        if (newest_sample(clocks, process, seen_us, &sample) && is_newer(&sample, into))
+            *into = sample;
+    }
+    return into->stamp_us > 0;
 }
 
 /* Where samples go: rows of the caller, in the layout of the symbol; more are counted than fit. */
@@ -86,9 +116,11 @@ static void give_oddities(const struct device *device, int64_t wall_us, struct s
 static void give_samples(const struct call *call, int64_t seen_us, struct sink *sink) {
     struct clocks clocks = clocks_of(call);
     struct sample sample;
-    for (size_t i = 0; i < call->device->process_count; i++)
-        if (newest_sample(&clocks, &call->device->processes[i], seen_us, &sample))
+    for (size_t i = 0; i < call->device->process_count; i++) {
+        struct process *process = &call->device->processes[i];
+        if (process->heads && newest_of_pid(&clocks, call->device, process, seen_us, &sample))
             give(sink, sample.pid, sample.stamp_us, sample.sm_percent);
+    }
     give_oddities(call->device, clocks.wall_us, sink);
 }
 

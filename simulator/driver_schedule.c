@@ -25,11 +25,15 @@ static const struct step *step_at(const struct schedule *schedule, int64_t at_ns
 }
 
 int64_t value_at(const struct schedule *schedule, int64_t at_ns) {
+    if (!schedule->count)
+        return schedule->always;
     const struct step *step = step_at(schedule, at_ns);
     return step ? step->value : 0;
 }
 
 __int128 integral_until(const struct schedule *schedule, int64_t at_ns) {
+    if (!schedule->count)
+        return (__int128)schedule->always * at_ns;
     const struct step *step = step_at(schedule, at_ns);
     return step ? step->before + (__int128)step->value * (at_ns - step->at_ns) : 0;
 }

@@ -3,7 +3,6 @@
 #include "driver_words.h"
 
 #include <ctype.h>
-#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -23,13 +22,13 @@ const char *read_flag(const char *value, void *into) {
 
 /* Moves *cursor behind the number. */
 static bool take_int(const char **cursor, int64_t *into) {
-    char *end;
-    if (!isdigit((unsigned char)**cursor))
-        return false; /* strtoll would skip blanks and take a sign */
-    errno = 0;
-    *into = strtoll(*cursor, &end, 10);
-    *cursor = end;
-    return errno == 0;
+    const char *first = *cursor;
+    bool fits = true;
+    *into = 0;
+    for (; isdigit((unsigned char)**cursor); ++*cursor)
+        fits = fits && !__builtin_mul_overflow(*into, 10, into) &&
+               !__builtin_add_overflow(*into, **cursor - '0', into);
+    return fits && *cursor > first;
 }
 
 const char *read_int(const char *value, void *into) {
@@ -97,10 +96,9 @@ static bool take_steps(const char *cursor, struct schedule *schedule) {
 
 const char *read_schedule(const char *value, void *into) {
     struct schedule *schedule = into;
-    int64_t constant;
     free(schedule->steps); /* said twice in one line: the last one counts */
     *schedule = (struct schedule){0};
-    bool well = value && (read_int(value, &constant) ? take_steps(value, schedule) : add_step(schedule, 0, constant));
+    bool well = value && (!read_int(value, &schedule->always) || take_steps(value, schedule));
     prepare_schedule(schedule);
     return well ? NULL : "wants one number, or time:number steps with rising times, joined by commas";
 }
@@ -134,12 +132,13 @@ const char *read_quirks(const char *value, void *into) {
     static const struct word QUIRKS[] = {
         {"zeros", QUIRK_ZEROS},         {"junk", QUIRK_JUNK},
         {"wide_rows", QUIRK_WIDE_ROWS}, {"empty_success", QUIRK_EMPTY_SUCCESS},
-        {"stale_count", QUIRK_STALE_COUNT}, {NULL, 0}};
+        {"stale_count", QUIRK_STALE_COUNT}, {"mig_energy", QUIRK_MIG_ENERGY},
+        {NULL, 0}};
     while (value && *value) {
         size_t length = strcspn(value, ",");
         int64_t quirk;
         if (!look_up(QUIRKS, value, length, &quirk))
-            return "is a list of zeros, junk, wide_rows, empty_success, stale_count";
+            return "is a list of zeros, junk, wide_rows, empty_success, stale_count, mig_energy";
         *(int64_t *)into |= quirk;
         value += length + (value[length] == ',');
     }

@@ -3,18 +3,37 @@
 
 #include <string.h>
 
+/* Plain loops: a scenario of thousands of lines is read again many times a second. */
+static bool is_blank(char sign) {
+    return sign == ' ' || sign == '\t' || sign == '\r';
+}
+
+static char *end_of_key(char *sign) {
+    while (*sign && *sign != '=' && !is_blank(*sign))
+        sign++;
+    return sign;
+}
+
+static char *end_of_value(char *sign, bool quoted) {
+    while (*sign && (quoted ? *sign != '"' : !is_blank(*sign)))
+        sign++;
+    return sign;
+}
+
 const char *next_word(char **line, char **value) {
-    char *word = *line + strspn(*line, " \t\r");
-    char *end = word + strcspn(word, " \t\r=");
+    char *word = *line;
     bool closed = true;
+    while (is_blank(*word))
+        word++;
     *value = NULL;
     if (!*word || *word == '#')
         return NULL;
+    char *end = end_of_key(word);
     if (*end == '=') {
         *end++ = 0;
         bool quoted = *end == '"';
         *value = end + quoted;
-        end = *value + strcspn(*value, quoted ? "\"" : " \t\r");
+        end = end_of_value(*value, quoted);
         closed = !quoted || *end;
     }
     *line = *end ? end + 1 : end;

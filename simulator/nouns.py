@@ -5,7 +5,7 @@ from typing import Literal
 
 Kind = Literal["compute", "graphics", "mps"]
 Mig = Literal["unsupported", "disabled", "enabled"]
-Quirk = Literal["zeros", "junk", "wide_rows", "empty_success", "stale_count"]
+Quirk = Literal["zeros", "junk", "wide_rows", "empty_success", "stale_count", "mig_energy"]
 DeviceKey = int | str
 """A device by its index in the scenario, or by its UUID."""
 
@@ -40,6 +40,33 @@ class SimProcess:
 
 
 @dataclass(frozen=True, slots=True)
+class SimInstance:
+    """A MIG device: a compute instance and the GPU instance it is in.
+
+    What is None follows from the device when the scenario is written: the UUID from its UUID and the
+    two ids (as it does on real boards), the rest from its size.
+    """
+
+    gpu_instance: int
+    compute_instance: int = 0
+    compute_slices: int = 1
+    memory_slices: int = 1
+    """Of its GPU instance, as are ``memory_bytes`` and ``placement``, its first memory slice."""
+    gpu_slices: int | None = None
+    """Of its GPU instance. None: as many as ``compute_slices``."""
+    memory_bytes: int | None = None
+    multiprocessors: int | None = None
+    placement: int | None = None
+    profile: str = ""
+    """As it stands in the name: ``1g.10gb``."""
+    uuid: str | None = None
+    index: int | None = None
+    """Among the MIG devices of its GPU. None: the first that is free."""
+    generation: int = 0
+    """Another one: destroyed and created again. ``Scenario.with_mig_instance`` counts it."""
+
+
+@dataclass(frozen=True, slots=True)
 class SimDevice:
     """One GPU. ``unlisted_bytes`` is memory in use that no listed process holds, as ghosts leave it."""
 
@@ -58,6 +85,12 @@ class SimDevice:
     energy_origin_ns: int = 0
     """When the energy counter stood at 0: the driver's load."""
     mig: Mig = "disabled"
+    mig_compute_slices: int = 7
+    mig_memory_slices: int = 8
+    multiprocessors: int = 132
+    instances: tuple[SimInstance, ...] = ()
+    mig_changes: int = 0
+    """How many instances were ever created. Not in the file."""
     quirks: tuple[Quirk, ...] = ()
     lost: bool = False
     generation: int = 0

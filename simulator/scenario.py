@@ -7,14 +7,29 @@ file within ``LOOK_EVERY_NS``. ``docs/simulator.md`` describes the file.
 import os
 import time
 import uuid
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Self
 
 from .driver import build_driver
-from .nouns import DeviceKey, Fault, Kind, Mig, Quirk, Schedule, SimDevice, SimDriver, SimProcess, Step
+from .mig import laid_out, with_instance, without_instance
+from .models import H100, cut_into, model_of
+from .nouns import (
+    DeviceKey,
+    Fault,
+    Kind,
+    Mig,
+    Quirk,
+    Schedule,
+    SimDevice,
+    SimDriver,
+    SimInstance,
+    SimProcess,
+    Step,
+)
 from .oracle import boottime_ns, energy_mj, present, steps_of, utilization, value_at
-from .scenario_text import scenario_text
+from .scenario_text import process_line, scenario_text
 
 __all__ = [
     "ENVIRONMENT_VARIABLE",
@@ -28,12 +43,15 @@ __all__ = [
     "Schedule",
     "SimDevice",
     "SimDriver",
+    "SimInstance",
     "SimProcess",
     "Step",
     "boottime_ns",
+    "cut_into",
     "driver_environment",
     "energy_mj",
     "present",
+    "process_line",
     "steps_of",
     "utilization",
     "value_at",
@@ -45,15 +63,6 @@ LOOK_EVERY_NS = 5_000_000
 ENVIRONMENT_VARIABLE = "GPUTALLY_SCENARIO"
 
 BUSES = (0x18, 0x2A, 0x3A, 0x5D, 0x9A, 0xAB, 0xBA, 0xDB)  # of an HGX H100 board
-MODELS = {  # memory, what the driver keeps of it, power when idle
-    "NVIDIA H100 80GB HBM3": (85_520_809_984, 577_765_376, 70_000),
-    "NVIDIA H200": (150_754_820_096, 577_765_376, 75_000),
-    "NVIDIA A100-SXM4-80GB": (85_899_345_920, 650_117_120, 55_000),
-    "NVIDIA A100-SXM4-40GB": (42_949_672_960, 534_773_760, 52_000),
-    "NVIDIA L40S": (48_305_799_168, 611_319_808, 32_000),
-    "NVIDIA L40": (48_305_799_168, 611_319_808, 32_000),
-    "Tesla T4": (16_106_127_360, 469_762_048, 9_000),
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +76,7 @@ class Scenario:
     """Between two samples of a process's utilization; whole microseconds."""
 
     @classmethod
-    def host(cls, gpus: int = 8, model: str = "NVIDIA H100 80GB HBM3", name: str = "sim-01") -> Self:
+    def host(cls, gpus: int = 8, model: str = H100, name: str = "sim-01") -> Self:
         """An idle host. Device UUIDs follow from ``name``, so that hosts of other names have others."""
         return cls(devices=tuple(_device(name, index, model) for index in range(gpus)))
 
@@ -115,6 +124,18 @@ class Scenario:
     def with_power(self, device: DeviceKey, power_mw: Schedule) -> Self:
         return self.with_device(replace(self.device(device), power_mw=power_mw))
 
+    def with_mig_layout(self, device: DeviceKey, instances: Iterable[SimInstance]) -> Self:
+        """Cut into these and no others, MIG switched on: ``cut_into`` makes them from the names of profiles."""
+        return self.with_device(laid_out(self.device(device), instances))
+
+    def with_mig_instance(self, device: DeviceKey, instance: SimInstance) -> Self:
+        """Creates it; one with its ids is destroyed and created again. The others keep their indices."""
+        return self.with_device(with_instance(self.device(device), instance))
+
+    def without_mig_instance(self, device: DeviceKey, gpu_instance: int, compute_instance: int = 0) -> Self:
+        """Destroys it. The others keep their indices. Raises KeyError where there is none."""
+        return self.with_device(without_instance(self.device(device), gpu_instance, compute_instance))
+
     def with_fault(self, fault: Fault) -> Self:
         return replace(self, faults=(*self.faults, fault))
 
@@ -148,28 +169,37 @@ class Scenario:
     def with_driver_missing(self) -> Self:
         return replace(self, driver=replace(self.driver, missing=True))
 
-    def write(self, path: Path | str) -> None:
-        """In one step: a reader sees the old scenario or this one, whole."""
-        path = Path(path)
-        draft = path.with_name(f".{path.name}.{os.getpid()}.{time.monotonic_ns()}")
-        draft.write_text(scenario_text(self))
-        # File systems stamp in steps of milliseconds; two scenarios in one of them must not look the same.
-        now_ns = time.time_ns()
-        os.utime(draft, ns=(now_ns, now_ns))
-        draft.replace(path)
+    def write(self, path: Path | str, more_lines: Iterable[str] = ()) -> None:
+        """In one step: a reader sees the old scenario or this one, whole.
+
+        ``more_lines`` are put behind it as they are. Who starts hundreds of processes a second keeps
+        each one's ``process_line`` and writes them all again, instead of a scenario that holds them.
+        """
+        _write_whole(Path(path), "".join([scenario_text(self), *(f"{line}\n" for line in more_lines)]))
 
 
-def _device(host: str, index: int, model: str) -> SimDevice:
-    memory_bytes, reserved_bytes, power_mw = MODELS.get(model, MODELS["NVIDIA H100 80GB HBM3"])
+def _write_whole(path: Path, text: str) -> None:
+    draft = path.with_name(f".{path.name}.{os.getpid()}.{time.monotonic_ns()}")
+    draft.write_text(text)
+    # File systems stamp in steps of milliseconds; two scenarios in one of them must not look the same.
+    now_ns = time.time_ns()
+    os.utime(draft, ns=(now_ns, now_ns))
+    draft.replace(path)
+
+
+def _device(host: str, index: int, name: str) -> SimDevice:
+    model = model_of(name)
     domain, bus = divmod(index, len(BUSES))
     return SimDevice(
         uuid=f"GPU-{uuid.uuid5(uuid.NAMESPACE_DNS, f'{index}.{host}.gputally')}",
-        name=model,
+        name=name,
         minor=index,
         pci_bus_id=f"{domain:08X}:{BUSES[bus]:02X}:00.0",
-        memory_bytes=memory_bytes,
-        reserved_bytes=reserved_bytes,
-        power_mw=power_mw,
+        memory_bytes=model.memory_bytes,
+        reserved_bytes=model.reserved_bytes,
+        power_mw=model.idle_mw,
+        multiprocessors=model.multiprocessors,
+        mig=model.mig,
     )
 
 

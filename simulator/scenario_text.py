@@ -3,7 +3,8 @@
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from .nouns import Fault, Schedule, SimDevice, SimDriver, SimProcess
+from .mig import name_of, uuid_of
+from .nouns import DeviceKey, Fault, Schedule, SimDevice, SimDriver, SimInstance, SimProcess
 
 if TYPE_CHECKING:
     from .scenario import Scenario  # which writes itself with our help
@@ -22,7 +23,8 @@ def _lines(scenario: "Scenario") -> Iterator[str]:
     yield _line("samples", period=f"{scenario.sample_period_ns}ns")
     for index, device in enumerate(scenario.devices):
         yield _device_line(device)
-        yield from (_process_line(index, process) for process in device.processes)
+        yield from (_instance_line(index, device, instance) for instance in device.instances)
+        yield from (process_line(index, process) for process in device.processes)
     for fault in scenario.faults:
         yield _fault_line(fault)
 
@@ -41,11 +43,24 @@ def _device_line(device: SimDevice) -> str:
         memory_utilization=_schedule(device.memory_utilization_percent),
         power_mw=_schedule(device.power_mw), temperature_c=_schedule(device.temperature_c),
         energy_origin=f"{device.energy_origin_ns}ns", mig=device.mig, quirks=",".join(device.quirks),
-        generation=device.generation, lost=device.lost,
+        generation=device.generation, lost=device.lost, mig_compute_slices=device.mig_compute_slices,
+        mig_memory_slices=device.mig_memory_slices, multiprocessors=device.multiprocessors,
     )  # fmt: skip
 
 
-def _process_line(device: int, process: SimProcess) -> str:
+def _instance_line(index: int, device: SimDevice, instance: SimInstance) -> str:
+    return _line(
+        "instance",
+        device=index, gpu_instance=instance.gpu_instance, compute_instance=instance.compute_instance,
+        uuid=uuid_of(device, instance), name=name_of(device, instance), index=instance.index,
+        compute_slices=instance.compute_slices, gpu_slices=instance.gpu_slices,
+        memory_slices=instance.memory_slices, placement=instance.placement, memory=instance.memory_bytes,
+        multiprocessors=instance.multiprocessors, generation=instance.generation,
+    )  # fmt: skip
+
+
+def process_line(device: DeviceKey, process: SimProcess) -> str:
+    """One process on one device, without a line break."""
     memory = "unavailable" if process.memory_bytes is None else _schedule(process.memory_bytes)
     return _line(
         "process",

@@ -69,9 +69,9 @@ def test_the_first_version_counts_reserved_memory_as_used_and_the_second_does_no
 
 def test_readings_follow_their_schedules(tmp_path: Path) -> None:
     now_ns = boottime_ns()
-    past = (Step(0, 1), Step(now_ns - HOUR_NS, 42), Step(now_ns + HOUR_NS, 99))
+    past = (Step(0, 1), Step(now_ns // 2, 42), Step(now_ns + HOUR_NS, 99))
     host = Scenario((SimDevice("GPU-a", utilization_percent=past, memory_utilization_percent=7,
-                               power_mw=(Step(now_ns - HOUR_NS, 350_123),), temperature_c=61),))  # fmt: skip
+                               power_mw=(Step(now_ns // 2, 350_123),), temperature_c=61),))  # fmt: skip
     with on_host(tmp_path, host) as client:
         assert client.ask("nvmlDeviceGetUtilizationRates(gpu(0))") == {"gpu": 42, "memory": 7}
         assert client.ask("nvmlDeviceGetPowerUsage(gpu(0))") == 350_123

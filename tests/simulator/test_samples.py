@@ -58,7 +58,7 @@ def test_the_last_sample_of_an_ended_process_can_still_be_read(tmp_path: Path) -
     now_ns, now_us = boottime_ns(), time.time_ns() // 1000
     host = busy(
         SimProcess(7, end_ns=now_ns - 100_000_000, sm_percent=40),
-        SimProcess(8, end_ns=now_ns - 3600 * 10**9, sm_percent=40),
+        SimProcess(8, end_ns=now_ns // 2, sm_percent=40),
         SimProcess(9, start_ns=now_ns + 3600 * 10**9, sm_percent=40),
     )
     with on_host(tmp_path, host) as client:

@@ -64,6 +64,12 @@ WRONG = {
     "process pid=3\n": "3: this line wants the device of an earlier line",
     "process device=0\n": "3: this line wants a pid",
     "process device=0 pid=3 kind=vulkan\n": "3: kind is compute, graphics or mps",
+    "instance device=0 gpu_instance=1\n": "3: this line wants a device with mig=enabled",
+    "device uuid=GPU-b mig=enabled\ninstance device=1\n": "4: this line wants a gpu_instance",
+    "instance device=5 gpu_instance=1\n": "3: this line wants the device of an earlier line",
+    "device uuid=GPU-b mig=enabled\ninstance device=1 gpu_instance=1 index=7\n": "4: this line is more than the",
+    "device uuid=GPU-b mig=enabled\n"
+    + "instance device=1 gpu_instance=1\n" * 2: "5: this line wants ids that no other",
     "fault device=0 error=TIMEOUT\n": "3: this line wants a call",
     "fault call=* error=OOPS\n": "3: error is the name of an NVML error",
     "fault call=* device=GPU-none hang\n": "3: this line wants the device",
@@ -201,12 +207,12 @@ def test_the_example_in_the_documentation_is_a_scenario(tmp_path: Path) -> None:
     (path := tmp_path / "scenario").write_text(example)
     with running(path) as client:
         client.ask("nvmlInit()")
-        assert client.ask("nvmlDeviceGetCount()") == 2
+        assert client.ask("nvmlDeviceGetCount()") == 3
         assert client.close() == ""
 
 
 def test_all_keys_that_the_driver_takes_are_documented() -> None:
-    source = (PAGE.parents[1] / "simulator" / "driver_scenario.c").read_text()
+    source = "".join(path.read_text() for path in (PAGE.parents[1] / "simulator").glob("driver*.c"))
     keys = set(re.findall(r'\{"(\w+)", read_\w+', source)) - {"ns"}
     assert len(keys) > 30
     assert [key for key in sorted(keys) if f"`{key}`" not in PAGE.read_text()] == []
