@@ -22,6 +22,7 @@ _spare_the_child()
 import pynvml  # noqa: E402 - after the line above, which is for it
 
 from . import errors, marker, rows, samples  # noqa: E402
+from .junk import Junk  # noqa: E402
 
 COMPUTE, GRAPHICS, MPS, ENERGY, UTILIZATION, MEMORY, MEMORY_V1, SAMPLES = range(8)
 _SYMBOLS = {
@@ -160,18 +161,24 @@ class Driver:
             code = self._ask(fact, handle, lists.prepare(), lists.buffer)
         return code, b"" if code else bytes(lists.view[: lists.count * rows.ROW.size])
 
-    def sm_percent(self, handle: Handle, cursors: samples.Cursors, pids: rows.Holders) -> tuple[int, dict[int, int]]:
-        """The newest utilization by pid; a pid without a new sample is absent."""
+    def samples(
+        self, handle: Handle, cursors: samples.Cursors, listed_ns: int, here: rows.Holders, junk: Junk
+    ) -> tuple[int, samples.Taken | None]:
+        """The new samples of processes, of those ``here`` (in a list since ``listed_ns``) and of others."""
         lists = self._samples
-        after = c_ulonglong(cursors.ask_from(pids, time.time_ns() // 1000))
+        boot_us, wall_us = time.clock_gettime_ns(time.CLOCK_BOOTTIME) // 1000, time.time_ns() // 1000
+        after = c_ulonglong(cursors.ask_from(wall_us, boot_us))
         code = self._ask(SAMPLES, handle, lists.buffer, lists.prepare(), after)
         for _ in range(GROWTHS):
             if code != errors.INSUFFICIENT_SIZE or not lists.grow():
                 break
             code = self._ask(SAMPLES, handle, lists.buffer, lists.prepare(), after)
+        if code == errors.NOT_FOUND:
+            return 0, samples.NOTHING
         if code:
-            return (0 if code == errors.NOT_FOUND else code), {}
-        return 0, cursors.accept(lists.view, lists.count, time.time_ns() // 1000)
+            return code, None
+        listed_us = listed_ns // 1000 + wall_us - boot_us
+        return 0, cursors.accept(lists.view, lists.count, time.time_ns() // 1000, listed_us, here, junk)
 
     def energy_mj(self, handle: Handle) -> tuple[int, int]:
         code = self._ask(ENERGY, handle, byref(self._energy))

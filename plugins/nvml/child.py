@@ -18,6 +18,7 @@ from contextlib import suppress
 
 from . import calls, codec, marker
 from .device import WatchedDevice
+from .junk import Junk
 
 READ_BYTES = 65536
 
@@ -68,6 +69,7 @@ class Watch:
         self._initialised = False
         self._devices: list[WatchedDevice] = []
         self._told: list[object] | None = None
+        self._junk = Junk()
         self._tick = 0
 
     def reply(self, request: object) -> list[object]:
@@ -77,7 +79,7 @@ class Watch:
             self._code = self._start(skip)
         rows = self._rows(skip)
         told, self._told = self._told, None
-        return [self._calls(), self._code, told, rows, self._why]
+        return [self._calls(), self._code, told, rows, self._why, self._junk.take()]
 
     def _rows(self, skip: Container[int]) -> list[object]:
         rows: list[object] = [device.read(self._tick) for device in self._devices if device.index not in skip]
@@ -119,7 +121,7 @@ class Watch:
 
     def _open(self, index: int, driver: calls.Driver) -> list[object]:
         try:
-            device = WatchedDevice(index, driver, self._marker)
+            device = WatchedDevice(index, driver, self._marker, self._junk)
             told = device.identify()
         except calls.NVMLError:
             return [index, None, "", 0]

@@ -1,12 +1,18 @@
 """Frames on the pipes between daemon and child: four bytes of length, then msgpack.
 
 A request is ``[device index to leave out, ...]``, and each is answered before the next. A reply is
-``[driver calls, code, [[index, uuid, name, memory in bytes], ...] or nil, [row, ...], why]``
-and a row is ``[index, at_ns, code, utilization, memory in bytes, energy in mJ, [pid, bytes, sm, ...]]``.
-The devices are told once, in a child's first reply; one that cannot be opened has no UUID.
-``why`` is the loader's word on a driver library that cannot be loaded, and mostly empty.
-``nil`` is what the driver did not say.
-Codes are NVML's (errors.py); a reply with a code has no rows.
+
+    [driver calls, code, devices or nil, [row, ...], why, {reason: count, ...}]
+
+- ``devices`` is told once, in a child's first reply: ``[[index, uuid, name, memory in bytes], ...]``;
+  one that cannot be opened has no UUID.
+- ``row`` is ``[index, at_ns, code, utilization, memory in bytes, energy in mJ, processes, passed]``.
+- ``processes`` is flat, three each: ``[pid, memory in bytes, per cent of the SMs, ...]``.
+- ``passed`` are those in no list: ``[[pid, [at_ns of a sample, ...], per cent of the SMs], ...]``.
+- ``why`` is the loader's word on a driver library that cannot be loaded, and mostly empty.
+- the counts are of what was not believed since the last reply (junk.py).
+
+``nil`` is what the driver did not say. Codes are NVML's (errors.py); a reply with a code has no rows.
 """
 
 import struct
@@ -14,7 +20,7 @@ from typing import cast
 
 import msgpack
 
-LIMIT_BYTES = 4 << 20
+LIMIT_BYTES = 16 << 20
 """Far above 64 devices with thousands of processes each, and far below what would hurt the daemon."""
 
 _LENGTH = struct.Struct("<I")

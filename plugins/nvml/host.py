@@ -1,9 +1,11 @@
 """The devices of this host as the daemon knows them, and a tick's reading put together from replies."""
 
 from collections.abc import Container, Iterable, Mapping, Sequence
+from dataclasses import replace
 
 from ...model.reading import Device, DeviceGap, DeviceReading, GapReason, ProcessOnDevice
 from . import errors
+from .passing import Passing
 from .replies import Row, Told
 
 PREFIX = "nvidia:"
@@ -19,6 +21,7 @@ class Host:
         self._fresh: dict[str, Seen] = {}
         self._last_ns: dict[str, int] = {}
         self._processes: dict[str, tuple[list[int | None], tuple[ProcessOnDevice, ...]]] = {}
+        self._passing: dict[str, Passing] = {}
         self._described: tuple[Device, ...] = ()
         self._lost: set[str] = set()
         self._lost_ns: dict[str, int] = {}
@@ -45,7 +48,11 @@ class Host:
     def take_row(self, row: Row, ids: Mapping[int, str]) -> None:
         """What a child says of one device. Of two that come in one tick a reading beats a gap."""
         device_id = ids.get(row.number)
-        if device_id is None or row.at_ns <= self._last_ns.get(device_id, 0):
+        if device_id is None:
+            return
+        if row.passed:
+            self._passing.setdefault(device_id, Passing()).hear(row.passed, row.at_ns)
+        if row.at_ns <= self._last_ns.get(device_id, 0):
             return  # from before what was already told of that device: a child that was stuck
         known = self._fresh.get(device_id)
         if row.code == 0 and (known is None or known.at_ns < row.at_ns):
@@ -95,7 +102,7 @@ class Host:
     def take_readings(self, why: Mapping[str, GapReason], otherwise: GapReason, at_ns: int) -> tuple[Seen, ...]:
         """A reading or a gap of each known device. ``why`` and ``otherwise`` are for those that nobody read."""
         seen = tuple(
-            self._fresh.get(device_id) or DeviceGap(device_id, at_ns, why.get(device_id, otherwise))
+            self._with_passed(self._fresh.get(device_id) or DeviceGap(device_id, at_ns, why.get(device_id, otherwise)))
             for device_id in self._devices
         )
         self._fresh = {}
@@ -103,6 +110,13 @@ class Host:
             self._last_ns[one.device_id] = max(one.at_ns, self._last_ns.get(one.device_id, 0))
             self._note_loss(one)
         return seen
+
+    def _with_passed(self, one: Seen) -> Seen:
+        """Who passed is told with the next reading, whichever child saw it."""
+        passing = self._passing.get(one.device_id)
+        if passing is None or not passing.waiting or isinstance(one, DeviceGap):
+            return one
+        return replace(one, passed=passing.take())
 
     def _note_loss(self, one: Seen) -> None:
         if isinstance(one, DeviceReading):

@@ -21,6 +21,7 @@ import random
 import select
 import signal
 import time
+from collections import Counter
 from collections.abc import Mapping
 from contextlib import suppress
 
@@ -82,6 +83,8 @@ class NvmlProbe:
         """Of what nobody reads: the latest thing that went wrong. Mere silence is a hang."""
         self._told: str = ""
         """What was logged of it, as it is tried again every few seconds."""
+        self._rejected: Counter[str] = Counter()
+        self._told_rejected: tuple[tuple[str, int], ...] = ()
         self._ids: dict[int, str] = {}
         """Devices by the index at which some child met them last."""
         self._asked: set[int] = set()
@@ -200,6 +203,7 @@ class NvmlProbe:
             devices=self._host.devices,
             driver_calls=self.driver_calls,
             trouble=trouble(readings, otherwise),
+            rejected=self._told_rejected,
         )
 
     def _suspects(self) -> list[str]:
@@ -256,6 +260,9 @@ class NvmlProbe:
     def _take_reply(self, child: Child, reply: Reply) -> None:
         now_ns = _boot_ns()
         self.driver_calls += reply.driver_calls
+        if reply.rejected:
+            self._rejected.update(reply.rejected)
+            self._told_rejected = tuple(sorted(self._rejected.items()))
         if reply.devices is not None:
             child.met(reply.devices, self._host.enumerated(reply.devices))
             self._ids.update(child.device_ids)

@@ -16,6 +16,10 @@ class Told(NamedTuple):
     memory_bytes: int
 
 
+PassedRow = tuple[int, list[int], int | None]
+"""Of a process in no list: pid, CLOCK_BOOTTIME in ns of its samples, per cent of the SMs."""
+
+
 class Row(NamedTuple):
     """One device, by its index, in one reply; see codec.py."""
 
@@ -27,6 +31,7 @@ class Row(NamedTuple):
     energy_mj: int | None
     processes: list[int | None]
     """pid, memory in bytes, per cent of the SMs; three each."""
+    passed: "list[PassedRow]"
 
 
 class Reply(NamedTuple):
@@ -36,16 +41,18 @@ class Reply(NamedTuple):
     rows: list[Row]
     why: str
     """Why the driver library cannot be loaded, in the loader's words; mostly empty."""
+    rejected: dict[str, int]
+    """How often something was not believed, by reason (junk.py)."""
 
 
 def parse(message: object) -> Reply:
     """Raises BrokenFrameError on anything but a reply."""
     try:
-        calls, code, devices, rows, why = cast(
-            "tuple[int, int, list[list[object]] | None, list[list[object]], str]", message
+        calls, code, devices, rows, why, rejected = cast(
+            "tuple[int, int, list[list[object]] | None, list[list[object]], str, dict[str, int]]", message
         )
         told = None if devices is None else [Told._make(cast("list[int]", one)) for one in devices]
-        return Reply(calls, code, told, [Row._make(cast("list[int]", row)) for row in rows], str(why))
+        return Reply(calls, code, told, [Row._make(cast("list[int]", row)) for row in rows], str(why), dict(rejected))
     except (TypeError, ValueError) as error:
         raise BrokenFrameError(f"not a reply: {error}") from error
 

@@ -22,24 +22,37 @@ Holders = dict[int, int | None]
 """Memory in bytes by pid; None where the driver does not say."""
 
 
-def holders(rows: bytes, device_bytes: int) -> Holders | None:
-    """Who is in a list, or None if one of its rows cannot be true. ``device_bytes`` 0: unknown.
+class BadRowError(Exception):
+    """A row cannot be true. ``reason`` is one of those in junk.py."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
+def holders(rows: bytes, device_bytes: int) -> Holders:
+    """Who is in a list. ``device_bytes`` 0: unknown. Raises BadRowError if one of its rows cannot be true.
 
     A pid in several rows (a process in several MIG instances) counts once, with its
     largest memory.
     """
     found: Holders = {}
     for pid, used_bytes, gpu_instance, compute_instance in ROW.iter_unpack(rows):
-        if not 0 < pid <= MAX_PID:
-            return None
-        if gpu_instance > MAX_INSTANCE and gpu_instance != NO_INSTANCE:
-            return None
-        if compute_instance > MAX_INSTANCE and compute_instance != NO_INSTANCE:
-            return None
-        if used_bytes > device_bytes > 0 and used_bytes != MEMORY_UNKNOWN:
-            return None
+        check(pid, used_bytes, gpu_instance, compute_instance, device_bytes)
         _count_once(found, pid, None if used_bytes == MEMORY_UNKNOWN else used_bytes)
     return found
+
+
+def check(pid: int, used_bytes: int, gpu_instance: int, compute_instance: int, device_bytes: int) -> None:
+    """Raises BadRowError for a row that cannot be true."""
+    if not 0 < pid <= MAX_PID:
+        raise BadRowError("row_pid")
+    if gpu_instance > MAX_INSTANCE and gpu_instance != NO_INSTANCE:
+        raise BadRowError("row_instance")
+    if compute_instance > MAX_INSTANCE and compute_instance != NO_INSTANCE:
+        raise BadRowError("row_instance")
+    if used_bytes > device_bytes > 0 and used_bytes != MEMORY_UNKNOWN:
+        raise BadRowError("row_memory")
 
 
 def _count_once(found: Holders, pid: int, used_bytes: int | None) -> None:

@@ -265,17 +265,6 @@ def test_utilization_by_process_is_what_was_sampled_and_junk_is_not(tmp_path: Pa
     on_host(tmp_path, quirky(*quirks), story)
 
 
-def test_utilization_by_process_is_asked_for_only_where_it_has_to_be_shared(tmp_path: Path) -> None:
-    async def story(host: Host) -> None:
-        await host.read()  # the first one asks for everything
-        shared = (await host.read()).driver_calls
-        await host.becomes(host.scenario.without_process(0, 4002))
-        await host.read()
-        assert (await host.read()).driver_calls < shared
-
-    on_host(tmp_path, quirky(), story)
-
-
 def test_a_driver_that_made_its_rows_longer_is_a_gap_and_no_bill(tmp_path: Path) -> None:
     async def story(host: Host) -> None:
         assert gaps(await host.read()) == {0: GapReason.BAD_READING}
