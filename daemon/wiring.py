@@ -27,7 +27,7 @@ from ..model.window import seconds_ns
 from ..model.workload import Attribution
 from ..plugins.attribution.attributor import CgroupAttributor, make_attributor
 from ..plugins.notify import Notifier
-from ..plugins.nvml.probe import NvmlProbe, check_namespaces
+from ..plugins.nvml.probe import Evidence, NvmlProbe, check_namespaces
 from ..plugins.otel import make_telemetry
 from ..plugins.ports import Telemetry
 from ..storage.wal import Log, LogBroken
@@ -101,7 +101,7 @@ def opened(config: DaemonConfig) -> Generator[Parts]:
 async def run(parts: Parts, say_ready: Callable[[str], None]) -> None:
     """Runs until SIGTERM or SIGINT. Raises what another life of an actor could not mend."""
     with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
-        async with _probe(parts.config) as probe, trio.open_nursery() as nursery:
+        async with _probe(parts) as probe, trio.open_nursery() as nursery:
             tree = _Tree(parts, probe, Supervisor(nursery, fatal=(LogBroken,)), say_ready)
             tree.start()
             nursery.start_soon(_hear, signals, told := trio.Event())
@@ -210,8 +210,9 @@ def _readiness(parts: Parts, reading: HostReading) -> str:
 
 
 @asynccontextmanager
-async def _probe(config: DaemonConfig) -> AsyncGenerator[NvmlProbe]:
-    probe = NvmlProbe(config.sampling.deadline_s)
+async def _probe(parts: Parts) -> AsyncGenerator[NvmlProbe]:
+    sampling = parts.config.sampling
+    probe = NvmlProbe(sampling.deadline_s, evidence=Evidence(parts.boot_id, Path(sampling.sys)))
     try:
         yield probe
     finally:

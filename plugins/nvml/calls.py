@@ -24,12 +24,13 @@ import pynvml  # noqa: E402 - after the line above, which is for it
 from . import errors, marker, rows, samples  # noqa: E402
 from .junk import Junk  # noqa: E402
 
-COMPUTE, GRAPHICS, MPS, ENERGY, UTILIZATION, MEMORY, MEMORY_V1, SAMPLES = range(8)
+COMPUTE, GRAPHICS, MPS, ENERGY, POWER, UTILIZATION, MEMORY, MEMORY_V1, SAMPLES = range(9)
 _SYMBOLS = {
     COMPUTE: ("nvmlDeviceGetComputeRunningProcesses_v3", "nvmlDeviceGetComputeRunningProcesses_v2"),
     GRAPHICS: ("nvmlDeviceGetGraphicsRunningProcesses_v3", "nvmlDeviceGetGraphicsRunningProcesses_v2"),
     MPS: ("nvmlDeviceGetMPSComputeRunningProcesses_v3", "nvmlDeviceGetMPSComputeRunningProcesses_v2"),
     ENERGY: ("nvmlDeviceGetTotalEnergyConsumption",),
+    POWER: ("nvmlDeviceGetPowerUsage",),
     UTILIZATION: ("nvmlDeviceGetUtilizationRates",),
     MEMORY: ("nvmlDeviceGetMemoryInfo_v2",),
     MEMORY_V1: ("nvmlDeviceGetMemoryInfo",),
@@ -115,6 +116,7 @@ class Driver:
         self._rows = Lists(pynvml.c_nvmlProcessInfo_v3_t)
         self._samples = Lists(pynvml.c_nvmlProcessUtilizationSample_t)
         self._energy = c_ulonglong(0)
+        self._power = c_uint(0)
         self._rates = pynvml.c_nvmlUtilization_t()
         self._memory = pynvml.c_nvmlMemory_v2_t()
         self._memory.version = pynvml.nvmlMemory_v2
@@ -128,6 +130,19 @@ class Driver:
         """Opens the device, which can take seconds where nothing keeps it open. Raises NVMLError."""
         self.calls += 1
         return pynvml.nvmlDeviceGetHandleByIndex(index)
+
+    def version(self) -> str:
+        """The kernel module's. Raises NVMLError."""
+        self.calls += 1
+        return pynvml.nvmlSystemGetDriverVersion()
+
+    def bus_id(self, handle: Handle) -> str:
+        """Where it is on the PCI bus; empty where the driver does not say."""
+        self.calls += 1
+        try:
+            return pynvml.nvmlDeviceGetPciInfo(handle).busId
+        except NVMLError:
+            return ""
 
     def identity(self, handle: Handle) -> tuple[str, str, int]:
         """UUID, name and memory in bytes: what does not change while the driver is loaded.
@@ -183,6 +198,10 @@ class Driver:
     def energy_mj(self, handle: Handle) -> tuple[int, int]:
         code = self._ask(ENERGY, handle, byref(self._energy))
         return code, self._energy.value
+
+    def power_mw(self, handle: Handle) -> tuple[int, int]:
+        code = self._ask(POWER, handle, byref(self._power))
+        return code, self._power.value
 
     def utilization_percent(self, handle: Handle) -> tuple[int, int]:
         code = self._ask(UTILIZATION, handle, byref(self._rates))

@@ -103,7 +103,7 @@ class Watch:
             calls.nvml_init()
             self._initialised = True
             self._driver = calls.Driver(self._marker)
-            self._told = self._open_all(self._driver, skip)
+            self._told = [self._driver.version(), self._open_all(self._driver, skip)]
         except calls.NVMLError as error:
             self._why = calls.why_unloadable(error)
             return error.value
@@ -124,7 +124,7 @@ class Watch:
             device = WatchedDevice(index, driver, self._marker, self._junk)
             told = device.identify()
         except calls.NVMLError:
-            return [index, None, "", 0]
+            return [index, None, "", 0, ""]
         self._devices.append(device)
         return told
 

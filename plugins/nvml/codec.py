@@ -2,11 +2,11 @@
 
 A request is ``[device index to leave out, ...]``, and each is answered before the next. A reply is
 
-    [driver calls, code, devices or nil, [row, ...], why, {reason: count, ...}]
+    [driver calls, code, host or nil, [row, ...], why, {reason: count, ...}]
 
-- ``devices`` is told once, in a child's first reply: ``[[index, uuid, name, memory in bytes], ...]``;
-  one that cannot be opened has no UUID.
-- ``row`` is ``[index, at_ns, code, utilization, memory in bytes, energy in mJ, processes, passed]``.
+- ``host`` is told once, in a child's first reply: ``[driver version, [device, ...]]``, and a device
+  is ``[index, uuid, name, memory in bytes, PCI bus id]``; one that cannot be opened has no UUID.
+- ``row`` is ``[index, at_ns, code, utilization, memory in bytes, energy in mJ, power in mW, processes, passed]``.
 - ``processes`` is flat, three each: ``[pid, memory in bytes, per cent of the SMs, ...]``.
 - ``passed`` are those in no list: ``[[pid, [at_ns of a sample, ...], per cent of the SMs], ...]``.
 - ``why`` is the loader's word on a driver library that cannot be loaded, and mostly empty.

@@ -9,6 +9,9 @@ from .processes import ProcessLists
 from .rows import Holders, united
 from .samples import Cursors
 
+MOST_POWER_MW = 10_000_000
+"""10 kW: several times what any board draws."""
+
 Row = list[object]
 """As codec.py describes it."""
 
@@ -29,10 +32,11 @@ class WatchedDevice:
         self._cursors = Cursors()
 
     def identify(self) -> list[object]:
-        """Index, UUID, name and memory in bytes. Raises NVMLError."""
-        uuid, name, self._bytes = self._driver.identity(self._facts.handle)
+        """Index, UUID, name, memory in bytes and bus id. Raises NVMLError."""
+        handle = self._facts.handle
+        uuid, name, self._bytes = self._driver.identity(handle)
         self._lists = ProcessLists(self._driver, self._bytes, self.index, self._junk)
-        return [self.index, uuid, name, self._bytes]
+        return [self.index, uuid, name, self._bytes, self._driver.bus_id(handle)]
 
     def read(self, tick: int) -> Row:
         at_ns = time.clock_gettime_ns(time.CLOCK_BOOTTIME)
@@ -40,12 +44,13 @@ class WatchedDevice:
         try:
             return self._row(at_ns, tick)
         except UnreadableError as error:
-            return [self.index, at_ns, error.code, None, None, None, [], []]
+            return [self.index, at_ns, error.code, None, None, None, None, [], []]
 
     def _row(self, at_ns: int, tick: int) -> Row:
         facts, driver = self._facts, self._driver
         compute = self._lists.compute(facts)
         energy_mj = facts.value(calls.ENERGY, driver.energy_mj)
+        power_mw = self._power_mw() if energy_mj is None and facts.refused(calls.ENERGY) else None
         utilization = self._percent(facts.value(calls.UTILIZATION, driver.utilization_percent))
         memory_bytes = self._memory_bytes()
         rare = self._lists.rare(facts, at_ns, tick)
@@ -54,7 +59,15 @@ class WatchedDevice:
         processes: list[int | None] = []
         for pid, used_bytes in here.items():
             processes += (pid, used_bytes, percent.get(pid))
-        return [self.index, at_ns, 0, utilization, memory_bytes, energy_mj, processes, passed]
+        return [self.index, at_ns, 0, utilization, memory_bytes, energy_mj, power_mw, processes, passed]
+
+    def _power_mw(self) -> int | None:
+        """Only of boards without an energy counter."""
+        power_mw = self._facts.value(calls.POWER, self._driver.power_mw)
+        if power_mw is not None and power_mw > MOST_POWER_MW:
+            self._junk.add("power_most")
+            return None
+        return power_mw
 
     def _percent(self, percent: int | None) -> int | None:
         if percent is not None and percent > 100:

@@ -15,6 +15,9 @@ A reason is a word that an operator meets in metrics, so there are few of them a
 | ``sample_crowd`` | true ones of processes in no list, more than a reading can hold |
 | ``rate_percent`` | a device's utilization above 100 per cent |
 | ``memory_total`` | more memory in use than the device has |
+| ``power_most`` | a power that no board draws |
+| ``energy_backwards`` | an energy counter that fell |
+| ``energy_jump`` | one that grew faster than any board draws |
 """
 
 

@@ -14,6 +14,14 @@ class Told(NamedTuple):
     uuid: str | None
     model: str
     memory_bytes: int
+    bus_id: str
+
+
+class Introduction(NamedTuple):
+    """What a child says once, after it has initialised."""
+
+    driver_version: str
+    devices: list[Told]
 
 
 PassedRow = tuple[int, list[int], int | None]
@@ -29,6 +37,7 @@ class Row(NamedTuple):
     utilization_percent: int | None
     memory_used_bytes: int | None
     energy_mj: int | None
+    power_mw: int | None
     processes: list[int | None]
     """pid, memory in bytes, per cent of the SMs; three each."""
     passed: "list[PassedRow]"
@@ -37,7 +46,7 @@ class Row(NamedTuple):
 class Reply(NamedTuple):
     driver_calls: int
     code: int
-    devices: list[Told] | None
+    host: Introduction | None
     rows: list[Row]
     why: str
     """Why the driver library cannot be loaded, in the loader's words; mostly empty."""
@@ -48,12 +57,12 @@ class Reply(NamedTuple):
 def parse(message: object) -> Reply:
     """Raises BrokenFrameError on anything but a reply."""
     try:
-        calls, code, devices, rows, why, rejected = cast(
-            "tuple[int, int, list[list[object]] | None, list[list[object]], str, dict[str, int]]", message
+        calls, code, host, rows, why, rejected = cast(
+            "tuple[int, int, tuple[str, list[list[int]]] | None, list[list[int]], str, dict[str, int]]", message
         )
-        told = None if devices is None else [Told._make(cast("list[int]", one)) for one in devices]
-        return Reply(calls, code, told, [Row._make(cast("list[int]", row)) for row in rows], str(why), dict(rejected))
-    except (TypeError, ValueError) as error:
+        told = None if host is None else Introduction(str(host[0]), [Told._make(device) for device in host[1]])
+        return Reply(calls, code, told, [Row._make(row) for row in rows], str(why), dict(rejected))
+    except (TypeError, ValueError, IndexError) as error:
         raise BrokenFrameError(f"not a reply: {error}") from error
 
 
@@ -65,7 +74,7 @@ def unusable(reply: Reply, skipped: bool) -> tuple[GapReason, str] | None:
     """
     if reply.code:
         return GapReason(errors.trouble_reason(reply.code)), errors.words_and_cure(reply.code, reply.why)
-    if reply.devices == [] and not skipped:
+    if reply.host is not None and not reply.host.devices and not skipped:
         return GapReason(errors.trouble_reason(errors.GPU_NOT_FOUND)), errors.words_and_cure(errors.GPU_NOT_FOUND)
     codes = {row.code for row in reply.rows}
     if codes and codes <= errors.DRIVER_GONE:

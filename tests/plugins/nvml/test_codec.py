@@ -12,8 +12,8 @@ from gputally.plugins.nvml.replies import parse
 REPLY: list[object] = [
     42,
     0,
-    [[0, "GPU-a", "H100", 80]],
-    [[0, 5, 0, 99, None, 3, [10, 1 << 40, None], [[11, [4], 7]]]],
+    ["580.95.05", [[0, "GPU-a", "H100", 80, "00000000:18:00.0"]]],
+    [[0, 5, 0, 99, None, 3, None, [10, 1 << 40, None], [[11, [4], 7]]]],
     "",
     {"row_pid": 2},
 ]

@@ -175,12 +175,12 @@ def test_what_a_board_does_not_support_is_not_asked_again_and_what_passes_is(tmp
     async def story(host: Host) -> None:
         calls = (await host.read()).driver_calls and (await host.read()).driver_calls
         for error, asked in (("TIMEOUT", calls), ("NOT_SUPPORTED", calls - 1)):
-            fault = Fault("nvmlDeviceGetTotalEnergyConsumption", error, device=0)
+            fault = Fault("nvmlDeviceGetUtilizationRates", error, device=0)
             await host.becomes(host.scenario.without_faults().with_fault(fault))
             await host.read()
             assert (await host.read()).driver_calls == asked
             await host.becomes(host.scenario.without_faults())
-            known = good(await host.read())[0].energy_mj is not None
+            known = good(await host.read())[0].utilization_percent is not None
             assert known == (error == "TIMEOUT")
 
     on_host(tmp_path, Scenario.host(1), story)
