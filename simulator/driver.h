@@ -16,6 +16,10 @@
  *   driver_readings.c   nvml* calls about one device: how it is
  *   driver_mig.c        nvml* calls about MIG devices
  *   driver_profiles.c   nvml* calls about what a device can be cut into, and has been
+ *   driver_settings.c   what programs set, in a file that all of them share
+ *   driver_accounting.c nvml* calls about what processes have used in all,
+ *   driver_accounting_mode.c  and those that switch it on
+ *   driver_gpm.c        nvml* calls about activity between two samples (GPM)
  *   driver_lists.c      nvml* calls that list processes
  *   driver_samples.c    nvml* calls that read what was sampled lately
  *   driver.py           generates the rest of the header's symbols, which answer NOT_SUPPORTED
@@ -75,6 +79,8 @@ struct process {
     bool gone;
 };
 
+enum accounting { ACCOUNTING_DISABLED, ACCOUNTING_ENABLED, ACCOUNTING_UNSUPPORTED };
+
 enum mig { MIG_UNSUPPORTED, MIG_DISABLED, MIG_ENABLED };
 
 enum quirk {
@@ -84,6 +90,7 @@ enum quirk {
     QUIRK_WIDE_ROWS = 8,     /* drivers 535.43 to 535.86: rows of 32 bytes behind the v3 symbols */
     QUIRK_STALE_COUNT = 16,  /* the size call does not yet know the newest process */
     QUIRK_MIG_ENERGY = 32,   /* a MIG device answers with the power and energy of the whole board */
+    QUIRK_SLOW_ACCOUNTING = 64, /* utilization is added up each second, to those who are still there */
 };
 
 /* A compute instance, which is what a MIG device is. A GPU instance is there while one of its is. */
@@ -94,6 +101,7 @@ struct instance {
     int64_t compute_slices, gpu_slices;              /* of this, and of its GPU instance */
     int64_t memory_slices, placement, memory_bytes;  /* of its GPU instance */
     int64_t multiprocessors;
+    struct schedule utilization, sm_utilization;
     int64_t generation; /* another one: destroyed and created again */
 };
 
@@ -101,9 +109,11 @@ struct device {
     text uuid, name, serial, bus;
     int64_t minor;
     int64_t memory_bytes, reserved_bytes, unlisted_bytes;
-    struct schedule utilization, memory_utilization, power_mw, temperature_c;
+    struct schedule utilization, sm_utilization, memory_utilization, power_mw, temperature_c;
     int64_t energy_origin_ns;
     int64_t mig;
+    int64_t accounting; /* when the driver is loaded; a program may set it then */
+    int64_t gpm; /* 1, 0, or -1 where the name decides */
     int64_t quirks;
     int64_t generation; /* counts returns from the dead */
     bool lost;
@@ -156,6 +166,8 @@ void prepare_schedule(struct schedule *schedule);
 int64_t value_at(const struct schedule *schedule, int64_t at_ns);
 /* Integral from the first step until at_ns. The difference of two is exact. */
 __int128 integral_until(const struct schedule *schedule, int64_t at_ns);
+/* The largest value in [from_ns, until_ns). */
+int64_t most_between(const struct schedule *schedule, int64_t from_ns, int64_t until_ns);
 
 /* ---- state ---- */
 
@@ -213,6 +225,12 @@ unsigned int slot_index(const struct slot *slot);
 void pause_call(struct call *call, int64_t pause_ns);
 int64_t clock_ns(int clock);
 
+/* Both clocks at one moment, however busy the machine is. */
+struct moment {
+    int64_t boot_ns, wall_ns;
+};
+struct moment moment_now(void);
+
 /* ---- faults ---- */
 
 nvmlReturn_t suffer(struct call *call);
@@ -231,6 +249,27 @@ void take_over_seen(struct scenario *scenario, const struct scenario *before);
 bool is_within(const struct process *process, const struct instance *instance);
 /* In the instance, or where that is NULL on the whole device. */
 int64_t used_bytes(struct device *device, const struct instance *instance, int64_t now_ns);
+
+/* ---- settings ---- */
+
+/* What a program has set on a device. Holds for the driver epoch in which it was set. */
+struct setting {
+    text uuid;
+    int64_t accounting, epoch;
+    int64_t since_ns;   /* when accounting was switched on */
+    int64_t cleared_ns; /* when the ended were forgotten */
+};
+
+struct settings {
+    int64_t wall_minus_boot_ns; /* the same for all programs, so that a start is the same to the microsecond */
+    size_t count;
+    struct setting rows[MAX_DEVICES];
+};
+
+void load_settings(struct settings *settings);
+/* Calls `change` with what is in the file, and writes it back before anybody else can. */
+bool change_settings(void (*change)(struct settings *settings, const struct call *call, int64_t value),
+                     const struct call *call, int64_t value);
 
 /* ---- generated from the header by driver.py ---- */
 

@@ -96,10 +96,6 @@ static nvmlReturn_t give_constant(const char *function, nvmlDevice_t handle, voi
     return close_call(answer);
 }
 
-nvmlReturn_t nvmlDeviceGetAccountingMode(nvmlDevice_t handle, nvmlEnableState_t *mode) {
-    return give_constant(__func__, handle, mode, NVML_FEATURE_DISABLED);
-}
-
 nvmlReturn_t nvmlDeviceGetPersistenceMode(nvmlDevice_t handle, nvmlEnableState_t *mode) {
     return give_constant(__func__, handle, mode, NVML_FEATURE_ENABLED);
 }

@@ -28,8 +28,8 @@ static const char *library_on_disk(const struct driver *driver) {
 /* The clock of scenarios when the file was written; the wall clock may have been set since. */
 static int64_t written_ns(void) {
     int64_t wall_ns = (int64_t)client.seen.changed.tv_sec * 1000000000 + client.seen.changed.tv_nsec;
-    int64_t age_ns = clock_ns(CLOCK_REALTIME) - wall_ns;
-    return clock_ns(CLOCK_BOOTTIME) - (age_ns > 0 ? age_ns : 0);
+    struct moment now = moment_now();
+    return now.boot_ns - (now.wall_ns > wall_ns ? now.wall_ns - wall_ns : 0);
 }
 
 static void install(struct scenario *scenario) {

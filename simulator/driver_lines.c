@@ -34,6 +34,7 @@ static const struct field DEVICE_FIELDS[] = {
     {"reserved", read_int, DEVICE(reserved_bytes)},
     {"unlisted", read_int, DEVICE(unlisted_bytes)},
     {"utilization", read_schedule, DEVICE(utilization)},
+    {"sm_utilization", read_schedule, DEVICE(sm_utilization)},
     {"memory_utilization", read_schedule, DEVICE(memory_utilization)},
     {"power_mw", read_schedule, DEVICE(power_mw)},
     {"temperature_c", read_schedule, DEVICE(temperature_c)},
@@ -42,6 +43,8 @@ static const struct field DEVICE_FIELDS[] = {
     {"mig_compute_slices", read_int, DEVICE(mig_compute_slices)},
     {"mig_memory_slices", read_int, DEVICE(mig_memory_slices)},
     {"multiprocessors", read_int, DEVICE(multiprocessors)},
+    {"accounting", read_accounting, DEVICE(accounting)},
+    {"gpm", read_support, DEVICE(gpm)},
     {"quirks", read_quirks, DEVICE(quirks)},
     {"generation", read_int, DEVICE(generation)},
     {"lost", read_flag, DEVICE(lost)},
@@ -118,6 +121,7 @@ const char *read_device_line(struct scenario *scenario, char *line, const char *
     struct device *device = &scenario->devices[scenario->device_count];
     device->minor = (int64_t)scenario->device_count;
     device->mig = MIG_DISABLED;
+    device->gpm = -1;
     device->mig_compute_slices = 7; /* as A100, H100 and H200 */
     device->mig_memory_slices = 8;
     device->multiprocessors = 132;

@@ -1,5 +1,6 @@
 /* The lines about MIG instances. What such a line leaves out follows from the device it is on. */
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "driver_lines.h"
@@ -24,6 +25,8 @@ static const struct field INSTANCE_FIELDS[] = {
     {"placement", read_int, INSTANCE(placement)},
     {"memory", read_int, INSTANCE(memory_bytes)},
     {"multiprocessors", read_int, INSTANCE(multiprocessors)},
+    {"utilization", read_schedule, INSTANCE(utilization)},
+    {"sm_utilization", read_schedule, INSTANCE(sm_utilization)},
     {"generation", read_int, INSTANCE(generation)},
     {NULL, NULL, 0}};
 
@@ -86,28 +89,35 @@ static const char *check_instance(const struct device *device, const struct inst
     return NULL;
 }
 
+static const char *keep_instance(struct scenario *scenario, struct instance_line *row) {
+    int64_t index = find_device(scenario, row->device);
+    if (index == NO_DEVICE)
+        return "wants the device of an earlier line, by index or uuid";
+    if (row->instance.gpu_instance == UNSAID)
+        return "wants a gpu_instance";
+    struct device *device = &scenario->devices[index];
+    const char *wrong = check_instance(device, &row->instance);
+    if (wrong)
+        return wrong;
+    say_unsaid(device, &row->instance);
+    struct instance *kept = add_row((void **)&device->instances, &device->instance_count, sizeof *kept);
+    if (!kept)
+        return "is too much: no memory for it";
+    *kept = row->instance;
+    return NULL;
+}
+
 const char *read_instance_line(struct scenario *scenario, char *line, const char **culprit) {
     struct instance_line row = {.instance = {.gpu_instance = UNSAID, .index = UNSAID, .compute_slices = 1,
                                              .gpu_slices = UNSAID, .memory_slices = 1, .placement = UNSAID,
                                              .memory_bytes = UNSAID, .multiprocessors = UNSAID}};
     const char *wrong = read_words(INSTANCE_FIELDS, line, &row, culprit);
-    if (wrong)
-        return wrong;
-    int64_t index = find_device(scenario, row.device);
-    if (index == NO_DEVICE)
-        return "wants the device of an earlier line, by index or uuid";
-    if (row.instance.gpu_instance == UNSAID)
-        return "wants a gpu_instance";
-    struct device *device = &scenario->devices[index];
-    wrong = check_instance(device, &row.instance);
-    if (wrong)
-        return wrong;
-    say_unsaid(device, &row.instance);
-    struct instance *kept = add_row((void **)&device->instances, &device->instance_count, sizeof *kept);
-    if (!kept)
-        return "is too much: no memory for it";
-    *kept = row.instance;
-    return NULL;
+    wrong = wrong ? wrong : keep_instance(scenario, &row);
+    if (wrong) {
+        free(row.instance.utilization.steps);
+        free(row.instance.sm_utilization.steps);
+    }
+    return wrong;
 }
 
 int64_t find_place(const struct scenario *scenario, const char *wanted, int64_t *gpu_instance,

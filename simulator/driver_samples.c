@@ -21,7 +21,8 @@ struct clocks {
 };
 
 static struct clocks clocks_of(const struct call *call) {
-    return (struct clocks){call->now_ns, clock_ns(CLOCK_REALTIME) / 1000, call->scenario->sample_period_ns / 1000};
+    struct moment now = moment_now();
+    return (struct clocks){now.boot_ns, now.wall_ns / 1000, call->scenario->sample_period_ns / 1000};
 }
 
 /* The moment of a stamp on the clock that schedules speak of. */

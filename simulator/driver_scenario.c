@@ -108,8 +108,13 @@ static void free_device(struct device *device) {
         free(device->processes[i].sm_percent.steps);
     }
     free(device->processes);
+    for (size_t i = 0; i < device->instance_count; i++) {
+        free(device->instances[i].utilization.steps);
+        free(device->instances[i].sm_utilization.steps);
+    }
     free(device->instances);
     free(device->utilization.steps);
+    free(device->sm_utilization.steps);
     free(device->memory_utilization.steps);
     free(device->power_mw.steps);
     free(device->temperature_c.steps);

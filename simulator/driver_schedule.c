@@ -37,3 +37,11 @@ __int128 integral_until(const struct schedule *schedule, int64_t at_ns) {
     const struct step *step = step_at(schedule, at_ns);
     return step ? step->before + (__int128)step->value * (at_ns - step->at_ns) : 0;
 }
+
+int64_t most_between(const struct schedule *schedule, int64_t from_ns, int64_t until_ns) {
+    int64_t most = value_at(schedule, from_ns);
+    for (size_t i = 0; i < schedule->count && schedule->steps[i].at_ns < until_ns; i++)
+        if (schedule->steps[i].at_ns > from_ns && schedule->steps[i].value > most)
+            most = schedule->steps[i].value;
+    return most;
+}

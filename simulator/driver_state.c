@@ -15,6 +15,19 @@ int64_t clock_ns(int clock) {
     return (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
 }
 
+struct moment moment_now(void) {
+    struct moment now;
+    int64_t took_ns;
+    int tries = 0;
+    do { /* again when somebody else ran between the readings */
+        int64_t before_ns = clock_ns(CLOCK_BOOTTIME);
+        now.wall_ns = clock_ns(CLOCK_REALTIME);
+        took_ns = clock_ns(CLOCK_BOOTTIME) - before_ns;
+        now.boot_ns = before_ns + took_ns / 2;
+    } while (took_ns > 10000 && ++tries < 8);
+    return now;
+}
+
 static void bring_up_to_date(struct call *call, bool at_once) {
     call->now_ns = clock_ns(CLOCK_BOOTTIME);
     if (!client.references)

@@ -128,17 +128,34 @@ const char *read_mig(const char *value, void *into) {
     return value && look_up(MODES, value, strlen(value), into) ? NULL : "is unsupported, disabled or enabled";
 }
 
+const char *read_accounting(const char *value, void *into) {
+    static const struct word MODES[] = {{"disabled", ACCOUNTING_DISABLED},
+                                        {"enabled", ACCOUNTING_ENABLED},
+                                        {"unsupported", ACCOUNTING_UNSUPPORTED},
+                                        {NULL, 0}};
+    return value && look_up(MODES, value, strlen(value), into) ? NULL : "is disabled, enabled or unsupported";
+}
+
+const char *read_support(const char *value, void *into) {
+    static const struct word WORDS[] = {{"supported", 1}, {"unsupported", 0}, {NULL, 0}};
+    return value && look_up(WORDS, value, strlen(value), into) ? NULL : "is supported or unsupported";
+}
+
 const char *read_quirks(const char *value, void *into) {
     static const struct word QUIRKS[] = {
-        {"zeros", QUIRK_ZEROS},         {"junk", QUIRK_JUNK},
-        {"wide_rows", QUIRK_WIDE_ROWS}, {"empty_success", QUIRK_EMPTY_SUCCESS},
-        {"stale_count", QUIRK_STALE_COUNT}, {"mig_energy", QUIRK_MIG_ENERGY},
+        {"zeros", QUIRK_ZEROS},
+        {"junk", QUIRK_JUNK},
+        {"wide_rows", QUIRK_WIDE_ROWS},
+        {"empty_success", QUIRK_EMPTY_SUCCESS},
+        {"stale_count", QUIRK_STALE_COUNT},
+        {"mig_energy", QUIRK_MIG_ENERGY},
+        {"slow_accounting", QUIRK_SLOW_ACCOUNTING},
         {NULL, 0}};
     while (value && *value) {
         size_t length = strcspn(value, ",");
         int64_t quirk;
         if (!look_up(QUIRKS, value, length, &quirk))
-            return "is a list of zeros, junk, wide_rows, empty_success, stale_count, mig_energy";
+            return "is a list of quirks, joined by commas; docs/simulator.md names them";
         *(int64_t *)into |= quirk;
         value += length + (value[length] == ',');
     }

@@ -24,6 +24,8 @@ const char *read_int(const char *value, void *into); /* int64_t, as all below */
 const char *read_time(const char *value, void *into);
 const char *read_kind(const char *value, void *into);
 const char *read_mig(const char *value, void *into);
+const char *read_accounting(const char *value, void *into);
+const char *read_support(const char *value, void *into); /* 1 or 0 */
 const char *read_quirks(const char *value, void *into);
 const char *read_error(const char *value, void *into);
 const char *read_schedule(const char *value, void *into); /* struct schedule */

@@ -4,7 +4,7 @@ import uuid
 from collections.abc import Iterable
 from dataclasses import replace
 
-from .nouns import SimDevice, SimInstance
+from .nouns import Schedule, SimDevice, SimInstance
 
 
 def mig_uuid(gpu_uuid: str, gpu_instance: int, compute_instance: int) -> str:
@@ -45,6 +45,14 @@ def without_instance(device: SimDevice, gpu_instance: int, compute_instance: int
     if gone not in {_ids(known) for known in device.instances}:
         raise KeyError(f"no MIG device {gone} on {device.uuid}")
     return replace(device, instances=tuple(known for known in device.instances if _ids(known) != gone))
+
+
+def with_activity(device: SimDevice, gpu_instance: int, compute_instance: int, percent: Schedule) -> SimDevice:
+    changed = (
+        replace(known, utilization_percent=percent) if _ids(known) == (gpu_instance, compute_instance) else known
+        for known in device.instances
+    )
+    return replace(device, instances=tuple(changed))
 
 
 def _ids(instance: SimInstance) -> tuple[int, int]:

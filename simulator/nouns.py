@@ -5,7 +5,11 @@ from typing import Literal
 
 Kind = Literal["compute", "graphics", "mps"]
 Mig = Literal["unsupported", "disabled", "enabled"]
-Quirk = Literal["zeros", "junk", "wide_rows", "empty_success", "stale_count", "mig_energy"]
+Accounting = Literal["disabled", "enabled", "unsupported"]
+Support = Literal["supported", "unsupported"]
+Quirk = Literal[
+    "zeros", "junk", "wide_rows", "empty_success", "stale_count", "mig_energy", "slow_accounting",
+]  # fmt: skip
 DeviceKey = int | str
 """A device by its index in the scenario, or by its UUID."""
 
@@ -57,6 +61,10 @@ class SimInstance:
     memory_bytes: int | None = None
     multiprocessors: int | None = None
     placement: int | None = None
+    utilization_percent: Schedule = 0
+    """Of its own slices, as GPM tells it."""
+    sm_utilization_percent: Schedule = 0
+    """0: as ``utilization_percent``."""
     profile: str = ""
     """As it stands in the name: ``1g.10gb``."""
     uuid: str | None = None
@@ -79,6 +87,8 @@ class SimDevice:
     reserved_bytes: int = 577_765_376
     unlisted_bytes: int = 0
     utilization_percent: Schedule = 0
+    sm_utilization_percent: Schedule = 0
+    """As GPM tells it. 0: as ``utilization_percent``."""
     memory_utilization_percent: Schedule = 0
     power_mw: Schedule = 70_000
     temperature_c: Schedule = 35
@@ -91,6 +101,10 @@ class SimDevice:
     instances: tuple[SimInstance, ...] = ()
     mig_changes: int = 0
     """How many instances were ever created. Not in the file."""
+    accounting: Accounting = "disabled"
+    """When the driver is loaded. What a program sets later is kept beside the scenario."""
+    gpm: Support | None = None
+    """None: as boards of its name do, from Hopper on."""
     quirks: tuple[Quirk, ...] = ()
     lost: bool = False
     generation: int = 0

@@ -13,9 +13,10 @@ from pathlib import Path
 from typing import Self
 
 from .driver import build_driver
-from .mig import laid_out, with_instance, without_instance
+from .mig import laid_out, with_activity, with_instance, without_instance
 from .models import H100, cut_into, model_of
 from .nouns import (
+    Accounting,
     DeviceKey,
     Fault,
     Kind,
@@ -34,6 +35,7 @@ from .scenario_text import process_line, scenario_text
 __all__ = [
     "ENVIRONMENT_VARIABLE",
     "LOOK_EVERY_NS",
+    "Accounting",
     "DeviceKey",
     "Fault",
     "Kind",
@@ -124,6 +126,10 @@ class Scenario:
     def with_power(self, device: DeviceKey, power_mw: Schedule) -> Self:
         return self.with_device(replace(self.device(device), power_mw=power_mw))
 
+    def with_accounting(self, device: DeviceKey, accounting: Accounting = "enabled") -> Self:
+        """What it is when the driver is loaded; what a program has set since goes before."""
+        return self.with_device(replace(self.device(device), accounting=accounting))
+
     def with_mig_layout(self, device: DeviceKey, instances: Iterable[SimInstance]) -> Self:
         """Cut into these and no others, MIG switched on: ``cut_into`` makes them from the names of profiles."""
         return self.with_device(laid_out(self.device(device), instances))
@@ -135,6 +141,12 @@ class Scenario:
     def without_mig_instance(self, device: DeviceKey, gpu_instance: int, compute_instance: int = 0) -> Self:
         """Destroys it. The others keep their indices. Raises KeyError where there is none."""
         return self.with_device(without_instance(self.device(device), gpu_instance, compute_instance))
+
+    def with_mig_utilization(
+        self, device: DeviceKey, percent: Schedule, gpu_instance: int, compute_instance: int = 0
+    ) -> Self:
+        """How busy a MIG device is, of its own slices: what GPM tells where the board has it."""
+        return self.with_device(with_activity(self.device(device), gpu_instance, compute_instance, percent))
 
     def with_fault(self, fault: Fault) -> Self:
         return replace(self, faults=(*self.faults, fault))
@@ -152,8 +164,12 @@ class Scenario:
         return self.with_device(replace(host, lost=False, generation=host.generation + 1))
 
     def with_driver_reload(self, at_ns: int) -> Self:
-        """Unloaded and loaded: energy counts from ``at_ns``, lost devices are back."""
-        devices = (replace(d, energy_origin_ns=at_ns, lost=False) for d in self.devices)
+        """Unloaded and loaded: energy counts from ``at_ns``, lost devices are back, accounting is off."""
+        devices = (
+            replace(d, energy_origin_ns=at_ns, lost=False,
+                    accounting="disabled" if d.accounting == "enabled" else d.accounting)
+            for d in self.devices
+        )  # fmt: skip
         driver = replace(self.driver, epoch=self.driver.epoch + 1, missing=False)
         return replace(self, devices=tuple(devices), driver=driver)
 

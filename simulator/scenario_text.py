@@ -40,9 +40,11 @@ def _device_line(device: SimDevice) -> str:
         uuid=device.uuid, name=device.name, minor=device.minor, bus=device.pci_bus_id, serial=device.serial,
         memory=device.memory_bytes, reserved=device.reserved_bytes, unlisted=device.unlisted_bytes,
         utilization=_schedule(device.utilization_percent),
+        sm_utilization=_schedule(device.sm_utilization_percent),
         memory_utilization=_schedule(device.memory_utilization_percent),
         power_mw=_schedule(device.power_mw), temperature_c=_schedule(device.temperature_c),
-        energy_origin=f"{device.energy_origin_ns}ns", mig=device.mig, quirks=",".join(device.quirks),
+        energy_origin=f"{device.energy_origin_ns}ns", mig=device.mig,
+        accounting=device.accounting, gpm=device.gpm, quirks=",".join(device.quirks),
         generation=device.generation, lost=device.lost, mig_compute_slices=device.mig_compute_slices,
         mig_memory_slices=device.mig_memory_slices, multiprocessors=device.multiprocessors,
     )  # fmt: skip
@@ -56,6 +58,8 @@ def _instance_line(index: int, device: SimDevice, instance: SimInstance) -> str:
         compute_slices=instance.compute_slices, gpu_slices=instance.gpu_slices,
         memory_slices=instance.memory_slices, placement=instance.placement, memory=instance.memory_bytes,
         multiprocessors=instance.multiprocessors, generation=instance.generation,
+        utilization=_schedule(instance.utilization_percent),
+        sm_utilization=_schedule(instance.sm_utilization_percent),
     )  # fmt: skip
 
 

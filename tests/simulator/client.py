@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from gputally.simulator.scenario import LOOK_EVERY_NS, Scenario, driver_environment
+from gputally.simulator.scenario import LOOK_EVERY_NS, Scenario, boottime_ns, driver_environment
 
 PROGRAM = """
 import ctypes, json, pynvml, sys
@@ -49,6 +49,15 @@ for line in sys.stdin:
         answer = {"broken": repr(error)}
     print(json.dumps(answer), flush=True)
 """
+
+
+def wall_minus_boot_ns() -> int:
+    """Between the clock of stamps and that of scenarios; read until nobody ran in between."""
+    tries = []
+    for _ in range(8):
+        before_ns, wall_ns, after_ns = boottime_ns(), time.time_ns(), boottime_ns()
+        tries.append((after_ns - before_ns, wall_ns - before_ns))
+    return min(tries)[1]
 
 
 class Refused(Exception):

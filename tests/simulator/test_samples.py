@@ -9,7 +9,7 @@ import pytest
 
 from gputally.simulator.scenario import Quirk, Scenario, SimDevice, SimProcess, Step, boottime_ns
 
-from .client import Client, Refused, on_host
+from .client import Client, Refused, on_host, wall_minus_boot_ns
 
 NOT_FOUND, NOT_SUPPORTED = 6, 3
 PERIOD_US = 50_000
@@ -69,7 +69,7 @@ def test_the_last_sample_of_an_ended_process_can_still_be_read(tmp_path: Path) -
 
 
 def test_a_sample_has_the_utilization_of_its_own_moment(tmp_path: Path) -> None:
-    change_ns, offset_ns = boottime_ns() + 100_000_000, time.time_ns() - boottime_ns()
+    change_ns, offset_ns = boottime_ns() + 100_000_000, wall_minus_boot_ns()
     steps = (Step(0, 20), Step(change_ns, 80))
     with on_host(tmp_path, busy(SimProcess(7, sm_percent=steps))) as client:
         seen = set()

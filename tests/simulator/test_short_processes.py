@@ -15,7 +15,7 @@ from gputally.simulator.scenario import (
     process_line,
 )
 
-from .client import Client, Refused, on_host
+from .client import Client, Refused, on_host, wall_minus_boot_ns
 
 NOT_FOUND = 6
 PERIOD_US = 50_000
@@ -39,7 +39,7 @@ def samples(client: Client, seen_us: int = 1, device: int = 0) -> dict[int, dict
 
 
 def boot_ns(row: dict[str, int]) -> int:
-    return row["timeStamp"] * 1000 - (time.time_ns() - boottime_ns())
+    return row["timeStamp"] * 1000 - wall_minus_boot_ns()
 
 
 def sleeper() -> "subprocess.Popen[bytes]":
