@@ -16,7 +16,8 @@ import time
 from collections.abc import Container
 from contextlib import suppress
 
-from . import calls, codec, marker
+from . import binding, codec, marker
+from .calls import Driver
 from .device import WatchedDevice
 from .junk import Junk
 
@@ -63,7 +64,7 @@ class Watch:
 
     def __init__(self, where: marker.Marker) -> None:
         self._marker = where
-        self._driver: calls.Driver | None = None
+        self._driver: Driver | None = None
         self._code: int | None = None
         self._why = ""
         self._initialised = False
@@ -79,7 +80,7 @@ class Watch:
             self._code = self._start(skip)
         rows = self._rows(skip)
         told, self._told = self._told, None
-        return [self._calls(), self._code, told, rows, self._why, self._junk.take()]
+        return [*self._calls(), self._code, told, rows, self._why, self._junk.take()]
 
     def _rows(self, skip: Container[int]) -> list[object]:
         rows: list[object] = [device.read(self._tick) for device in self._devices if device.index not in skip]
@@ -87,12 +88,11 @@ class Watch:
         self._tick += 1
         return rows
 
-    def _calls(self) -> int:
-        """Calls since the last reply."""
+    def _calls(self) -> list[int]:
+        """Calls since the last reply: those in the budget of a tick, and others."""
         if self._driver is None:
-            return 0
-        count, self._driver.calls = self._driver.calls, 0
-        return count
+            return [0, 0]
+        return self._driver.asker.take_counts()
 
     def _enter(self, stage: int, device: int = 0) -> None:
         self._marker.enter(stage, device, time.clock_gettime_ns(time.CLOCK_BOOTTIME))
@@ -100,16 +100,16 @@ class Watch:
     def _start(self, skip: Container[int]) -> int:
         self._enter(marker.INIT)
         try:
-            calls.nvml_init()
+            binding.nvml_init()
             self._initialised = True
-            self._driver = calls.Driver(self._marker)
+            self._driver = Driver(binding.Asker(self._marker))
             self._told = [self._driver.version(), self._open_all(self._driver, skip)]
-        except calls.NVMLError as error:
-            self._why = calls.why_unloadable(error)
+        except binding.NVMLError as error:
+            self._why = binding.why_unloadable(error)
             return error.value
         return 0
 
-    def _open_all(self, driver: calls.Driver, skip: Container[int]) -> list[object]:
+    def _open_all(self, driver: Driver, skip: Container[int]) -> list[object]:
         """One lost device does not end the enumeration of the others."""
         told: list[object] = []
         for index in range(driver.device_count()):
@@ -119,11 +119,11 @@ class Watch:
             told.append(self._open(index, driver))
         return told
 
-    def _open(self, index: int, driver: calls.Driver) -> list[object]:
+    def _open(self, index: int, driver: Driver) -> list[object]:
         try:
             device = WatchedDevice(index, driver, self._marker, self._junk)
             told = device.identify()
-        except calls.NVMLError:
+        except binding.NVMLError:
             return [index, None, "", 0, ""]
         self._devices.append(device)
         return told
@@ -132,8 +132,8 @@ class Watch:
         """Lets go of the driver politely. It may hang in here as in any call."""
         if self._initialised:
             self._enter(marker.SHUTDOWN)
-            with suppress(calls.NVMLError):
-                calls.nvml_shutdown()
+            with suppress(binding.NVMLError):
+                binding.nvml_shutdown()
 
 
 if __name__ == "__main__":

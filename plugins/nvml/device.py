@@ -2,11 +2,12 @@
 
 import time
 
-from . import calls, marker
+from . import binding, calls, marker
 from .facts import Facts, UnreadableError
 from .junk import Junk
+from .mig import MigWatch
 from .processes import ProcessLists
-from .rows import Holders, united
+from .rows import NO_INSTANCE, Groups, Holders, united
 from .samples import Cursors
 
 MOST_POWER_MW = 10_000_000
@@ -15,11 +16,16 @@ MOST_POWER_MW = 10_000_000
 Row = list[object]
 """As codec.py describes it."""
 
+_OUTSIDE = (NO_INSTANCE, NO_INSTANCE)
+"""Of processes in no MIG instance."""
+
 
 class WatchedDevice:
     """A device under its index, with its handle. Static facts are read once, by ``identify``."""
 
-    __slots__ = ("_bytes", "_cursors", "_driver", "_facts", "_junk", "_lists", "_marker", "index")
+    __slots__ = (
+        "_bytes", "_cursors", "_driver", "_facts", "_here", "_junk", "_lists", "_marker", "_mig", "index",
+    )  # fmt: skip
 
     def __init__(self, index: int, driver: calls.Driver, where: marker.Marker, junk: Junk) -> None:
         self.index = index
@@ -29,7 +35,9 @@ class WatchedDevice:
         self._facts = Facts(driver.handle(index))
         self._bytes = 0
         self._lists = ProcessLists(driver, 0, index, junk)
+        self._here: tuple[Groups, Holders] = ({}, {})
         self._cursors = Cursors()
+        self._mig = MigWatch(driver, self._facts, junk)
 
     def identify(self) -> list[object]:
         """Index, UUID, name, memory in bytes and bus id. Raises NVMLError."""
@@ -44,26 +52,43 @@ class WatchedDevice:
         try:
             return self._row(at_ns, tick)
         except UnreadableError as error:
-            return [self.index, at_ns, error.code, None, None, None, None, [], []]
+            return [self.index, at_ns, error.code, None, None, None, None, [], [], None]
 
     def _row(self, at_ns: int, tick: int) -> Row:
         facts, driver = self._facts, self._driver
-        compute = self._lists.compute(facts)
-        energy_mj = facts.value(calls.ENERGY, driver.energy_mj)
-        power_mw = self._power_mw() if energy_mj is None and facts.refused(calls.ENERGY) else None
-        utilization = self._percent(facts.value(calls.UTILIZATION, driver.utilization_percent))
+        if self._mig.look():
+            facts.forget()  # another mode, other questions
+        here, mig = self._partitioned(at_ns, tick) if self._mig.on else (self._whole(at_ns, tick), None)
+        energy_mj = facts.value(binding.ENERGY, driver.energy_mj)
+        power_mw = self._power_mw() if energy_mj is None and facts.refused(binding.ENERGY) else None
+        utilization = self._percent(facts.value(binding.UTILIZATION, driver.utilization_percent))
         memory_bytes = self._memory_bytes()
-        rare = self._lists.rare(facts, at_ns, tick)
-        here = united((compute, rare)) if rare else compute
-        percent, passed = self._samples(here, at_ns)
+        percent, passed = ({}, []) if self._mig.on else self._samples(here, at_ns)
         processes: list[int | None] = []
         for pid, used_bytes in here.items():
             processes += (pid, used_bytes, percent.get(pid))
-        return [self.index, at_ns, 0, utilization, memory_bytes, energy_mj, power_mw, processes, passed]
+        return [self.index, at_ns, 0, utilization, memory_bytes, energy_mj, power_mw, processes, passed, mig]
+
+    def _whole(self, at_ns: int, tick: int) -> Holders:
+        """Who is on a GPU that is not cut."""
+        groups = self._lists.read(self._facts, at_ns, tick)
+        if groups is not self._here[0]:
+            self._here = groups, united(groups.values())
+        return self._here[1]
+
+    def _partitioned(self, at_ns: int, tick: int) -> tuple[Holders, list[object]]:
+        """Who is outside of its instances, and the instances."""
+        groups: Groups | None = None
+        try:
+            groups = self._lists.read(self._facts, at_ns, tick)
+        except UnreadableError:
+            if not self._facts.refused(binding.COMPUTE):
+                raise
+        return groups.get(_OUTSIDE, {}) if groups else {}, self._mig.read(groups, at_ns, tick)
 
     def _power_mw(self) -> int | None:
         """Only of boards without an energy counter."""
-        power_mw = self._facts.value(calls.POWER, self._driver.power_mw)
+        power_mw = self._facts.value(binding.POWER, self._driver.power_mw)
         if power_mw is not None and power_mw > MOST_POWER_MW:
             self._junk.add("power_most")
             return None
@@ -77,9 +102,9 @@ class WatchedDevice:
 
     def _memory_bytes(self) -> int | None:
         facts, driver = self._facts, self._driver
-        used_bytes = facts.value(calls.MEMORY, driver.memory_used_bytes)
-        if used_bytes is None and facts.refused(calls.MEMORY):
-            used_bytes = facts.value(calls.MEMORY_V1, driver.memory_used_bytes_v1)
+        used_bytes = facts.value(binding.MEMORY, driver.memory_used_bytes)
+        if used_bytes is None and facts.refused(binding.MEMORY):
+            used_bytes = facts.value(binding.MEMORY_V1, driver.memory_used_bytes_v1)
         if used_bytes is not None and used_bytes > self._bytes > 0:
             self._junk.add("memory_total")
             return None
@@ -87,12 +112,12 @@ class WatchedDevice:
 
     def _samples(self, here: Holders, at_ns: int) -> tuple[dict[int, int], list[object]]:
         """Per cent by pid, and the processes that are in no list, as codec.py describes them."""
-        if self._facts.refused(calls.SAMPLES):
+        if self._facts.refused(binding.SAMPLES):
             return {}, []
         cursors = self._cursors
         code, taken = self._driver.samples(self._facts.handle, cursors, at_ns, here, self._junk)
         if taken is None:
-            self._facts.learn(calls.SAMPLES, code)
+            self._facts.learn(binding.SAMPLES, code)
             return {}, []
         if not taken.stamps_us:
             return taken.percent, []

@@ -2,9 +2,10 @@
 
 from collections.abc import Callable
 
-from . import calls, errors
+from . import errors
+from .binding import Handle
 
-Ask = Callable[[calls.Handle], tuple[int, int]]
+Ask = Callable[[Handle], tuple[int, int]]
 """Gives NVML's code and, if that is 0, a value."""
 
 
@@ -21,7 +22,7 @@ class Facts:
 
     __slots__ = ("_refused", "handle")
 
-    def __init__(self, handle: calls.Handle) -> None:
+    def __init__(self, handle: Handle) -> None:
         self.handle = handle
         self._refused: dict[int, int] = {}
 
@@ -35,6 +36,10 @@ class Facts:
             self._refused[fact] = code
         elif errors.condemns_device(code):
             raise UnreadableError(code)
+
+    def forget(self) -> None:
+        """What was refused may be asked for again."""
+        self._refused = {}
 
     def value(self, fact: int, ask: Ask) -> int | None:
         """None where the driver does not say: that alone is no gap, unless the device is lost (UnreadableError)."""

@@ -5,10 +5,9 @@ from collections.abc import Container, Iterable, Mapping, Sequence
 
 from ...model.reading import Device, DeviceGap, GapReason
 from .evidence import Evidence
-from .known import KnownDevice, Seen
+from .known import KnownDevice
+from .partition import PREFIX, Seen
 from .replies import Introduction, Row
-
-PREFIX = "nvidia:"
 
 
 class Host:
@@ -17,7 +16,6 @@ class Host:
     def __init__(self, evidence: Evidence | None = None) -> None:
         self._evidence = evidence or Evidence()
         self._known: dict[str, KnownDevice] = {}
-        self._devices: tuple[Device, ...] = ()
         self._counts = Counter[str]()
         self._rejected: tuple[tuple[str, int], ...] = ()
 
@@ -26,8 +24,8 @@ class Host:
 
     @property
     def devices(self) -> tuple[Device, ...]:
-        """All known devices."""
-        return self._devices
+        """All known devices, and the MIG instances that there are."""
+        return tuple(device for known in self._known.values() for device in known.devices)
 
     @property
     def rejected(self) -> tuple[tuple[str, int], ...]:
@@ -46,7 +44,6 @@ class Host:
                 ids[index] = device_id = PREFIX + uuid
                 known = self._meet(Device(device_id, model, memory_bytes))
                 known.epoch.introduced(self._evidence.number(bus_id, told.driver_version))
-        self._devices = tuple(known.device for known in self._known.values())
         return ids
 
     def released(self) -> None:
@@ -74,13 +71,17 @@ class Host:
 
     def take_readings(self, why: Mapping[str, GapReason], otherwise: GapReason, at_ns: int) -> tuple[Seen, ...]:
         """A reading or a gap of each known device. ``why`` and ``otherwise`` are for those that nobody read."""
-        return tuple(known.take_seen(why.get(name, otherwise), at_ns) for name, known in self._known.items())
+        seen: list[Seen] = []
+        for name, known in self._known.items():
+            seen += known.take_seen(why.get(name, otherwise), at_ns)
+        return tuple(seen)
 
     def _meet(self, device: Device) -> KnownDevice:
         known = self._known.get(device.device_id)
         if known is None:
             known = self._known[device.device_id] = KnownDevice(device, self._reject_one)
-        known.device = device
+        else:
+            known.introduced(device)
         return known
 
     def _reject_one(self, reason: str) -> None:

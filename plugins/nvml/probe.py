@@ -73,7 +73,9 @@ class NvmlProbe:
         evidence: Evidence | None = None,
     ) -> None:
         self.driver_calls = 0
-        """NVML calls in the latest tick, of all children together."""
+        """NVML calls in the latest tick that every tick makes, of all children together."""
+        self.other_calls = 0
+        """Seldom ones, and those about MIG."""
         self._deadline_ns = int(deadline_s * _S)
         self._environment = environment
         self._roster = Roster(patience or Patience())
@@ -121,7 +123,7 @@ class NvmlProbe:
         ``interval_ns`` is the cadence in force.
         """
         begin_ns = _boot_ns()
-        self.driver_calls = 0
+        self.driver_calls = self.other_calls = 0
         self._answered = False
         self._asked.clear()
         soft_ns = self._soft_ns(interval_ns)
@@ -259,6 +261,7 @@ class NvmlProbe:
     def _take_reply(self, child: Child, reply: Reply) -> None:
         now_ns = _boot_ns()
         self.driver_calls += reply.driver_calls
+        self.other_calls += reply.other_calls
         if reply.rejected:
             self._host.reject(reply.rejected)
         if reply.host is not None:

@@ -28,6 +28,33 @@ PassedRow = tuple[int, list[int], int | None]
 """Of a process in no list: pid, CLOCK_BOOTTIME in ns of its samples, per cent of the SMs."""
 
 
+class InstanceRow(NamedTuple):
+    """A MIG instance, told with its GPU."""
+
+    uuid: str
+    model: str
+    memory_bytes: int
+    compute: int
+    memory: int
+    code: int
+    utilization_percent: int | None
+    memory_used_bytes: int | None
+    processes: list[int | None]
+
+    @property
+    def identity(self) -> tuple[object, ...]:
+        """What is not said anew at every tick."""
+        return self[:5]
+
+
+class MigRow(NamedTuple):
+    """What a GPU in MIG mode is cut into, of how many slices of compute and of memory."""
+
+    compute_of: int
+    memory_of: int
+    instances: list[InstanceRow]
+
+
 class Row(NamedTuple):
     """One device, by its index, in one reply; see codec.py."""
 
@@ -40,11 +67,14 @@ class Row(NamedTuple):
     power_mw: int | None
     processes: list[int | None]
     """pid, memory in bytes, per cent of the SMs; three each."""
-    passed: "list[PassedRow]"
+    passed: list[PassedRow]
+    mig: MigRow | None
 
 
 class Reply(NamedTuple):
     driver_calls: int
+    """Those that every tick makes."""
+    other_calls: int
     code: int
     host: Introduction | None
     rows: list[Row]
@@ -57,13 +87,21 @@ class Reply(NamedTuple):
 def parse(message: object) -> Reply:
     """Raises BrokenFrameError on anything but a reply."""
     try:
-        calls, code, host, rows, why, rejected = cast(
-            "tuple[int, int, tuple[str, list[list[int]]] | None, list[list[int]], str, dict[str, int]]", message
+        calls, others, code, host, rows, why, rejected = cast(
+            "tuple[int, int, int, tuple[str, list[list[int]]] | None, list[list[object]], str, dict[str, int]]", message
         )
         told = None if host is None else Introduction(str(host[0]), [Told._make(device) for device in host[1]])
-        return Reply(calls, code, told, [Row._make(row) for row in rows], str(why), dict(rejected))
+        return Reply(calls, others, code, told, [_row(row) for row in rows], str(why), dict(rejected))
     except (TypeError, ValueError, IndexError) as error:
         raise BrokenFrameError(f"not a reply: {error}") from error
+
+
+def _row(told: list[object]) -> Row:
+    """Raises TypeError or ValueError."""
+    if told[-1] is not None:
+        compute_of, memory_of, instances = cast("tuple[int, int, list[list[int]]]", told[-1])
+        told[-1] = MigRow(compute_of, memory_of, [InstanceRow._make(one) for one in instances])
+    return Row._make(cast("list[int]", told))
 
 
 def unusable(reply: Reply, skipped: bool) -> tuple[GapReason, str] | None:

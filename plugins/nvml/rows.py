@@ -21,6 +21,9 @@ MAX_INSTANCE = 255
 Holders = dict[int, int | None]
 """Memory in bytes by pid; None where the driver does not say."""
 
+Groups = dict[tuple[int, int], Holders]
+"""By GPU instance and compute instance; NO_INSTANCE where there are none."""
+
 
 class BadRowError(Exception):
     """A row cannot be true. ``reason`` is one of those in junk.py."""
@@ -30,16 +33,16 @@ class BadRowError(Exception):
         self.reason = reason
 
 
-def holders(rows: bytes, device_bytes: int) -> Holders:
-    """Who is in a list. ``device_bytes`` 0: unknown. Raises BadRowError if one of its rows cannot be true.
+def grouped(rows: bytes, device_bytes: int) -> Groups:
+    """Who is in a list, by instance. ``device_bytes`` 0: unknown. Raises BadRowError if one of its rows cannot be true.
 
-    A pid in several rows (a process in several MIG instances) counts once, with its
-    largest memory.
+    A pid in several rows of one instance counts once, with its largest memory.
     """
-    found: Holders = {}
+    found: Groups = {}
     for pid, used_bytes, gpu_instance, compute_instance in ROW.iter_unpack(rows):
         check(pid, used_bytes, gpu_instance, compute_instance, device_bytes)
-        _count_once(found, pid, None if used_bytes == MEMORY_UNKNOWN else used_bytes)
+        group = found.setdefault((gpu_instance, compute_instance), {})
+        _count_once(group, pid, None if used_bytes == MEMORY_UNKNOWN else used_bytes)
     return found
 
 
@@ -67,4 +70,13 @@ def united(lists: Iterable[Holders]) -> Holders:
     for one in lists:
         for pid, used_bytes in one.items():
             _count_once(together, pid, used_bytes)
+    return together
+
+
+def united_groups(lists: Iterable[Groups]) -> Groups:
+    """The same, instance by instance."""
+    together: Groups = {}
+    for one in lists:
+        for ids, group in one.items():
+            together[ids] = united((together[ids], group)) if ids in together else group
     return together

@@ -11,9 +11,10 @@ from gputally.plugins.nvml.replies import parse
 
 REPLY: list[object] = [
     42,
+    7,
     0,
     ["580.95.05", [[0, "GPU-a", "H100", 80, "00000000:18:00.0"]]],
-    [[0, 5, 0, 99, None, 3, None, [10, 1 << 40, None], [[11, [4], 7]]]],
+    [[0, 5, 0, 99, None, 3, None, [10, 1 << 40, None], [[11, [4], 7]], None]],
     "",
     {"row_pid": 2},
 ]
@@ -32,7 +33,7 @@ def test_a_message_is_the_same_however_the_pipe_cuts_it(cuts: list[int]) -> None
 
 def test_a_reply_says_what_was_read() -> None:
     reply = parse(REPLY)
-    assert (reply.driver_calls, reply.code) == (42, 0)
+    assert (reply.driver_calls, reply.other_calls, reply.code) == (42, 7, 0)
     assert reply.rows[0].energy_mj == 3
     assert reply.rows[0].memory_used_bytes is None
     assert tuple(reply.rows[0].passed[0]) == (11, [4], 7)
@@ -41,7 +42,16 @@ def test_a_reply_says_what_was_read() -> None:
 
 @pytest.mark.parametrize(
     "junk",
-    [None, 5, [], [1, 2], [0, 0, None, [[1]], "", {}], [0, 0, 3, [], "", {}], [0, 0, None, [], "", 5], "abcdef"],
+    [
+        None,
+        5,
+        [],
+        [1, 2],
+        [0, 0, 0, None, [[1]], "", {}],
+        [0, 0, 0, 3, [], "", {}],
+        [0, 0, 0, None, [], "", 5],
+        "abcdefg",
+    ],
 )
 def test_what_is_no_reply_is_refused(junk: object) -> None:
     with pytest.raises(codec.BrokenFrameError):

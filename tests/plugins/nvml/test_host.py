@@ -9,7 +9,7 @@ IDS = {0: "nvidia:GPU-a", 1: "nvidia:GPU-b"}
 
 
 def row(number: int, at_ns: int, code: int = 0) -> Row:
-    return Row(number, at_ns, code, None, None, None, None, [], [])
+    return Row(number, at_ns, code, None, None, None, None, [], [], None)
 
 
 def host_of_two() -> Host:

@@ -6,15 +6,29 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gputally.plugins.nvml.rows import MEMORY_UNKNOWN, NO_INSTANCE, ROW, BadRowError, holders, united
+from gputally.plugins.nvml.rows import (
+    MEMORY_UNKNOWN,
+    NO_INSTANCE,
+    ROW,
+    BadRowError,
+    Holders,
+    grouped,
+    united,
+    united_groups,
+)
 
 GIB = 1 << 30
 DEVICE_BYTES = 80 * GIB
+NO = NO_INSTANCE
 
 
 def rows(*told: tuple[int, int] | tuple[int, int, int, int]) -> bytes:
     packed = (ROW.pack(*row) if len(row) == 4 else ROW.pack(*row, NO_INSTANCE, NO_INSTANCE) for row in told)
     return b"".join(packed)
+
+
+def holders(packed: bytes, device_bytes: int) -> Holders:
+    return united(grouped(packed, device_bytes).values())
 
 
 def refused(packed: bytes) -> str:
@@ -37,6 +51,16 @@ def test_a_process_in_two_rows_counts_once_with_its_largest_memory() -> None:
 
 def test_a_process_in_two_lists_counts_once_with_its_largest_memory() -> None:
     assert united([{1: GIB, 2: None}, {1: 2 * GIB, 2: GIB}, {1: None}]) == {1: 2 * GIB, 2: GIB}
+
+
+def test_processes_are_told_by_the_mig_instance_they_are_in() -> None:
+    packed = rows((10, GIB, 1, 0), (11, GIB, 2, 0), (10, GIB, 2, 0), (12, GIB))
+    assert grouped(packed, DEVICE_BYTES) == {(1, 0): {10: GIB}, (2, 0): {11: GIB, 10: GIB}, (NO, NO): {12: GIB}}
+
+
+def test_lists_are_put_together_instance_by_instance() -> None:
+    compute, graphics = grouped(rows((10, GIB, 1, 0)), 0), grouped(rows((10, 2 * GIB, 1, 0), (11, GIB, 2, 0)), 0)
+    assert united_groups([compute, graphics]) == {(1, 0): {10: 2 * GIB}, (2, 0): {11: GIB}}
 
 
 def test_no_pid_is_zero_or_beyond_the_kernels_limit() -> None:
