@@ -23,13 +23,12 @@ from ..model.window import seconds_ns
 from ..model.workload import Attribution
 from ..plugins.clock import HostClock
 from ..plugins.consumption.reader import CgroupConsumption
-from ..plugins.nvml.probe import NvmlProbe
+from ..plugins.nvml.probe import Evidence, NvmlProbe
 from ..storage.wal import LogBroken
 from . import status
 from .alarms import Alarms
 from .attributing import follow_processes, note_exits
 from .commands import Commands
-from .config import DaemonConfig
 from .control import serve
 from .guard import guarded
 from .keeper import Keeper, WriterThread, retain
@@ -58,7 +57,7 @@ PROBE_ENDS_WITHIN_S = 3.0
 async def run(parts: Parts, say_ready: Callable[[str], None]) -> None:
     """Runs until SIGTERM or SIGINT. Raises what another life of an actor could not mend."""
     with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGUSR2) as signals:
-        async with _probe(parts.config) as probe, trio.open_nursery() as nursery:
+        async with _probe(parts) as probe, trio.open_nursery() as nursery:
             tree = _Tree(parts, probe, Supervisor(nursery, fatal=(LogBroken,)), say_ready)
             tree.start()
             nursery.start_soon(_hear, signals, tree.orders, told := trio.Event())
@@ -177,8 +176,9 @@ def _readiness(parts: Parts, reading: HostReading) -> str:
 
 
 @asynccontextmanager
-async def _probe(config: DaemonConfig) -> AsyncGenerator[NvmlProbe]:
-    probe = NvmlProbe(config.sampling.deadline_s)
+async def _probe(parts: Parts) -> AsyncGenerator[NvmlProbe]:
+    sampling = parts.config.sampling
+    probe = NvmlProbe(sampling.deadline_s, evidence=Evidence(parts.boot_id, Path(sampling.sys)))
     try:
         yield probe
     finally:

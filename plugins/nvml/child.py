@@ -16,8 +16,10 @@ import time
 from collections.abc import Container
 from contextlib import suppress
 
-from . import calls, codec, marker
+from . import binding, codec, marker
+from .calls import Driver
 from .device import WatchedDevice
+from .junk import Junk
 
 READ_BYTES = 65536
 
@@ -63,12 +65,13 @@ class Watch:
 
     def __init__(self, where: marker.Marker) -> None:
         self._marker = where
-        self._driver: calls.Driver | None = None
+        self._driver: Driver | None = None
         self._code: int | None = None
         self._why = ""
         self._initialised = False
         self._devices: list[WatchedDevice] = []
         self._told: list[object] | None = None
+        self._junk = Junk()
         self._tick = 0
 
     def reply(self, request: object) -> list[object]:
@@ -78,7 +81,7 @@ class Watch:
             self._code = self._start(skip)
         rows = self._rows(skip)
         told, self._told = self._told, None
-        return [self._calls(), self._code, told, rows, self._why]
+        return [*self._calls(), self._code, told, rows, self._why, self._junk.take()]
 
     def _rows(self, skip: Container[int]) -> list[object]:
         rows: list[object] = [device.read(self._tick) for device in self._devices if device.index not in skip]
@@ -86,12 +89,11 @@ class Watch:
         self._tick += 1
         return rows
 
-    def _calls(self) -> int:
-        """Calls since the last reply."""
+    def _calls(self) -> list[int]:
+        """Calls since the last reply: those in the budget of a tick, and others."""
         if self._driver is None:
-            return 0
-        count, self._driver.calls = self._driver.calls, 0
-        return count
+            return [0, 0]
+        return self._driver.asker.take_counts()
 
     def _enter(self, stage: int, device: int = 0) -> None:
         self._marker.enter(stage, device, time.clock_gettime_ns(time.CLOCK_BOOTTIME))
@@ -99,16 +101,16 @@ class Watch:
     def _start(self, skip: Container[int]) -> int:
         self._enter(marker.INIT)
         try:
-            calls.nvml_init()
+            binding.nvml_init()
             self._initialised = True
-            self._driver = calls.Driver(self._marker)
-            self._told = self._open_all(self._driver, skip)
-        except calls.NVMLError as error:
-            self._why = calls.why_unloadable(error)
+            self._driver = Driver(binding.Asker(self._marker))
+            self._told = [self._driver.version(), self._open_all(self._driver, skip)]
+        except binding.NVMLError as error:
+            self._why = binding.why_unloadable(error)
             return error.value
         return 0
 
-    def _open_all(self, driver: calls.Driver, skip: Container[int]) -> list[object]:
+    def _open_all(self, driver: Driver, skip: Container[int]) -> list[object]:
         """One lost device does not end the enumeration of the others."""
         told: list[object] = []
         for index in range(driver.device_count()):
@@ -118,12 +120,12 @@ class Watch:
             told.append(self._open(index, driver))
         return told
 
-    def _open(self, index: int, driver: calls.Driver) -> list[object]:
+    def _open(self, index: int, driver: Driver) -> list[object]:
         try:
-            device = WatchedDevice(index, driver, self._marker)
+            device = WatchedDevice(index, driver, self._marker, self._junk)
             told = device.identify()
-        except calls.NVMLError:
-            return [index, None, "", 0]
+        except binding.NVMLError:
+            return [index, None, "", 0, ""]
         self._devices.append(device)
         return told
 
@@ -131,8 +133,8 @@ class Watch:
         """Lets go of the driver politely. It may hang in here as in any call."""
         if self._initialised:
             self._enter(marker.SHUTDOWN)
-            with suppress(calls.NVMLError):
-                calls.nvml_shutdown()
+            with suppress(binding.NVMLError):
+                binding.nvml_shutdown()
 
 
 if __name__ == "__main__":

@@ -1,12 +1,22 @@
 """Frames on the pipes between daemon and child: four bytes of length, then msgpack.
 
 A request is ``[device index to leave out, ...]``, and each is answered before the next. A reply is
-``[driver calls, code, [[index, uuid, name, memory in bytes], ...] or nil, [row, ...], why]``
-and a row is ``[index, at_ns, code, utilization, memory in bytes, energy in mJ, [pid, bytes, sm, ...]]``.
-The devices are told once, in a child's first reply; one that cannot be opened has no UUID.
-``why`` is the loader's word on a driver library that cannot be loaded, and mostly empty.
-``nil`` is what the driver did not say.
-Codes are NVML's (errors.py); a reply with a code has no rows.
+
+    [driver calls, other calls, code, host or nil, [row, ...], why, {reason: count, ...}]
+
+- ``host`` is told once, in a child's first reply: ``[driver version, [device, ...]]``, and a device
+  is ``[index, uuid, name, memory in bytes, PCI bus id]``; one that cannot be opened has no UUID.
+- ``driver calls`` are those that every tick makes; ``other calls`` are seldom ones, and those about MIG.
+- ``row`` is ``[index, at_ns, code, utilization, memory in bytes, energy in mJ, power in mW, processes, passed, mig]``.
+- ``processes`` is flat, three each: ``[pid, memory in bytes, per cent of the SMs, ...]``.
+- ``passed`` are those in no list: ``[[pid, [at_ns of a sample, ...], per cent of the SMs], ...]``.
+- ``mig`` is nil for a GPU that is not cut, else ``[compute slices, memory slices, [instance, ...]]``, and
+  an instance is ``[uuid, name, memory in bytes, compute slices, memory slices, code, utilization,
+  memory in use, processes]``. It was read when its GPU was, and is told with it, so that they stay one family.
+- ``why`` is the loader's word on a driver library that cannot be loaded, and mostly empty.
+- the counts are of what was not believed since the last reply (junk.py).
+
+``nil`` is what the driver did not say. Codes are NVML's (errors.py); a reply with a code has no rows.
 """
 
 import struct
@@ -14,7 +24,7 @@ from typing import cast
 
 import msgpack
 
-LIMIT_BYTES = 4 << 20
+LIMIT_BYTES = 16 << 20
 """Far above 64 devices with thousands of processes each, and far below what would hurt the daemon."""
 
 _LENGTH = struct.Struct("<I")

@@ -1,51 +1,50 @@
-"""One device as the child sees it: what it refused, what it said last, and the row of a reply."""
+"""One device as the child sees it: the row of a reply."""
 
 import time
-from collections.abc import Callable
 
-from . import calls, errors, marker
-from .rows import Holders, holders, united
+from . import binding, calls, marker
+from .facts import Facts, UnreadableError
+from .junk import Junk
+from .mig import MigWatch
+from .processes import ProcessLists
+from .rows import NO_INSTANCE, Groups, Holders, united
 from .samples import Cursors
 
-RARE_EVERY_TICKS = 10
-RARE_EVERY_NS = 15_000_000_000
-"""Graphics and MPS lists change seldom. The time is for slow cadences, where ten ticks are long."""
+MOST_POWER_MW = 10_000_000
+"""10 kW: several times what any board draws."""
 
 Row = list[object]
 """As codec.py describes it."""
 
-
-class UnreadableError(Exception):
-    """The device gives no reading this time; ``code`` says why."""
-
-    def __init__(self, code: int) -> None:
-        super().__init__(errors.words(code))
-        self.code = code
+_OUTSIDE = (NO_INSTANCE, NO_INSTANCE)
+"""Of processes in no MIG instance."""
 
 
 class WatchedDevice:
     """A device under its index, with its handle. Static facts are read once, by ``identify``."""
 
     __slots__ = (
-        "_bytes", "_compute", "_cursors", "_driver", "_handle", "_marker", "_rare", "_rare_ns", "_refused", "index",
+        "_bytes", "_cursors", "_driver", "_facts", "_here", "_junk", "_lists", "_marker", "_mig", "index",
     )  # fmt: skip
 
-    def __init__(self, index: int, driver: calls.Driver, where: marker.Marker) -> None:
+    def __init__(self, index: int, driver: calls.Driver, where: marker.Marker, junk: Junk) -> None:
         self.index = index
         self._driver = driver
         self._marker = where
-        self._handle = driver.handle(index)
+        self._junk = junk
+        self._facts = Facts(driver.handle(index))
         self._bytes = 0
+        self._lists = ProcessLists(driver, 0, index, junk)
+        self._here: tuple[Groups, Holders] = ({}, {})
         self._cursors = Cursors()
-        self._compute: tuple[bytes, Holders] = (b"", {})
-        self._rare: Holders = {}
-        self._rare_ns = 0
-        self._refused: dict[int, int] = {}
+        self._mig = MigWatch(driver, self._facts, junk)
 
     def identify(self) -> list[object]:
-        """Index, UUID, name and memory in bytes. Raises NVMLError."""
-        uuid, name, self._bytes = self._driver.identity(self._handle)
-        return [self.index, uuid, name, self._bytes]
+        """Index, UUID, name, memory in bytes and bus id. Raises NVMLError."""
+        handle = self._facts.handle
+        uuid, name, self._bytes = self._driver.identity(handle)
+        self._lists = ProcessLists(self._driver, self._bytes, self.index, self._junk)
+        return [self.index, uuid, name, self._bytes, self._driver.bus_id(handle)]
 
     def read(self, tick: int) -> Row:
         at_ns = time.clock_gettime_ns(time.CLOCK_BOOTTIME)
@@ -53,83 +52,77 @@ class WatchedDevice:
         try:
             return self._row(at_ns, tick)
         except UnreadableError as error:
-            return [self.index, at_ns, error.code, None, None, None, []]
+            return [self.index, at_ns, error.code, None, None, None, None, [], [], None]
 
     def _row(self, at_ns: int, tick: int) -> Row:
-        compute = self._compute_holders()
-        energy_mj = self._value(calls.ENERGY, self._driver.energy_mj)
-        utilization = self._value(calls.UTILIZATION, self._driver.utilization_percent)
+        facts, driver = self._facts, self._driver
+        if self._mig.look():
+            facts.forget()  # another mode, other questions
+        here, mig = self._partitioned(at_ns, tick) if self._mig.on else (self._whole(at_ns, tick), None)
+        energy_mj = facts.value(binding.ENERGY, driver.energy_mj)
+        power_mw = self._power_mw() if energy_mj is None and facts.refused(binding.ENERGY) else None
+        utilization = self._percent(facts.value(binding.UTILIZATION, driver.utilization_percent))
         memory_bytes = self._memory_bytes()
-        if self._rare_is_due(at_ns, tick):
-            self._rare = united((self._rare_list(calls.GRAPHICS), self._rare_list(calls.MPS)))
-            self._rare_ns = at_ns
-        here = united((compute, self._rare)) if self._rare else compute
-        percent = self._sm_percent(here) if len(here) > 1 else {}
+        percent, passed = ({}, []) if self._mig.on else self._samples(here, at_ns)
         processes: list[int | None] = []
         for pid, used_bytes in here.items():
             processes += (pid, used_bytes, percent.get(pid))
-        if utilization is not None and utilization > 100:
-            utilization = None
-        return [self.index, at_ns, 0, utilization, memory_bytes, energy_mj, processes]
+        return [self.index, at_ns, 0, utilization, memory_bytes, energy_mj, power_mw, processes, passed, mig]
 
-    def _rare_is_due(self, at_ns: int, tick: int) -> bool:
-        """At first and then every tenth tick, each device at another, so that no tick is dear."""
-        staggered = (tick + self.index) % RARE_EVERY_TICKS == 0
-        return staggered or at_ns - self._rare_ns >= RARE_EVERY_NS
+    def _whole(self, at_ns: int, tick: int) -> Holders:
+        """Who is on a GPU that is not cut."""
+        groups = self._lists.read(self._facts, at_ns, tick)
+        if groups is not self._here[0]:
+            self._here = groups, united(groups.values())
+        return self._here[1]
 
-    def _compute_holders(self) -> Holders:
-        """Raises UnreadableError: without the list of processes there is no reading."""
-        code, raw = self._refused.get(calls.COMPUTE, 0), b""
-        if not code:
-            code, raw = self._driver.list_rows(self._handle, calls.COMPUTE)
-        if code:
-            self._note(calls.COMPUTE, code)
-            raise UnreadableError(code)
-        if raw != self._compute[0]:  # it mostly is what it was
-            self._compute = raw, self._checked(raw)
-        return self._compute[1]
+    def _partitioned(self, at_ns: int, tick: int) -> tuple[Holders, list[object]]:
+        """Who is outside of its instances, and the instances."""
+        groups: Groups | None = None
+        try:
+            groups = self._lists.read(self._facts, at_ns, tick)
+        except UnreadableError:
+            if not self._facts.refused(binding.COMPUTE):
+                raise
+        return groups.get(_OUTSIDE, {}) if groups else {}, self._mig.read(groups, at_ns, tick)
 
-    def _checked(self, raw: bytes) -> Holders:
-        found = holders(raw, self._bytes)
-        if found is None:
-            raise UnreadableError(errors.BAD_ROWS)
-        return found
-
-    def _rare_list(self, fact: int) -> Holders:
-        """Boards without graphics or MPS refuse; a passing failure leaves what was there."""
-        if fact in self._refused:
-            return {}
-        code, raw = self._driver.list_rows(self._handle, fact)
-        if errors.condemns_device(code):
-            raise UnreadableError(code)
-        self._note(fact, code)
-        return self._rare if code and fact not in self._refused else self._checked(raw)
-
-    def _value(self, fact: int, ask: Callable[[calls.Handle], tuple[int, int]]) -> int | None:
-        """None where the driver does not say: that alone is no gap, unless the device is lost."""
-        if fact in self._refused:
+    def _power_mw(self) -> int | None:
+        """Only of boards without an energy counter."""
+        power_mw = self._facts.value(binding.POWER, self._driver.power_mw)
+        if power_mw is not None and power_mw > MOST_POWER_MW:
+            self._junk.add("power_most")
             return None
-        code, value = ask(self._handle)
-        self._note(fact, code)
-        if errors.condemns_device(code):
-            raise UnreadableError(code)
-        return None if code else value
+        return power_mw
 
-    def _memory_bytes(self) -> int | None:
-        used_bytes = self._value(calls.MEMORY, self._driver.memory_used_bytes)
-        if used_bytes is None and calls.MEMORY in self._refused:
-            used_bytes = self._value(calls.MEMORY_V1, self._driver.memory_used_bytes_v1)
-        return None if used_bytes is not None and used_bytes > self._bytes > 0 else used_bytes
-
-    def _sm_percent(self, here: Holders) -> dict[int, int]:
-        if calls.SAMPLES in self._refused:
-            return {}
-        code, percent = self._driver.sm_percent(self._handle, self._cursors, here)
-        self._note(calls.SAMPLES, code)
-        if errors.condemns_device(code):
-            raise UnreadableError(code)
+    def _percent(self, percent: int | None) -> int | None:
+        if percent is not None and percent > 100:
+            self._junk.add("rate_percent")
+            return None
         return percent
 
-    def _note(self, fact: int, code: int) -> None:
-        if code in errors.PERMANENT:
-            self._refused[fact] = code
+    def _memory_bytes(self) -> int | None:
+        facts, driver = self._facts, self._driver
+        used_bytes = facts.value(binding.MEMORY, driver.memory_used_bytes)
+        if used_bytes is None and facts.refused(binding.MEMORY):
+            used_bytes = facts.value(binding.MEMORY_V1, driver.memory_used_bytes_v1)
+        if used_bytes is not None and used_bytes > self._bytes > 0:
+            self._junk.add("memory_total")
+            return None
+        return used_bytes
+
+    def _samples(self, here: Holders, at_ns: int) -> tuple[dict[int, int], list[object]]:
+        """Per cent by pid, and the processes that are in no list, as codec.py describes them."""
+        if self._facts.refused(binding.SAMPLES):
+            return {}, []
+        cursors = self._cursors
+        code, taken = self._driver.samples(self._facts.handle, cursors, at_ns, here, self._junk)
+        if taken is None:
+            self._facts.learn(binding.SAMPLES, code)
+            return {}, []
+        if not taken.stamps_us:
+            return taken.percent, []
+        passed = [
+            [pid, [cursors.boot_ns(stamp_us) for stamp_us in stamps_us], taken.percent[pid]]
+            for pid, stamps_us in taken.stamps_us.items()
+        ]
+        return taken.percent, [*passed]

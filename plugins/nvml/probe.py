@@ -27,13 +27,14 @@ from contextlib import suppress
 import trio
 
 from ...model.reading import GapReason, HostReading
+from .evidence import Evidence
 from .host import Host, trouble
 from .namespaces import check_namespaces
 from .replies import Reply, unusable
 from .roster import Patience, Roster
 from .spawn import Child, ChildGoneError
 
-__all__ = ["NvmlProbe", "Patience", "check_namespaces"]
+__all__ = ["Evidence", "NvmlProbe", "Patience", "check_namespaces"]
 
 log = logging.getLogger(__name__)
 
@@ -60,7 +61,7 @@ class NvmlProbe:
     """Reads this host's GPUs. One task at a time may be in ``read``, ``release`` or ``aclose``.
 
     ``deadline_s`` is how long a tick may take when a call hangs. ``environment`` is the
-    children's, if it is not our own.
+    children's, if it is not our own. ``evidence`` tells whether the driver was loaded anew.
     """
 
     def __init__(
@@ -69,13 +70,16 @@ class NvmlProbe:
         *,
         patience: Patience | None = None,
         environment: Mapping[str, str] | None = None,
+        evidence: Evidence | None = None,
     ) -> None:
         self.driver_calls = 0
-        """NVML calls in the latest tick, of all children together."""
+        """NVML calls in the latest tick that every tick makes, of all children together."""
+        self.other_calls = 0
+        """Seldom ones, and those about MIG."""
         self._deadline_ns = int(deadline_s * _S)
         self._environment = environment
         self._roster = Roster(patience or Patience())
-        self._host = Host()
+        self._host = Host(evidence)
         self._children: dict[int, Child] = {}
         self._born = 0
         self._why = GapReason.NVML_HANG
@@ -119,7 +123,7 @@ class NvmlProbe:
         ``interval_ns`` is the cadence in force.
         """
         begin_ns = _boot_ns()
-        self.driver_calls = 0
+        self.driver_calls = self.other_calls = 0
         self._answered = False
         self._asked.clear()
         soft_ns = self._soft_ns(interval_ns)
@@ -200,6 +204,7 @@ class NvmlProbe:
             devices=self._host.devices,
             driver_calls=self.driver_calls,
             trouble=trouble(readings, otherwise),
+            rejected=self._host.rejected,
         )
 
     def _suspects(self) -> list[str]:
@@ -256,11 +261,14 @@ class NvmlProbe:
     def _take_reply(self, child: Child, reply: Reply) -> None:
         now_ns = _boot_ns()
         self.driver_calls += reply.driver_calls
-        if reply.devices is not None:
-            child.met(reply.devices, self._host.enumerated(reply.devices))
+        self.other_calls += reply.other_calls
+        if reply.rejected:
+            self._host.reject(reply.rejected)
+        if reply.host is not None:
+            child.met(reply.host.devices, self._host.introduced(reply.host))
             self._ids.update(child.device_ids)
         for row in reply.rows:
-            self._host.take_row(row, child.device_ids)
+            self._host.take_row(row, child.device_ids, child.number)
         sees = self._host.sees(reply.rows, child.device_ids)
         useless = unusable(reply, skipped=bool(self._roster.seats[child.number].skip))
         if useless is None:
@@ -315,6 +323,7 @@ class NvmlProbe:
         """
         self._roster.dismiss_all(_boot_ns())
         self._tell_dismissed()
+        self._host.released()
         await self._all_ended(_boot_ns() + int(within_s * _S))
         return not self._children
 

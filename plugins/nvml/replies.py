@@ -14,6 +14,45 @@ class Told(NamedTuple):
     uuid: str | None
     model: str
     memory_bytes: int
+    bus_id: str
+
+
+class Introduction(NamedTuple):
+    """What a child says once, after it has initialised."""
+
+    driver_version: str
+    devices: list[Told]
+
+
+PassedRow = tuple[int, list[int], int | None]
+"""Of a process in no list: pid, CLOCK_BOOTTIME in ns of its samples, per cent of the SMs."""
+
+
+class InstanceRow(NamedTuple):
+    """A MIG instance, told with its GPU."""
+
+    uuid: str
+    model: str
+    memory_bytes: int
+    compute: int
+    memory: int
+    code: int
+    utilization_percent: int | None
+    memory_used_bytes: int | None
+    processes: list[int | None]
+
+    @property
+    def identity(self) -> tuple[object, ...]:
+        """What is not said anew at every tick."""
+        return self[:5]
+
+
+class MigRow(NamedTuple):
+    """What a GPU in MIG mode is cut into, of how many slices of compute and of memory."""
+
+    compute_of: int
+    memory_of: int
+    instances: list[InstanceRow]
 
 
 class Row(NamedTuple):
@@ -25,29 +64,44 @@ class Row(NamedTuple):
     utilization_percent: int | None
     memory_used_bytes: int | None
     energy_mj: int | None
+    power_mw: int | None
     processes: list[int | None]
     """pid, memory in bytes, per cent of the SMs; three each."""
+    passed: list[PassedRow]
+    mig: MigRow | None
 
 
 class Reply(NamedTuple):
     driver_calls: int
+    """Those that every tick makes."""
+    other_calls: int
     code: int
-    devices: list[Told] | None
+    host: Introduction | None
     rows: list[Row]
     why: str
     """Why the driver library cannot be loaded, in the loader's words; mostly empty."""
+    rejected: dict[str, int]
+    """How often something was not believed, by reason (junk.py)."""
 
 
 def parse(message: object) -> Reply:
     """Raises BrokenFrameError on anything but a reply."""
     try:
-        calls, code, devices, rows, why = cast(
-            "tuple[int, int, list[list[object]] | None, list[list[object]], str]", message
+        calls, others, code, host, rows, why, rejected = cast(
+            "tuple[int, int, int, tuple[str, list[list[int]]] | None, list[list[object]], str, dict[str, int]]", message
         )
-        told = None if devices is None else [Told._make(cast("list[int]", one)) for one in devices]
-        return Reply(calls, code, told, [Row._make(cast("list[int]", row)) for row in rows], str(why))
-    except (TypeError, ValueError) as error:
+        told = None if host is None else Introduction(str(host[0]), [Told._make(device) for device in host[1]])
+        return Reply(calls, others, code, told, [_row(row) for row in rows], str(why), dict(rejected))
+    except (TypeError, ValueError, IndexError) as error:
         raise BrokenFrameError(f"not a reply: {error}") from error
+
+
+def _row(told: list[object]) -> Row:
+    """Raises TypeError or ValueError."""
+    if told[-1] is not None:
+        compute_of, memory_of, instances = cast("tuple[int, int, list[list[int]]]", told[-1])
+        told[-1] = MigRow(compute_of, memory_of, [InstanceRow._make(one) for one in instances])
+    return Row._make(cast("list[int]", told))
 
 
 def unusable(reply: Reply, skipped: bool) -> tuple[GapReason, str] | None:
@@ -58,7 +112,7 @@ def unusable(reply: Reply, skipped: bool) -> tuple[GapReason, str] | None:
     """
     if reply.code:
         return GapReason(errors.trouble_reason(reply.code)), errors.words_and_cure(reply.code, reply.why)
-    if reply.devices == [] and not skipped:
+    if reply.host is not None and not reply.host.devices and not skipped:
         return GapReason(errors.trouble_reason(errors.GPU_NOT_FOUND)), errors.words_and_cure(errors.GPU_NOT_FOUND)
     codes = {row.code for row in reply.rows}
     if codes and codes <= errors.DRIVER_GONE:

@@ -21,25 +21,41 @@ MAX_INSTANCE = 255
 Holders = dict[int, int | None]
 """Memory in bytes by pid; None where the driver does not say."""
 
+Groups = dict[tuple[int, int], Holders]
+"""By GPU instance and compute instance; NO_INSTANCE where there are none."""
 
-def holders(rows: bytes, device_bytes: int) -> Holders | None:
-    """Who is in a list, or None if one of its rows cannot be true. ``device_bytes`` 0: unknown.
 
-    A pid in several rows (a process in several MIG instances) counts once, with its
-    largest memory.
+class BadRowError(Exception):
+    """A row cannot be true. ``reason`` is one of those in junk.py."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
+def grouped(rows: bytes, device_bytes: int) -> Groups:
+    """Who is in a list, by instance. ``device_bytes`` 0: unknown. Raises BadRowError if one of its rows cannot be true.
+
+    A pid in several rows of one instance counts once, with its largest memory.
     """
-    found: Holders = {}
+    found: Groups = {}
     for pid, used_bytes, gpu_instance, compute_instance in ROW.iter_unpack(rows):
-        if not 0 < pid <= MAX_PID:
-            return None
-        if gpu_instance > MAX_INSTANCE and gpu_instance != NO_INSTANCE:
-            return None
-        if compute_instance > MAX_INSTANCE and compute_instance != NO_INSTANCE:
-            return None
-        if used_bytes > device_bytes > 0 and used_bytes != MEMORY_UNKNOWN:
-            return None
-        _count_once(found, pid, None if used_bytes == MEMORY_UNKNOWN else used_bytes)
+        check(pid, used_bytes, gpu_instance, compute_instance, device_bytes)
+        group = found.setdefault((gpu_instance, compute_instance), {})
+        _count_once(group, pid, None if used_bytes == MEMORY_UNKNOWN else used_bytes)
     return found
+
+
+def check(pid: int, used_bytes: int, gpu_instance: int, compute_instance: int, device_bytes: int) -> None:
+    """Raises BadRowError for a row that cannot be true."""
+    if not 0 < pid <= MAX_PID:
+        raise BadRowError("row_pid")
+    if gpu_instance > MAX_INSTANCE and gpu_instance != NO_INSTANCE:
+        raise BadRowError("row_instance")
+    if compute_instance > MAX_INSTANCE and compute_instance != NO_INSTANCE:
+        raise BadRowError("row_instance")
+    if used_bytes > device_bytes > 0 and used_bytes != MEMORY_UNKNOWN:
+        raise BadRowError("row_memory")
 
 
 def _count_once(found: Holders, pid: int, used_bytes: int | None) -> None:
@@ -54,4 +70,13 @@ def united(lists: Iterable[Holders]) -> Holders:
     for one in lists:
         for pid, used_bytes in one.items():
             _count_once(together, pid, used_bytes)
+    return together
+
+
+def united_groups(lists: Iterable[Groups]) -> Groups:
+    """The same, instance by instance."""
+    together: Groups = {}
+    for one in lists:
+        for ids, group in one.items():
+            together[ids] = united((together[ids], group)) if ids in together else group
     return together

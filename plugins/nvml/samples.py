@@ -3,11 +3,21 @@
 The driver keeps a ring of samples with wall-clock stamps and gives those after a
 stamp the caller names. Drivers pad the answer with zeros and return samples of
 foreign pids, of the future, and above 100 per cent. So each pid on a device has a
-cursor: the stamp of the newest sample taken from it.
+cursor: the stamp of the newest sample taken from it, and no sample is taken twice.
+
+A process that no list shows has one as well: it came and went between two looks,
+and its samples are the only trace of it.
+
+When the wall clock is set, what was stamped by the old one cannot be placed any
+more. So everything begins anew there, and one look gives nothing.
 """
 
 import struct
-from collections.abc import Collection
+from collections.abc import Container, Iterable
+from typing import NamedTuple
+
+from .junk import Junk
+from .rows import MAX_PID
 
 SAMPLE = struct.Struct("<I4xQIIII")
 """nvmlProcessUtilizationSample_t: pid, stamp in µs since 1970, sm, memory, encoder, decoder."""
@@ -15,40 +25,121 @@ SAMPLE = struct.Struct("<I4xQIIII")
 FIRST_LOOK_BACK_US = 1_000_000
 LATE_US = 2_000_000
 """How much later than the last look a sample may surface and still be taken."""
+STEP_US = 100_000
+"""A wall clock that moved further than this against the other one was set, not slewed."""
+REMEMBER_US = 60_000_000
+"""How long samples of before a step are known again: longer than any driver keeps them."""
+MAX_CURSORS = 8192
+MAX_PASSED = 2048
+"""Processes in no list that one look can tell of: more than can start in a second."""
+
+
+class Taken(NamedTuple):
+    """New samples of one look."""
+
+    percent: dict[int, int]
+    """Per cent of the SMs, by pid, of each one's newest sample; a pid without a new one is absent."""
+    stamps_us: dict[int, list[int]]
+    """All new stamps, rising, of those that are in no list."""
+
+
+NOTHING = Taken({}, {})
 
 
 class Cursors:
     """The cursors of one device."""
 
-    __slots__ = ("_looked_us", "_seen_us")
+    __slots__ = ("_asked_us", "_floor_us", "_former_us", "_looked_us", "_offset_us", "_seen_us")
 
     def __init__(self) -> None:
         self._seen_us: dict[int, int] = {}
-        self._looked_us = 0
+        self._former_us: dict[int, int] = {}
+        """The cursors of before the clock was set, to know their samples again."""
+        self._looked_us: int = 0
+        self._asked_us: int = 0
+        self._floor_us: int = 0
+        self._offset_us: int = 0
 
-    def ask_from(self, pids: Collection[int], now_us: int) -> int:
-        """The stamp after which to ask, so that nothing new of these pids is missed. Never 0.
+    def ask_from(self, wall_us: int, boot_us: int) -> int:
+        """The stamp after which to ask, so that nothing new is missed. Never 0. Both clocks, read together, are now."""
+        offset_us = wall_us - boot_us
+        if not self._looked_us:
+            self._floor_us, self._looked_us = wall_us - FIRST_LOOK_BACK_US, wall_us
+        elif abs(offset_us - self._offset_us) > STEP_US:
+            self._former_us, self._seen_us = self._seen_us, {}
+            self._floor_us, self._looked_us = wall_us, wall_us
+        self._offset_us = offset_us
+        self._asked_us = max(1, self._floor_us, self._looked_us - LATE_US)
+        self._looked_us = wall_us
+        self._forget()
+        return self._asked_us
 
-        Pids that are not among ``pids`` are forgotten. A cursor that the wall clock
-        left in the future (it was set back) begins anew.
+    def boot_ns(self, stamp_us: int) -> int:
+        """A sample's stamp as CLOCK_BOOTTIME, by what the clocks said when it was asked for."""
+        return (stamp_us - self._offset_us) * 1000
+
+    def accept(
+        self, rows: memoryview, count: int, now_us: int, listed_us: int, here: Container[int], junk: Junk
+    ) -> Taken:
+        """The new and true samples among the first ``count``, at ``now_us`` on the wall clock.
+
+        ``here`` are the pids that the device's lists showed at ``listed_us``. Of others,
+        what is younger than the lists is left for the next look: it may yet be listed.
         """
-        looked_us = self._looked_us if 0 < self._looked_us <= now_us else now_us - FIRST_LOOK_BACK_US
-        oldest_us = max(1, looked_us - LATE_US)
-        cursors: dict[int, int] = {}
-        for pid in pids:
-            seen_us = self._seen_us.get(pid, looked_us)
-            cursors[pid] = max(oldest_us, seen_us if seen_us <= now_us else looked_us)
-        self._seen_us = cursors
-        self._looked_us = now_us
-        return max(1, min(cursors.values(), default=now_us))
-
-    def accept(self, samples: memoryview, count: int, now_us: int) -> dict[int, int]:
-        """Per cent of the SMs by pid, from the newest good sample of each among the first ``count``."""
-        accepted: dict[int, int] = {}
-        cursors = self._seen_us
-        for pid, stamp_us, sm_percent, _, _, _ in SAMPLE.iter_unpack(samples[: count * SAMPLE.size]):
-            if pid not in cursors or not cursors[pid] < stamp_us <= now_us or sm_percent > 100:
+        percent: dict[int, int] = {}
+        passed: dict[int, list[int]] = {}
+        newest: dict[int, int] = {}
+        seen_us, asked_us, former_us = self._seen_us, self._asked_us, self._former_us
+        for pid, stamp_us, sm, memory, encoder, decoder in SAMPLE.iter_unpack(rows[: count * SAMPLE.size]):
+            if former_us and former_us.get(pid) == stamp_us:
                 continue
-            cursors[pid] = stamp_us
-            accepted[pid] = sm_percent
-        return accepted
+            new, listed = seen_us.get(pid, asked_us) < stamp_us <= now_us, pid in here
+            if new and sm <= 100 and (listed or _passes(pid, sm, memory, encoder, decoder)):
+                if not listed and stamp_us > listed_us:
+                    continue
+                if stamp_us > newest.get(pid, 0):
+                    newest[pid], percent[pid] = stamp_us, sm
+                if not listed:
+                    passed.setdefault(pid, []).append(stamp_us)
+            else:
+                self._reject(pid, stamp_us, sm, now_us, junk)
+        seen_us.update(newest)
+        return Taken(percent, _bounded(passed, junk) if passed else passed)
+
+    def _reject(self, pid: int, stamp_us: int, sm: int, now_us: int, junk: Junk) -> None:
+        """Counts it, unless it only is one that was taken before."""
+        if not 0 < pid <= MAX_PID:
+            junk.add("sample_pid" if pid else "sample_zero")
+        elif sm > 100:
+            junk.add("sample_percent")
+        elif stamp_us > now_us:
+            junk.add("sample_future")
+        elif stamp_us > self._seen_us.get(pid, self._asked_us):
+            junk.add("sample_zero")
+        elif stamp_us <= self._asked_us and stamp_us != self._seen_us.get(pid):
+            junk.add("sample_old")
+
+    def _forget(self) -> None:
+        """Cursors before what is asked for guard nothing; of too many the oldest give way, and what they guarded."""
+        asked_us = self._asked_us
+        self._seen_us = {pid: us for pid, us in self._seen_us.items() if us >= asked_us}
+        if len(self._seen_us) > MAX_CURSORS:
+            floor_us = sorted(self._seen_us.values())[-(MAX_CURSORS // 2)]
+            self._floor_us = self._asked_us = floor_us
+            self._seen_us = {pid: us for pid, us in self._seen_us.items() if us >= floor_us}
+        if self._former_us and self._looked_us > self._floor_us + REMEMBER_US:
+            self._former_us = {}
+
+
+def _passes(pid: int, *percents: int) -> bool:
+    """Whether a sample says that a process that no list shows has done something."""
+    return 0 < pid <= MAX_PID and any(0 < percent <= 100 for percent in percents)
+
+
+def _bounded(passed: dict[int, list[int]], junk: Junk) -> dict[int, list[int]]:
+    """Rising stamps of the latest that fit."""
+    kept: Iterable[int] = passed
+    if len(passed) > MAX_PASSED:
+        junk.add("sample_crowd", len(passed) - MAX_PASSED)
+        kept = sorted(passed, key=lambda pid: passed[pid][-1])[-MAX_PASSED:]
+    return {pid: sorted(set(passed[pid])) for pid in kept}

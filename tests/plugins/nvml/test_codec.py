@@ -9,7 +9,15 @@ from hypothesis import strategies as st
 from gputally.plugins.nvml import codec
 from gputally.plugins.nvml.replies import parse
 
-REPLY: list[object] = [42, 0, [[0, "GPU-a", "H100", 80]], [[0, 5, 0, 99, None, 3, [10, 1 << 40, None]]], ""]
+REPLY: list[object] = [
+    42,
+    7,
+    0,
+    ["580.95.05", [[0, "GPU-a", "H100", 80, "00000000:18:00.0"]]],
+    [[0, 5, 0, 99, None, 3, None, [10, 1 << 40, None], [[11, [4], 7]], None]],
+    "",
+    {"row_pid": 2},
+]
 
 
 @given(st.lists(st.integers(1, 40), max_size=20))
@@ -25,13 +33,25 @@ def test_a_message_is_the_same_however_the_pipe_cuts_it(cuts: list[int]) -> None
 
 def test_a_reply_says_what_was_read() -> None:
     reply = parse(REPLY)
-    assert (reply.driver_calls, reply.code) == (42, 0)
+    assert (reply.driver_calls, reply.other_calls, reply.code) == (42, 7, 0)
     assert reply.rows[0].energy_mj == 3
     assert reply.rows[0].memory_used_bytes is None
+    assert tuple(reply.rows[0].passed[0]) == (11, [4], 7)
+    assert reply.rejected == {"row_pid": 2}
 
 
 @pytest.mark.parametrize(
-    "junk", [None, 5, [], [1, 2], [0, 0, None, [[1]], ""], [0, 0, 3, [], ""], [0, 0, None, []], "abcde"]
+    "junk",
+    [
+        None,
+        5,
+        [],
+        [1, 2],
+        [0, 0, 0, None, [[1]], "", {}],
+        [0, 0, 0, 3, [], "", {}],
+        [0, 0, 0, None, [], "", 5],
+        "abcdefg",
+    ],
 )
 def test_what_is_no_reply_is_refused(junk: object) -> None:
     with pytest.raises(codec.BrokenFrameError):

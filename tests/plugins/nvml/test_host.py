@@ -3,24 +3,25 @@
 from gputally.model.reading import DeviceGap, GapReason
 from gputally.plugins.nvml import errors
 from gputally.plugins.nvml.host import Host
-from gputally.plugins.nvml.replies import Row, Told
+from gputally.plugins.nvml.replies import Introduction, Row, Told
 
 IDS = {0: "nvidia:GPU-a", 1: "nvidia:GPU-b"}
 
 
 def row(number: int, at_ns: int, code: int = 0) -> Row:
-    return Row(number, at_ns, code, None, None, None, [])
+    return Row(number, at_ns, code, None, None, None, None, [], [], None)
 
 
 def host_of_two() -> Host:
     host = Host()
-    assert host.enumerated([Told(0, "GPU-a", "H100", 80), Told(1, "GPU-b", "H100", 80)]) == IDS
+    told = [Told(0, "GPU-a", "H100", 80, ""), Told(1, "GPU-b", "H100", 80, "")]
+    assert host.introduced(Introduction("580.95.05", told)) == IDS
     return host
 
 
 def tick(host: Host, *rows: Row, at_ns: int = 0) -> list[GapReason | None]:
     for one in rows:
-        host.take_row(one, IDS)
+        host.take_row(one, IDS, child=1)
     seen = host.take_readings({}, GapReason.GPU_LOST, at_ns)
     return [one.reason if isinstance(one, DeviceGap) else None for one in seen]
 

@@ -175,12 +175,12 @@ def test_what_a_board_does_not_support_is_not_asked_again_and_what_passes_is(tmp
     async def story(host: Host) -> None:
         calls = (await host.read()).driver_calls and (await host.read()).driver_calls
         for error, asked in (("TIMEOUT", calls), ("NOT_SUPPORTED", calls - 1)):
-            fault = Fault("nvmlDeviceGetTotalEnergyConsumption", error, device=0)
+            fault = Fault("nvmlDeviceGetUtilizationRates", error, device=0)
             await host.becomes(host.scenario.without_faults().with_fault(fault))
             await host.read()
             assert (await host.read()).driver_calls == asked
             await host.becomes(host.scenario.without_faults())
-            known = good(await host.read())[0].energy_mj is not None
+            known = good(await host.read())[0].utilization_percent is not None
             assert known == (error == "TIMEOUT")
 
     on_host(tmp_path, Scenario.host(1), story)
@@ -263,17 +263,6 @@ def test_utilization_by_process_is_what_was_sampled_and_junk_is_not(tmp_path: Pa
         assert seen == {4001: {70, None}, 4002: {20, None}}
 
     on_host(tmp_path, quirky(*quirks), story)
-
-
-def test_utilization_by_process_is_asked_for_only_where_it_has_to_be_shared(tmp_path: Path) -> None:
-    async def story(host: Host) -> None:
-        await host.read()  # the first one asks for everything
-        shared = (await host.read()).driver_calls
-        await host.becomes(host.scenario.without_process(0, 4002))
-        await host.read()
-        assert (await host.read()).driver_calls < shared
-
-    on_host(tmp_path, quirky(), story)
 
 
 def test_a_driver_that_made_its_rows_longer_is_a_gap_and_no_bill(tmp_path: Path) -> None:

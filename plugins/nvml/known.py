@@ -1,0 +1,106 @@
+"""One GPU as the daemon knows it, from what several children say of it."""
+
+from dataclasses import replace
+
+from ...model.reading import Device, DeviceGap, DeviceReading, GapReason
+from . import errors
+from .epochs import DeviceEpoch, Reject
+from .holders import HolderCache
+from .partition import Cut, Seen
+from .passing import Passing
+from .replies import Row
+
+_AWAY = frozenset({GapReason.GPU_LOST, GapReason.DRIVER_RELOAD, GapReason.DRIVER_MISSING})
+"""After a gap of these the counters may have begun anew."""
+
+
+class KnownDevice:
+    """It stays known: a device that is not enumerated any more is lost, not gone."""
+
+    __slots__ = (
+        "_cut", "_device", "_fresh", "_holders", "_last_ns", "_lost", "_parts", "_reject",
+        "devices", "epoch", "lost_ns", "passing",
+    )  # fmt: skip
+
+    def __init__(self, device: Device, reject: Reject) -> None:
+        self.devices: tuple[Device, ...] = ()
+        """Itself, and its MIG instances."""
+        self.epoch = DeviceEpoch()
+        self.passing = Passing()
+        self.lost_ns = 0
+        """When it was lost the last time, whether or not it is back."""
+        self._device = device
+        self._cut = Cut()
+        self._holders = HolderCache()
+        self._reject = reject
+        self._lost = False
+        self._last_ns = 0
+        self._fresh: Seen | None = None
+        """Of this tick."""
+        self._parts: tuple[Seen, ...] = ()
+        """Of its instances, with ``_fresh``."""
+        self.introduced(device)
+
+    def introduced(self, device: Device) -> None:
+        """As a child has enumerated it."""
+        self._device = replace(device, partition=self._cut.partition)
+        self.devices = (self._device, *self._cut.devices)
+
+    def take_row(self, row: Row, child: int) -> None:
+        """What a child says of it. Of two that come in one tick a reading beats a gap."""
+        if row.passed:
+            self.passing.hear(row.passed, row.at_ns)
+        if row.at_ns <= self._last_ns:
+            return  # from before what was already told of it: a child that was stuck
+        fresh = self._fresh
+        if row.code == 0 and (fresh is None or fresh.at_ns < row.at_ns):
+            self._take_good(row, child)
+        elif row.code:
+            if errors.condemns_device(row.code):
+                self.epoch.gone(child)
+            if not isinstance(fresh, DeviceReading):
+                self._fresh = DeviceGap(self._device.device_id, row.at_ns, GapReason(errors.gap_reason(row.code)))
+
+    def is_missing(self) -> bool:
+        """Whether it is lost, or was not even found, in this tick."""
+        fresh = self._fresh
+        return fresh is None or (isinstance(fresh, DeviceGap) and fresh.reason is GapReason.GPU_LOST)
+
+    def take_seen(self, otherwise: GapReason, at_ns: int) -> tuple[Seen, ...]:
+        """The tick's reading or gap, and those of its instances, all of one instant.
+
+        ``otherwise`` and ``at_ns`` are for a device that nobody read.
+        """
+        seen, self._fresh = self._fresh or DeviceGap(self._device.device_id, at_ns, otherwise), None
+        self._last_ns = max(seen.at_ns, self._last_ns)
+        if isinstance(seen, DeviceGap):
+            self._note_gap(seen)
+            return seen, *self._cut.gaps(seen.at_ns, seen.reason)
+        self._lost = False
+        return seen, *self._parts
+
+    def _take_good(self, row: Row, child: int) -> None:
+        self.epoch.read(child)
+        if self._cut.become(row.mig, self._device.device_id):
+            self.introduced(self._device)
+        self._fresh, self._parts = self._reading(row), self._cut.seen(row, self.epoch.number)
+
+    def _note_gap(self, gap: DeviceGap) -> None:
+        if gap.reason in _AWAY:
+            self.epoch.gone(self.epoch.reader)
+        if gap.reason is GapReason.GPU_LOST and not self._lost:
+            self._lost, self.lost_ns = True, gap.at_ns
+
+    def _reading(self, row: Row) -> DeviceReading:
+        """Who passed is told with it, whichever child saw that."""
+        return DeviceReading(
+            self._device.device_id,
+            row.at_ns,
+            self._holders.holders(row.processes),
+            row.utilization_percent,
+            row.memory_used_bytes,
+            self.epoch.energy_mj(row.energy_mj, row.at_ns, self._reject),
+            row.power_mw,
+            self.epoch.number,
+            self.passing.take() if self.passing.waiting else (),
+        )
