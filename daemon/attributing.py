@@ -20,6 +20,7 @@ def open_attributor(config: AttributionConfig) -> CgroupAttributor:
             rules=config.rules,
             plugins=config.plugins,
             process_connector=config.process_connector,
+            remember_s=config.remember_s,
         )
     except ConnectorUnusable as error:
         raise BadSettings([Problem("", "attribution.process_connector", str(error))]) from error

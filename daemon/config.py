@@ -61,6 +61,7 @@ class AttributionConfig:
     process_connector: bool = setting(
         False, "follow all processes of the host, so that short ones are found; needs CAP_NET_ADMIN"
     )
+    remember_s: int = setting(60, "seconds that processes are remembered which have ended", at_least=0, at_most=600)
     rules: tuple[dict[str, Any], ...] = setting((), "ordered rules; the first that matches names the tenant")
 
 

@@ -17,7 +17,7 @@ from .follower import Follower
 from .ghosts import Ghosts
 from .kernel import Kernel, ProcessGone, ProcessHidden
 from .listing import is_whole, list_passed, list_pids
-from .memory import Memory
+from .memory import REMEMBERED_S, Memory
 from .real_kernel import make_kernel
 from .recall import Recall
 from .rule_reading import compile_rules
@@ -29,11 +29,11 @@ from .unknown import hold_hidden
 class CgroupAttributor:
     """Implements the port ``Attributor``. Give back its descriptors with close()."""
 
-    def __init__(self, kernel: Kernel, rules: RuleSet) -> None:
+    def __init__(self, kernel: Kernel, rules: RuleSet, remember_s: int = REMEMBERED_S) -> None:
         self.rules_version = rules.version
         self._exits = kernel.exits
         self._boot_ns = kernel.boot_ns
-        self._memory = Memory()
+        self._memory = Memory(remember_s)
         folders = CgroupFolders(kernel.groups)
         self._circle = Circle(kernel, folders, rules, self._memory)
         self._ghosts = Ghosts()
@@ -146,6 +146,7 @@ def make_attributor(
     plugins: Sequence[str] = PLUGINS,
     kernel: Kernel | None = None,
     process_connector: bool = False,
+    remember_s: int = REMEMBERED_S,
 ) -> CgroupAttributor:
     """The attributor for the keys of ``[attribution]``. Raises BadRules, before it opens anything.
 
@@ -157,4 +158,5 @@ def make_attributor(
     check_plugins(plugins)
     compiled = compile_rules(rules)
     warn_of_rules(compiled)
-    return CgroupAttributor(kernel or make_kernel(proc, cgroup, process_connector=process_connector), compiled)
+    known = kernel or make_kernel(proc, cgroup, process_connector=process_connector)
+    return CgroupAttributor(known, compiled, remember_s)

@@ -6,14 +6,18 @@ from ...model.workload import Holder, ProcessId
 from .lives import Life
 
 MOST_REMEMBERED: Final = 16_384
-REMEMBERED_NS: Final = 60_000_000_000
+REMEMBERED_S: Final = 60
 """The driver's own buffer of samples reaches back some ten seconds, the slowest cadence is 60 s."""
 
 
 class Memory:
-    """Lives that have ended, oldest first. At its bound the oldest go early; ``dropped`` counts them."""
+    """Lives that have ended, oldest first, for ``kept_s``; 0: none at all.
 
-    def __init__(self) -> None:
+    At its bound the oldest go early; ``dropped`` counts them.
+    """
+
+    def __init__(self, kept_s: int = REMEMBERED_S) -> None:
+        self._kept_ns = kept_s * 1_000_000_000
         self._lives: dict[ProcessId, Life] = {}
         self._starts: dict[int, list[int]] = {}
         self.dropped = 0
@@ -23,6 +27,8 @@ class Memory:
 
     def remember(self, life: Life) -> None:
         """A second account of the same life adds what it knows better."""
+        if not self._kept_ns:
+            return
         before = self._lives.pop(life.process, None)
         if before is None:
             self._starts.setdefault(life.process.pid, []).append(life.process.start_ns)
@@ -34,7 +40,7 @@ class Memory:
     def forget_old(self, now_ns: int) -> None:
         while self._lives:
             process, life = next(iter(self._lives.items()))
-            if life.end_ns is not None and now_ns - life.end_ns <= REMEMBERED_NS:
+            if life.end_ns is not None and now_ns - life.end_ns <= self._kept_ns:
                 return
             self._drop(process)
 

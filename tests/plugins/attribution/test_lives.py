@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 
 from gputally.model.workload import Holder, Owner, ProcessId, Workload
 from gputally.plugins.attribution.lives import EARLY_NS, LATE_NS, Life, whose
-from gputally.plugins.attribution.memory import MOST_REMEMBERED, REMEMBERED_NS, Memory
+from gputally.plugins.attribution.memory import MOST_REMEMBERED, REMEMBERED_S, Memory
 
 S = 1_000_000_000
 TICK = 10_000_000
@@ -83,11 +83,11 @@ def test_a_memory_is_bounded_by_time() -> None:
     memory = Memory()
     memory.remember(FIRST)
     memory.remember(SECOND)
-    memory.forget_old(20 * S + REMEMBERED_NS)
+    memory.forget_old(20 * S + REMEMBERED_S * S)
     assert memory.lives_of(7) == [FIRST, SECOND]
-    memory.forget_old(20 * S + REMEMBERED_NS + 1)
+    memory.forget_old(20 * S + REMEMBERED_S * S + 1)
     assert memory.lives_of(7) == [SECOND]
-    memory.forget_old(40 * S + REMEMBERED_NS + 1)
+    memory.forget_old(40 * S + REMEMBERED_S * S + 1)
     assert (len(memory), memory.dropped) == (0, 0)
 
 

@@ -7,7 +7,7 @@ import pytest
 from gputally.model.reading import Accounted
 from gputally.model.workload import ProcessId, Workload
 from gputally.plugins.attribution.kernel import TICK_NS
-from gputally.plugins.attribution.memory import REMEMBERED_NS
+from gputally.plugins.attribution.memory import REMEMBERED_S
 
 from .paper import DOCKER, USER, S
 from .virtual import MS, VirtualHost
@@ -116,7 +116,7 @@ def test_what_is_older_than_the_memory_has_vanished(host: VirtualHost) -> None:
     used_ns = host.now_ns
     host.kernel.end(7)
     host.look()
-    host.wait(REMEMBERED_NS)
+    host.wait(REMEMBERED_S * S)
     assert host.passage(7, used_ns).holder.owner.tenant == "acme"
     host.wait(1)
     assert host.passage(7, used_ns).holder.owner.reason == "pid_vanished"
