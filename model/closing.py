@@ -1,6 +1,6 @@
 """An open segment, and how it becomes usage records and a conservation row."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from .division import NS_PER_MS, PERCENT, Division, Share, divide, divide_busy
 from .identity import records_digest
@@ -37,7 +37,7 @@ class Closed:
     row: DeviceWindow
 
 
-def close_segment(device: Device, opened: Open, end_ns: int, energy_mj: int | None) -> Closed:
+def close_segment(device: Device, opened: Open, end_ns: int, energy_mj: int | None, revision: int = 0) -> Closed:
     """Divides what the segment added up. ``energy_mj``: the energy scale at its end, if there is one."""
     segment = Segment(
         device_id=device.device_id,
@@ -53,7 +53,9 @@ def close_segment(device: Device, opened: Open, end_ns: int, energy_mj: int | No
     )
     division = divide(opened.tally)
     records = _records(segment, opened, division)
-    return Closed(records, _row(segment, opened, records, division, energy_mj))
+    if revision:
+        records = tuple(replace(record, revision=revision) for record in records)
+    return Closed(records, replace(_row(segment, opened, records, division, energy_mj), revision=revision))
 
 
 def _records(segment: Segment, opened: Open, division: Division) -> tuple[UsageRecord, ...]:

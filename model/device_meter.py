@@ -14,8 +14,9 @@ from .closing import Closed
 from .counter import Counter
 from .crew import Crew, Samples, blind, hold, infer
 from .energy import Epoch, Growth, PowerIntegral, judge
-from .holding import Held, Sight, held_between
+from .holding import Held, Passing, Sight, held_between
 from .interval import NS_PER_S
+from .late import GRACE, Past
 from .plain import DERIVED
 from .reading import Device, GapReason
 from .segmenter import Add, Segmenter
@@ -61,6 +62,9 @@ class DeviceMeter:
     crew: Crew | None = field(default=None, compare=False, metadata=DERIVED)
     """Who was booked last: worked out again from the holders whenever it does not fit."""
 
+    past: list[Past] | None = field(default=None, compare=False, metadata=DERIVED)
+    """The last stretches that were observed, for evidence that comes late."""
+
     @property
     def device(self) -> Device:
         return self.book.device
@@ -91,6 +95,8 @@ class DeviceMeter:
         if now.at_ns <= self.book.settled_ns:
             return  # it came late: what it could tell is settled already
         self.book.pace(interval_ns)
+        if now.passed:
+            now.passed = self._explain_late(now)
         before, too_old = self.sight, now.at_ns - self.book.settled_ns > PATIENCE * interval_ns
         if before is not None and self.resumed:
             self._bridge(before, now, rules_version, claims)
@@ -161,8 +167,24 @@ class DeviceMeter:
         pieces: Pieces = [
             (cut.start_ns, cut.end_ns, self._seen(samples, cut.holders, held), cut.holders) for cut in held.slices
         ]
-        self._account_to(now, pieces, claims, power_mw=before.power_mw)
-        self.book.uncertain_ns = 0
+        self.book.touched = []
+        counter = self._account_to(now, pieces, claims, power_mw=before.power_mw)
+        past = Past(before, now, dict(self.ended), samples, counter, self.book.touched)
+        self.past = [*(self.past or ())[1 - GRACE :], past]
+        self.book.touched, self.book.uncertain_ns = None, 0
+
+    def _explain_late(self, now: Sight) -> tuple[Passing, ...]:
+        """Takes up what came too late for its stretch; what remains belongs to the one that ends now."""
+        remaining = now.passed
+        for past in self.past or ():
+            late = [passing for passing in remaining if past.covers(passing)]
+            if late:
+                known = {p.holder.process: now.sm_percent.get(p.holder.process) for p in late}
+                percents = {process: percent for process, percent in known.items() if percent is not None}
+                for opened in past.explain_anew(late, percents, self._seen):
+                    self.book.revise(opened)
+                remaining = tuple(passing for passing in remaining if not past.covers(passing))
+        return remaining
 
     def _lose(self, now: Sight, reason: GapReason, claims: tuple[Claim, ...]) -> None:
         self._account_to(now, [(self.book.settled_ns, now.at_ns, self._unobserved(reason), ())], claims)
@@ -229,7 +251,9 @@ class DeviceMeter:
 
     # Booking, claim by claim.
 
-    def _account_to(self, now: Sight, pieces: Pieces, claims: tuple[Claim, ...], power_mw: int | None = None) -> None:
+    def _account_to(
+        self, now: Sight, pieces: Pieces, claims: tuple[Claim, ...], power_mw: int | None = None
+    ) -> Counter:
         """Up to a good reading: its energy says what was spent. ``power_mw``: what held since the last one."""
         now_mj = self._energy_of(now, power_mw)
         growth = Growth.ON if now_mj is None else self._grown(now, now_mj)
@@ -241,6 +265,7 @@ class DeviceMeter:
             self.book.restart_energy(now_mj, now.epoch.source)
         if now_mj is not None:
             self.epoch, self.counted_ns = now.epoch, now.at_ns
+        return counter
 
     def _energy_of(self, now: Sight, power_mw: int | None) -> int | None:
         if now.epoch.source is not EnergySource.POWER:
@@ -261,6 +286,7 @@ class DeviceMeter:
                 if len(pieces) > 1 and from_ns < to_ns and not self._owners_stay(holders):
                     self.book.cut_at(from_ns, counter)
                 self.book.spend(from_ns, to_ns, counter, add)
+        self.book.uncertain_ns = 0  # what begins here has no part in it
         self.book.settle(until_ns, counter)
         self.book.claim(until_ns, in_force(claims, until_ns), counter)
         self.told = claims

@@ -33,6 +33,24 @@ class WallMap:
         return boot_ns + self.offset_ns
 
 
+Touched = tuple[Open, int, int]
+"""A segment, and from when to when something was booked in it."""
+
+RECENT = 4
+"""Closed segments that can still be revised."""
+
+
+@dataclass(slots=True)
+class Told:
+    """A closed segment as it was told last."""
+
+    opened: Open
+    device: Device
+    end_ns: int
+    energy_mj: int | None
+    revision: int = 0
+
+
 @dataclass(slots=True)
 class Segmenter:
     """Books pieces of time, which never cross the edge of a window. Reads no clock."""
@@ -54,6 +72,9 @@ class Segmenter:
     carried: dict[Workload, tuple[int, int]] = field(default_factory=dict[Workload, tuple[int, int]])
     open: Open = field(init=False)
     closed: list[Closed] = field(default_factory=list[Closed])
+    touched: list[Touched] | None = field(default=None, compare=False, metadata=DERIVED)
+    """What was booked since somebody put a list here."""
+    recent: list[Told] | None = field(default=None, compare=False, metadata=DERIVED)
 
     def __post_init__(self) -> None:
         self.open = self._open_at(self.settled_ns)
@@ -70,6 +91,8 @@ class Segmenter:
             stop_ns = min(end_ns, self.open.edge_ns)
             counted = self.open.energy_start_mj is not None
             add(self.open.tally, stop_ns - start_ns, counter.between_mj(start_ns, stop_ns) if counted else 0)
+            if self.touched is not None:
+                self.touched.append((self.open, start_ns, stop_ns))
             start_ns = stop_ns
 
     def settle(self, at_ns: int, counter: Counter) -> None:
@@ -151,6 +174,14 @@ class Segmenter:
             interval_ns=self.interval_ns,
         )
 
+    def revise(self, opened: Open) -> None:
+        """What was added up in a segment has changed: if it is closed, it is told anew."""
+        for told in self.recent or ():
+            if told.opened is opened:
+                told.revision += 1
+                self.closed.append(close_segment(told.device, opened, told.end_ns, told.energy_mj, told.revision))
+
     def _close(self, end_ns: int) -> None:
+        self.recent = [*(self.recent or ())[-RECENT:], Told(self.open, self.device, end_ns, self.energy_mj)]
         self.closed.append(close_segment(self.device, self.open, end_ns, self.energy_mj))
         self.carried = remainders(self.open.tally)

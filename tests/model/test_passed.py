@@ -1,6 +1,13 @@
 """Processes that no list ever showed: found in the driver's own buffers, and billed as far as anybody knows."""
 
+from dataclasses import replace
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gputally.model.conservation import check_batch
 from gputally.model.reading import Accounted, DeviceReading, PassedProcess, ProcessOnDevice
+from gputally.model.usage import UsageRecord
 from gputally.model.workload import Attribution, Passage
 
 from .host import PaperHost, Run, S
@@ -93,3 +100,75 @@ def test_short_jobs_share_with_who_is_there_and_the_sums_are_exact() -> None:
     assert busy["long"] == 60 * 240_000_000 + 60 * 400_000_000 // 3
     assert busy["short"] == 60 * 400_000_000 * 2 // 3
     lawful(host)
+
+
+def late_flash(found_at_s: int, start_ns: int) -> PaperHost:
+    """A job that the driver tells of only at ``found_at_s``, beside one that runs all the time."""
+    long, short = Run(1, "long", 0, 900 * S), Run(9, "flash", start_ns, start_ns + 200_000_000)
+    host = PaperHost([long])
+    for second in range(66):
+        found = second == found_at_s
+        passed = (PassedProcess(9, (short.start_ns + 150_000_000,), 80),) if found else ()
+        passage = Passage(short.holder, short.start_ns, short.end_ns, 5_000_000)
+        tick(host, second * S, passed, {9: passage} if found else None)
+    host.stop()
+    return host
+
+
+def in_force(host: PaperHost) -> list[UsageRecord]:
+    """Of each segment the records of its highest revision."""
+    newest: dict[int, int] = {}
+    for row in host.rows:
+        start_ns = row.segment.boot.start_ns
+        newest[start_ns] = max(newest.get(start_ns, 0), row.revision)
+    return [r for r in host.records if r.revision == newest[r.segment.boot.start_ns]]
+
+
+def test_evidence_that_comes_a_tick_late_changes_the_open_segment_as_if_it_had_been_in_time() -> None:
+    in_time, late = late_flash(4, 3 * S + 100_000_000), late_flash(5, 3 * S + 100_000_000)
+    assert in_time.records == late.records
+    assert late.allocated_ns("flash") == 100_000_000
+    lawful(late)
+
+
+def test_evidence_that_comes_after_its_window_closed_is_a_revision_of_the_whole_segment() -> None:
+    in_time, late = late_flash(60, 59 * S + 300_000_000), late_flash(61, 59 * S + 300_000_000)
+    assert [row.revision for row in late.rows] == [0, 1, 0]
+    assert [replace(r, revision=0) for r in in_force(late)] == in_time.records
+    assert {r.revision for r in in_force(late)} == {0, 1}
+    assert [v for batch in late.batches for v in check_batch(batch)] == []
+
+
+def test_evidence_that_comes_too_late_for_any_of_it_changes_nothing() -> None:
+    late = late_flash(30, 3 * S + 100_000_000)
+    assert late.allocated_ns("flash") == 0 and late.allocated_ns("long") == 65 * S
+    lawful(late)
+
+
+@given(
+    st.lists(
+        st.tuples(st.integers(1, 64), st.integers(0, 2), st.integers(0, 10**9 - 1), st.integers(1, 10**9)), max_size=12
+    )
+)
+def test_however_late_jobs_are_told_of_within_the_grace_the_bill_is_the_same(
+    jobs: list[tuple[int, int, int, int]],
+) -> None:
+    told: list[list[UsageRecord]] = []
+    for lateness in (False, True):
+        host = PaperHost([Run(1, "long", 0, 900 * S)])
+        for second in range(70):
+            here = [
+                (100 + n, (at - 1) * S + offset, (at - 1) * S + min(offset + length, S))
+                for n, (at, late, offset, length) in enumerate(jobs)
+                if at + late * lateness == second
+            ]
+            passed = tuple(PassedProcess(pid, (end_ns,), 50) for pid, start_ns, end_ns in here if start_ns < end_ns)
+            passages = {
+                pid: Passage(Run(pid, f"j{pid}", start_ns, end_ns).holder, start_ns, end_ns, 0)
+                for pid, start_ns, end_ns in here
+            }
+            tick(host, second * S, passed, passages)
+        host.stop()
+        assert [v for batch in host.batches for v in check_batch(batch)] == []
+        told.append([replace(record, revision=0, edges="") for record in in_force(host)])
+    assert told[0] == told[1]
