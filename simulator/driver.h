@@ -92,6 +92,11 @@ enum quirk {
     QUIRK_STALE_COUNT = 16,  /* the size call does not yet know the newest process */
     QUIRK_MIG_ENERGY = 32,   /* a MIG device answers with the power and energy of the whole board */
     QUIRK_SLOW_ACCOUNTING = 64, /* utilization is added up each second, to those who are still there */
+    QUIRK_WILD_UTILIZATION = 128, /* utilization is 37,100 %, of the device and of processes */
+    QUIRK_ODD_PIDS = 256,         /* process lists have rows with pids that cannot be */
+    QUIRK_ZERO_ROWS = 512,        /* process lists are padded with zeros */
+    QUIRK_HUGE_MEMORY = 1024,     /* processes hold twice the memory that the device has */
+    QUIRK_GROWING_LIST = 2048,    /* process lists grow by one while their caller makes room */
 };
 
 /* A compute instance, which is what a MIG device is. A GPU instance is there while one of its is. */
@@ -111,7 +116,10 @@ struct device {
     int64_t minor;
     int64_t memory_bytes, reserved_bytes, unlisted_bytes;
     struct schedule utilization, sm_utilization, memory_utilization, power_mw, temperature_c;
+    bool utilization_unsupported;
+    int64_t energy; /* 0: there is no counter */
     int64_t energy_origin_ns;
+    struct schedule energy_steps_mj; /* what the counter is set to, when */
     int64_t mig;
     int64_t accounting; /* when the driver is loaded; a program may set it then */
     int64_t gpm; /* 1, 0, or -1 where the name decides */
@@ -172,6 +180,8 @@ void free_scenario(struct scenario *scenario);
 /* ---- schedule ---- */
 
 void prepare_schedule(struct schedule *schedule);
+/* The last step that has begun, or NULL. */
+const struct step *step_at(const struct schedule *schedule, int64_t at_ns);
 int64_t value_at(const struct schedule *schedule, int64_t at_ns);
 /* Integral from the first step until at_ns. The difference of two is exact. */
 __int128 integral_until(const struct schedule *schedule, int64_t at_ns);
@@ -241,6 +251,12 @@ struct moment {
     int64_t boot_ns, wall_ns;
 };
 struct moment moment_now(void);
+
+/* ---- readings ---- */
+
+enum { WILD_PERCENT = 37100 };
+
+bool has_utilization(const struct device *device);
 
 /* ---- faults ---- */
 

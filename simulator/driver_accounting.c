@@ -142,7 +142,8 @@ static nvmlAccountingStats_v2_t stats_of(const struct call *call, const struct r
     return (nvmlAccountingStats_v2_t){
         .pid = (unsigned int)process->pid,
         .isRunning = running,
-        .gpuUtilization = (unsigned int)percent,
+        .gpuUtilization = has_utilization(call->device) ? (unsigned int)percent
+                                                        : (unsigned int)NVML_VALUE_NOT_AVAILABLE,
         .maxMemoryUsage = process->memory_unavailable
                               ? (unsigned long long)NVML_VALUE_NOT_AVAILABLE
                               : (unsigned long long)most_between(&process->memory_bytes, process->start_ns, end_ns),

@@ -14,6 +14,13 @@ static const char *read_memory(const char *value, void *into) {
     return process->memory_unavailable ? NULL : read_schedule(value, &process->memory_bytes);
 }
 
+/* A board that does not know how busy it is says utilization=unsupported. */
+static const char *read_utilization(const char *value, void *into) {
+    struct device *device = into;
+    device->utilization_unsupported = value && !strcmp(value, "unsupported");
+    return device->utilization_unsupported ? NULL : read_schedule(value, &device->utilization);
+}
+
 /* ---- what each kind of line takes ---- */
 
 #define DRIVER(member) offsetof(struct driver, member)
@@ -33,11 +40,13 @@ static const struct field DEVICE_FIELDS[] = {
     {"memory", read_int, DEVICE(memory_bytes)},
     {"reserved", read_int, DEVICE(reserved_bytes)},
     {"unlisted", read_int, DEVICE(unlisted_bytes)},
-    {"utilization", read_schedule, DEVICE(utilization)},
+    {"utilization", read_utilization, 0},
     {"sm_utilization", read_schedule, DEVICE(sm_utilization)},
     {"memory_utilization", read_schedule, DEVICE(memory_utilization)},
     {"power_mw", read_schedule, DEVICE(power_mw)},
     {"temperature_c", read_schedule, DEVICE(temperature_c)},
+    {"energy", read_support, DEVICE(energy)},
+    {"energy_steps", read_schedule, DEVICE(energy_steps_mj)},
     {"energy_origin", read_time, DEVICE(energy_origin_ns)},
     {"mig", read_mig, DEVICE(mig)},
     {"mig_compute_slices", read_int, DEVICE(mig_compute_slices)},
@@ -135,6 +144,7 @@ const char *read_device_line(struct scenario *scenario, char *line, const char *
     device->minor = (int64_t)scenario->device_count;
     device->mig = MIG_DISABLED;
     device->gpm = -1;
+    device->energy = 1;
     device->mig_compute_slices = 7; /* as A100, H100 and H200 */
     device->mig_memory_slices = 8;
     device->multiprocessors = 132;

@@ -10,7 +10,10 @@
 typedef nvmlProcessDetail_v1_t row;
 enum { ROW_V1 = sizeof(nvmlProcessInfo_v1_t), ROW_V2 = sizeof(nvmlProcessInfo_v2_t), ROW_WIDE = sizeof(row) };
 
-enum { ANY_KIND = -1 };
+enum { ANY_KIND = -1, MAX_ODD = 8, GROWTH = 4 };
+
+static const unsigned int NO_ID = 0xffffffff;
+static const unsigned int ODD_PIDS[] = {0, (1 << 22) + 1, 0xffffffff}; /* Linux has none above 2^22 */
 
 struct list {
     const char *function;
@@ -32,35 +35,70 @@ static unsigned int count_listed(const struct call *call, int64_t kind) {
     return count;
 }
 
-static row row_of(const struct process *process, int64_t now_ns) {
+static row row_of(const struct call *call, const struct process *process) {
+    unsigned long long bytes = (unsigned long long)value_at(&process->memory_bytes, call->now_ns);
+    if (call->device->quirks & QUIRK_HUGE_MEMORY)
+        bytes = 2 * (unsigned long long)call->device->memory_bytes;
     return (row){
         .pid = (unsigned int)process->pid,
-        .usedGpuMemory = process->memory_unavailable
-                             ? (unsigned long long)NVML_VALUE_NOT_AVAILABLE
-                             : (unsigned long long)value_at(&process->memory_bytes, now_ns),
+        .usedGpuMemory = process->memory_unavailable ? (unsigned long long)NVML_VALUE_NOT_AVAILABLE : bytes,
         .gpuInstanceId = (unsigned int)process->gpu_instance, /* -1: 0xffffffff, as the header says */
         .computeInstanceId = (unsigned int)process->compute_instance,
     };
 }
 
+/* What buggy drivers put behind the processes. */
+static unsigned int add_odd_rows(const struct call *call, int64_t kind, row odd[MAX_ODD]) {
+    unsigned int count = 0;
+    if (kind != COMPUTE && kind != ANY_KIND)
+        return 0;
+    if (call->device->quirks & QUIRK_ODD_PIDS)
+        for (size_t i = 0; i < sizeof ODD_PIDS / sizeof *ODD_PIDS; i++)
+            odd[count++] = (row){.pid = ODD_PIDS[i], .usedGpuMemory = 1 << 20, .gpuInstanceId = NO_ID,
+                                 .computeInstanceId = NO_ID};
+    if (call->device->quirks & QUIRK_ZERO_ROWS)
+        for (int i = 0; i < 2; i++)
+            odd[count++] = (row){0};
+    return count;
+}
+
 /* Stops where the caller's memory does: the real fault wrote on, ours must not. */
+static char *put_row(const row *made, size_t row_bytes, char *rows, const char *end) {
+    if (rows < end)
+        memcpy(rows, made, (size_t)(end - rows) < row_bytes ? (size_t)(end - rows) : row_bytes);
+    return rows + row_bytes;
+}
+
 static void fill_rows(struct call *call, int64_t kind, size_t row_bytes, char *rows, const char *end) {
-    for (size_t i = 0; i < call->device->process_count && rows < end; i++) {
+    row odd[MAX_ODD];
+    unsigned int odd_count = add_odd_rows(call, kind, odd);
+    for (size_t i = 0; i < call->device->process_count; i++) {
         if (!belongs(call, &call->device->processes[i], kind))
             continue;
-        row made = row_of(&call->device->processes[i], call->now_ns);
-        memcpy(rows, &made, (size_t)(end - rows) < row_bytes ? (size_t)(end - rows) : row_bytes);
-        rows += row_bytes;
+        row made = row_of(call, &call->device->processes[i]);
+        rows = put_row(&made, row_bytes, rows, end);
     }
+    for (unsigned int i = 0; i < odd_count; i++)
+        rows = put_row(&odd[i], row_bytes, rows, end);
+}
+
+/* How many rows the caller is told to make room for; 0: it has enough. */
+static unsigned int rows_missing(const struct call *call, unsigned int needed, unsigned int room) {
+    if (call->device->quirks & QUIRK_GROWING_LIST && needed && room < needed + GROWTH)
+        return room < needed ? needed : room + 1;
+    return room < needed ? needed : 0;
 }
 
 static nvmlReturn_t answer_list(struct call *call, const struct list *list, unsigned int *count, void *rows) {
-    unsigned int needed = count_listed(call, list->kind);
+    row odd[MAX_ODD];
+    unsigned int needed = count_listed(call, list->kind) + add_odd_rows(call, list->kind, odd);
     unsigned int room = rows ? *count : 0;
     bool stale = !room && needed && call->device->quirks & QUIRK_STALE_COUNT;
+    needed -= stale;
+    unsigned int missing = rows_missing(call, needed, room);
     bool wide = list->third && call->device->quirks & QUIRK_WIDE_ROWS;
-    *count = needed - stale;
-    if (room < *count)
+    *count = missing ? missing : needed;
+    if (missing)
         return NVML_ERROR_INSUFFICIENT_SIZE;
     if (room)
         fill_rows(call, list->kind, wide ? ROW_WIDE : list->row_bytes, rows, (char *)rows + room * list->row_bytes);

@@ -4,13 +4,18 @@
 #include <time.h>
 
 /* Not available while the device is cut into MIG instances. */
+bool has_utilization(const struct device *device) {
+    return !device->utilization_unsupported && device->mig != MIG_ENABLED;
+}
+
 nvmlReturn_t nvmlDeviceGetUtilizationRates(nvmlDevice_t handle, nvmlUtilization_t *rates) {
     struct call call;
     nvmlReturn_t answer = open_asking(&call, __func__, handle, rates);
-    if (answer == NVML_SUCCESS && call.device->mig == MIG_ENABLED)
+    if (answer == NVML_SUCCESS && !has_utilization(call.device))
         answer = NVML_ERROR_NOT_SUPPORTED;
     if (answer == NVML_SUCCESS) {
-        rates->gpu = (unsigned int)value_at(&call.device->utilization, call.now_ns);
+        bool wild = call.device->quirks & QUIRK_WILD_UTILIZATION;
+        rates->gpu = wild ? WILD_PERCENT : (unsigned int)value_at(&call.device->utilization, call.now_ns);
         rates->memory = (unsigned int)value_at(&call.device->memory_utilization, call.now_ns);
     }
     return close_call(answer);
@@ -31,18 +36,24 @@ nvmlReturn_t nvmlDeviceGetPowerUsage(nvmlDevice_t handle, unsigned int *power_mw
     return close_call(answer);
 }
 
-/* Milliwatts over nanoseconds are picojoules: a thousand million of them to the millijoule. */
+/* Milliwatts over nanoseconds are picojoules: a thousand million of them to the millijoule. It counts
+ * from the driver's load, or from where it was set to something else since. */
 static unsigned long long energy_mj(const struct device *device, int64_t now_ns) {
-    if (now_ns <= device->energy_origin_ns)
-        return 0;
-    __int128 picojoules =
-        integral_until(&device->power_mw, now_ns) - integral_until(&device->power_mw, device->energy_origin_ns);
-    return (unsigned long long)(picojoules / 1000000000);
+    const struct step *step = step_at(&device->energy_steps_mj, now_ns);
+    bool is_set = step && step->at_ns >= device->energy_origin_ns;
+    int64_t from_ns = is_set ? step->at_ns : device->energy_origin_ns;
+    int64_t base_mj = is_set ? step->value : device->energy_steps_mj.always;
+    if (now_ns <= from_ns)
+        return (unsigned long long)base_mj;
+    __int128 picojoules = integral_until(&device->power_mw, now_ns) - integral_until(&device->power_mw, from_ns);
+    return (unsigned long long)(base_mj + picojoules / 1000000000);
 }
 
 nvmlReturn_t nvmlDeviceGetTotalEnergyConsumption(nvmlDevice_t handle, unsigned long long *millijoules) {
     struct call call;
     nvmlReturn_t answer = open_board_asking(&call, __func__, handle, millijoules);
+    if (answer == NVML_SUCCESS && !call.device->energy)
+        answer = NVML_ERROR_NOT_SUPPORTED;
     if (answer == NVML_SUCCESS)
         *millijoules = energy_mj(call.device, call.now_ns);
     return close_call(answer);
@@ -76,7 +87,7 @@ static bool read_field(const struct device *device, int64_t now_ns, nvmlFieldVal
     case NVML_FI_DEV_TOTAL_ENERGY_CONSUMPTION:
     case NVML_FI_DEV_ENERGY:
         field->value.ullVal = energy_mj(device, now_ns);
-        return true;
+        return device->energy;
     case NVML_FI_DEV_POWER_AVERAGE:
     case NVML_FI_DEV_POWER_INSTANT:
         field->valueType = NVML_VALUE_TYPE_UNSIGNED_INT;

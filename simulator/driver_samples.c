@@ -116,18 +116,19 @@ static void give_oddities(const struct device *device, int64_t wall_us, struct s
 
 static void give_samples(const struct call *call, int64_t seen_us, struct sink *sink) {
     struct clocks clocks = clocks_of(call);
+    bool wild = call->device->quirks & QUIRK_WILD_UTILIZATION;
     struct sample sample;
     for (size_t i = 0; i < call->device->process_count; i++) {
         struct process *process = &call->device->processes[i];
         if (process->heads && newest_of_pid(&clocks, call->device, process, seen_us, &sample))
-            give(sink, sample.pid, sample.stamp_us, sample.sm_percent);
+            give(sink, sample.pid, sample.stamp_us, wild ? WILD_PERCENT : sample.sm_percent);
     }
     give_oddities(call->device, clocks.wall_us, sink);
 }
 
 static nvmlReturn_t answer_samples(const struct call *call, unsigned long long seen_us, struct sink *sink,
                                    unsigned int *count) {
-    if (call->device->mig == MIG_ENABLED)
+    if (!has_utilization(call->device))
         return NVML_ERROR_NOT_SUPPORTED;
     give_samples(call, seen_us > INT64_MAX ? INT64_MAX : (int64_t)seen_us, sink);
     *count = (unsigned int)sink->count;
@@ -183,7 +184,7 @@ nvmlReturn_t nvmlDeviceGetProcessesUtilizationInfo(nvmlDevice_t handle, nvmlProc
 static const struct schedule *sampled(const struct device *device, nvmlSamplingType_t type) {
     if (type == NVML_TOTAL_POWER_SAMPLES)
         return &device->power_mw;
-    if (device->mig == MIG_ENABLED)
+    if (!has_utilization(device))
         return NULL;
     if (type == NVML_GPU_UTILIZATION_SAMPLES)
         return &device->utilization;

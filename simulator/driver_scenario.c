@@ -119,6 +119,7 @@ static void free_device(struct device *device) {
     free(device->memory_utilization.steps);
     free(device->power_mw.steps);
     free(device->temperature_c.steps);
+    free(device->energy_steps_mj.steps);
 }
 
 void free_scenario(struct scenario *scenario) {

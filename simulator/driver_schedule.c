@@ -11,8 +11,7 @@ void prepare_schedule(struct schedule *schedule) {
     }
 }
 
-/* The last step that has begun, or NULL. */
-static const struct step *step_at(const struct schedule *schedule, int64_t at_ns) {
+const struct step *step_at(const struct schedule *schedule, int64_t at_ns) {
     size_t low = 0, high = schedule->count;
     while (low < high) {
         size_t middle = low + (high - low) / 2;

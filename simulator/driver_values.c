@@ -98,7 +98,10 @@ const char *read_schedule(const char *value, void *into) {
     struct schedule *schedule = into;
     free(schedule->steps); /* said twice in one line: the last one counts */
     *schedule = (struct schedule){0};
-    bool well = value && (!read_int(value, &schedule->always) || take_steps(value, schedule));
+    int64_t number; /* also of the first time of steps, which is no value */
+    bool always = value && !read_int(value, &number);
+    bool well = always || (value && take_steps(value, schedule));
+    schedule->always = always ? number : 0;
     prepare_schedule(schedule);
     return well ? NULL : "wants one number, or time:number steps with rising times, joined by commas";
 }
@@ -150,6 +153,11 @@ const char *read_quirks(const char *value, void *into) {
         {"stale_count", QUIRK_STALE_COUNT},
         {"mig_energy", QUIRK_MIG_ENERGY},
         {"slow_accounting", QUIRK_SLOW_ACCOUNTING},
+        {"wild_utilization", QUIRK_WILD_UTILIZATION},
+        {"odd_pids", QUIRK_ODD_PIDS},
+        {"zero_rows", QUIRK_ZERO_ROWS},
+        {"huge_memory", QUIRK_HUGE_MEMORY},
+        {"growing_list", QUIRK_GROWING_LIST},
         {NULL, 0}};
     while (value && *value) {
         size_t length = strcspn(value, ",");

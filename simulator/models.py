@@ -3,11 +3,13 @@
 Sizes and multiprocessors as ``nvidia-smi`` and ``nvidia-smi mig -lgip`` show them, or near to it: drivers differ.
 """
 
+import uuid
 from dataclasses import dataclass, field
 
-from .nouns import Mig, SimInstance
+from .nouns import Mig, SimDevice, SimInstance
 
 MIB = 1 << 20
+BUSES = (0x18, 0x2A, 0x3A, 0x5D, 0x9A, 0xAB, 0xBA, 0xDB)  # of an HGX H100 board
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +92,23 @@ FIRST_IDS = {1: 7, 2: 3, 3: 1, 4: 1, 7: 0}
 def model_of(name: str) -> Model:
     """An H100's, for a name that we do not know."""
     return MODELS.get(name, MODELS[H100])
+
+
+def board(host: str, index: int, name: str) -> SimDevice:
+    """The index-th device of a host, idle."""
+    model = model_of(name)
+    domain, bus = divmod(index, len(BUSES))
+    return SimDevice(
+        uuid=f"GPU-{uuid.uuid5(uuid.NAMESPACE_DNS, f'{index}.{host}.gputally')}",
+        name=name,
+        minor=index,
+        pci_bus_id=f"{domain:08X}:{BUSES[bus]:02X}:00.0",
+        memory_bytes=model.memory_bytes,
+        reserved_bytes=model.reserved_bytes,
+        power_mw=model.idle_mw,
+        multiprocessors=model.multiprocessors,
+        mig=model.mig,
+    )
 
 
 def cut_into(model: str, *profiles: str) -> tuple[SimInstance, ...]:

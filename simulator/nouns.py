@@ -9,6 +9,7 @@ Accounting = Literal["disabled", "enabled", "unsupported"]
 Support = Literal["supported", "unsupported"]
 Quirk = Literal[
     "zeros", "junk", "wide_rows", "empty_success", "stale_count", "mig_energy", "slow_accounting",
+    "wild_utilization", "odd_pids", "zero_rows", "huge_memory", "growing_list",
 ]  # fmt: skip
 DeviceKey = int | str
 """A device by its index in the scenario, or by its UUID."""
@@ -86,14 +87,20 @@ class SimDevice:
     memory_bytes: int = 85_520_809_984
     reserved_bytes: int = 577_765_376
     unlisted_bytes: int = 0
+    utilization: Support = "supported"
+    """Without it a board says nothing of how busy it, or a process on it, is."""
     utilization_percent: Schedule = 0
     sm_utilization_percent: Schedule = 0
     """As GPM tells it. 0: as ``utilization_percent``."""
     memory_utilization_percent: Schedule = 0
     power_mw: Schedule = 70_000
     temperature_c: Schedule = 35
+    energy: Support = "supported"
+    """Without it there is no energy counter; power can still be read."""
     energy_origin_ns: int = 0
     """When the energy counter stood at 0: the driver's load."""
+    energy_steps_mj: tuple[Step, ...] = ()
+    """What the counter is set to, and when; it counts on from there. It goes backwards where that is less."""
     mig: Mig = "disabled"
     mig_compute_slices: int = 7
     mig_memory_slices: int = 8

@@ -30,8 +30,10 @@ def integral(schedule: Schedule, from_ns: int, until_ns: int) -> int:
 
 
 def energy_mj(device: SimDevice, at_ns: int) -> int:
-    """What the counter says at ``at_ns``: whole millijoules since the origin, rounded down."""
-    return integral(device.power_mw, device.energy_origin_ns, at_ns) // 10**9
+    """What the counter says at ``at_ns``: whole millijoules since the origin, or since it was set, rounded down."""
+    origin = Step(device.energy_origin_ns, 0)
+    last = [origin, *(s for s in device.energy_steps_mj if origin.at_ns <= s.at_ns <= at_ns)][-1]
+    return last.value + integral(device.power_mw, last.at_ns, at_ns) // 10**9
 
 
 def utilization(device: SimDevice, at_ns: int) -> int:

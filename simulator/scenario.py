@@ -4,17 +4,13 @@ Change a scenario with the ``with_...`` methods and write it again: running prog
 file within ``LOOK_EVERY_NS``. ``docs/simulator.md`` describes the file.
 """
 
-import os
-import time
-import uuid
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Self
 
-from .driver import build_driver
 from .mig import laid_out, with_activity, with_instance, without_instance
-from .models import H100, cut_into, model_of
+from .models import H100, board, cut_into
 from .nouns import (
     Accounting,
     DeviceKey,
@@ -31,6 +27,7 @@ from .nouns import (
     Step,
 )
 from .oracle import boottime_ns, energy_mj, integral, present, steps_of, utilization, value_at
+from .scenario_file import ENVIRONMENT_VARIABLE, LOOK_EVERY_NS, driver_environment, write_whole
 from .scenario_text import process_line, scenario_text
 
 __all__ = [
@@ -62,13 +59,6 @@ __all__ = [
     "value_at",
 ]  # fmt: skip
 
-LOOK_EVERY_NS = 5_000_000
-"""A program looks at its scenario at most this often."""
-
-ENVIRONMENT_VARIABLE = "GPUTALLY_SCENARIO"
-
-BUSES = (0x18, 0x2A, 0x3A, 0x5D, 0x9A, 0xAB, 0xBA, 0xDB)  # of an HGX H100 board
-
 
 @dataclass(frozen=True, slots=True)
 class Scenario:
@@ -76,15 +66,15 @@ class Scenario:
 
     devices: tuple[SimDevice, ...] = ()
     faults: tuple[Fault, ...] = ()
-    xids: tuple[SimXid, ...] = ()
     driver: SimDriver = SimDriver()
     sample_period_ns: int = 166_667_000
     """Between two samples of a process's utilization; whole microseconds."""
+    xids: tuple[SimXid, ...] = ()
 
     @classmethod
     def host(cls, gpus: int = 8, model: str = H100, name: str = "sim-01") -> Self:
         """An idle host. Device UUIDs follow from ``name``, so that hosts of other names have others."""
-        return cls(devices=tuple(_device(name, index, model) for index in range(gpus)))
+        return cls(devices=tuple(board(name, index, model) for index in range(gpus)))
 
     def index(self, device: DeviceKey) -> int:
         """Raises KeyError for a device that this host does not have."""
@@ -129,6 +119,16 @@ class Scenario:
 
     def with_power(self, device: DeviceKey, power_mw: Schedule) -> Self:
         return self.with_device(replace(self.device(device), power_mw=power_mw))
+
+    def with_energy_step(self, device: DeviceKey, at_ns: int, energy_mj: int = 0) -> Self:
+        """The counter is set to that, as a reset does without a reload of the driver."""
+        host = self.device(device)
+        return self.with_device(replace(host, energy_steps_mj=(*host.energy_steps_mj, Step(at_ns, energy_mj))))
+
+    def with_order(self, *devices: DeviceKey) -> Self:
+        """These first: the indices that programs see which initialise from now on. Write no fault or xid by index."""
+        first = [self.device(device) for device in devices]
+        return replace(self, devices=(*first, *(known for known in self.devices if known not in first)))
 
     def with_accounting(self, device: DeviceKey, accounting: Accounting = "enabled") -> Self:
         """What it is when the driver is loaded; what a program has set since goes before."""
@@ -198,42 +198,4 @@ class Scenario:
         ``more_lines`` are put behind it as they are. Who starts hundreds of processes a second keeps
         each one's ``process_line`` and writes them all again, instead of a scenario that holds them.
         """
-        _write_whole(Path(path), "".join([scenario_text(self), *(f"{line}\n" for line in more_lines)]))
-
-
-def _write_whole(path: Path, text: str) -> None:
-    draft = path.with_name(f".{path.name}.{os.getpid()}.{time.monotonic_ns()}")
-    draft.write_text(text)
-    # File systems stamp in steps of milliseconds; two scenarios in one of them must not look the same.
-    now_ns = time.time_ns()
-    os.utime(draft, ns=(now_ns, now_ns))
-    draft.replace(path)
-
-
-def _device(host: str, index: int, name: str) -> SimDevice:
-    model = model_of(name)
-    domain, bus = divmod(index, len(BUSES))
-    return SimDevice(
-        uuid=f"GPU-{uuid.uuid5(uuid.NAMESPACE_DNS, f'{index}.{host}.gputally')}",
-        name=name,
-        minor=index,
-        pci_bus_id=f"{domain:08X}:{BUSES[bus]:02X}:00.0",
-        memory_bytes=model.memory_bytes,
-        reserved_bytes=model.reserved_bytes,
-        power_mw=model.idle_mw,
-        multiprocessors=model.multiprocessors,
-        mig=model.mig,
-    )
-
-
-def driver_environment(scenario_path: Path | str) -> dict[str, str]:
-    """What a child process needs in its environment for the fake driver and this scenario.
-
-    It must be there when the process starts: the dynamic linker reads LD_LIBRARY_PATH only then.
-    Raises DriverBuildError where the driver cannot be built.
-    """
-    folders = [str(build_driver()), os.environ.get("LD_LIBRARY_PATH", "")]
-    return {
-        "LD_LIBRARY_PATH": ":".join(folder for folder in folders if folder),
-        ENVIRONMENT_VARIABLE: str(Path(scenario_path).absolute()),
-    }
+        write_whole(Path(path), "".join([scenario_text(self), *(f"{line}\n" for line in more_lines)]))

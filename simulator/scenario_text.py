@@ -42,15 +42,20 @@ def _device_line(device: SimDevice) -> str:
         "device",
         uuid=device.uuid, name=device.name, minor=device.minor, bus=device.pci_bus_id, serial=device.serial,
         memory=device.memory_bytes, reserved=device.reserved_bytes, unlisted=device.unlisted_bytes,
-        utilization=_schedule(device.utilization_percent),
+        utilization=_utilization(device),
         sm_utilization=_schedule(device.sm_utilization_percent),
         memory_utilization=_schedule(device.memory_utilization_percent),
         power_mw=_schedule(device.power_mw), temperature_c=_schedule(device.temperature_c),
-        energy_origin=f"{device.energy_origin_ns}ns", mig=device.mig,
+        energy=device.energy, energy_origin=f"{device.energy_origin_ns}ns",
+        energy_steps=_schedule(device.energy_steps_mj), mig=device.mig,
         accounting=device.accounting, gpm=device.gpm, quirks=",".join(device.quirks),
         generation=device.generation, lost=device.lost, mig_compute_slices=device.mig_compute_slices,
         mig_memory_slices=device.mig_memory_slices, multiprocessors=device.multiprocessors,
     )  # fmt: skip
+
+
+def _utilization(device: SimDevice) -> str:
+    return "unsupported" if device.utilization == "unsupported" else _schedule(device.utilization_percent)
 
 
 def _instance_line(index: int, device: SimDevice, instance: SimInstance) -> str:

@@ -214,8 +214,8 @@ def test_the_example_in_the_documentation_is_a_scenario(tmp_path: Path) -> None:
 
 def test_all_keys_that_the_driver_takes_are_documented() -> None:
     source = "".join(path.read_text() for path in (PAGE.parents[1] / "simulator").glob("driver*.c"))
-    keys = set(re.findall(r'\{"(\w+)", read_\w+', source)) - {"ns"}
-    assert len(keys) > 30
+    keys = set(re.findall(r'\{"(\w+)", (?:read_|QUIRK_)\w+', source)) - {"ns"}
+    assert len(keys) > 60
     assert [key for key in sorted(keys) if f"`{key}`" not in PAGE.read_text()] == []
 
 
