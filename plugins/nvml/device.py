@@ -126,10 +126,10 @@ class WatchedDevice:
         accounted = self._accounting.read(here, tick)
         if not (taken.stamps_us or accounted):
             return taken.percent, []
-        passed: list[list[object]] = [
-            [pid, [boot_ns(stamp_us) for stamp_us in stamps_us], taken.percent[pid], accounted.pop(pid, None)]
-            for pid, stamps_us in taken.stamps_us.items()
-        ]
+        passed: list[list[object]] = []
+        for pid, stamps_us in taken.stamps_us.items():
+            stamps_ns = [boot_ns(stamp_us) for stamp_us in stamps_us]
+            passed.append([pid, stamps_ns, taken.percent[pid], accounted.pop(pid, None)])
         passed += [[pid, [], None, told] for pid, told in accounted.items()]
         return taken.percent, passed
 
