@@ -23,6 +23,9 @@ class SamplingConfig:
     every_s: float = setting(1.0, "cadence while anything holds a GPU", at_least=0.05, at_most=60)
     idle_every_s: float = setting(5.0, "cadence while nothing does; at least every_s", at_least=0.05, at_most=60)
     deadline_s: float = setting(2.0, "a driver call that takes longer is a gap", at_least=0.05, at_most=60)
+    accounting: bool = setting(
+        False, "switch the driver's accounting mode on where it is off; needs root, and holds for every program"
+    )
     sys: str = setting("/sys", "where sysfs is mounted: it tells whether the driver was loaded anew")
 
 

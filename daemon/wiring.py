@@ -179,7 +179,8 @@ def _readiness(parts: Parts, reading: HostReading) -> str:
 @asynccontextmanager
 async def _probe(parts: Parts) -> AsyncGenerator[NvmlProbe]:
     sampling = parts.config.sampling
-    probe = NvmlProbe(sampling.deadline_s, evidence=Evidence(parts.boot_id, Path(sampling.sys)))
+    evidence = Evidence(parts.boot_id, Path(sampling.sys))
+    probe = NvmlProbe(sampling.deadline_s, evidence=evidence, accounting=sampling.accounting)
     try:
         yield probe
     finally:

@@ -37,6 +37,13 @@ class c_nvmlProcessUtilizationSample_t(ctypes.Structure):
     timeStamp: int
     smUtil: int
 
+class c_nvmlAccountingStats_t(ctypes.Structure):
+    gpuUtilization: int
+    maxMemoryUsage: int
+    time: int
+    startTime: int
+    isRunning: int
+
 class c_nvmlGpuInstancePlacement_t(ctypes.Structure):
     start: int
     size: int

@@ -29,7 +29,8 @@ __all__ = ["Asker", "Handle", "NVMLError", "nvml_init", "nvml_shutdown", "pynvml
 (
     COMPUTE, GRAPHICS, MPS, ENERGY, POWER, UTILIZATION, MEMORY, MEMORY_V1, SAMPLES,
     MIG_MODE, MIG_HANDLE, INSTANCE_MEMORY, GPM_SAMPLE, GPM_METRICS,
-) = range(14)  # fmt: skip
+    ACCOUNTING_MODE, ACCOUNTING_ON, ACCOUNTING_PIDS, ACCOUNTING_STATS, EVENT_WAIT,
+) = range(19)  # fmt: skip
 FIRST_APART = MIG_MODE
 """From here on they are asked only where there is something to ask for, and are not in the budget of a tick."""
 
@@ -48,6 +49,11 @@ _SYMBOLS = {
     INSTANCE_MEMORY: ("nvmlDeviceGetMemoryInfo_v2",),
     GPM_SAMPLE: ("nvmlGpmMigSampleGet",),
     GPM_METRICS: ("nvmlGpmMetricsGet",),
+    ACCOUNTING_MODE: ("nvmlDeviceGetAccountingMode",),
+    ACCOUNTING_ON: ("nvmlDeviceSetAccountingMode",),
+    ACCOUNTING_PIDS: ("nvmlDeviceGetAccountingPids",),
+    ACCOUNTING_STATS: ("nvmlDeviceGetAccountingStats",),
+    EVENT_WAIT: ("nvmlEventSetWait_v2", "nvmlEventSetWait"),
 }
 """Each fact, and the symbols that give it, best first; the rows of _v2 and _v3 are the same."""
 

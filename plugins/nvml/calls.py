@@ -4,6 +4,7 @@ import time
 from ctypes import byref, c_uint, c_ulonglong, sizeof
 
 from . import binding, errors, rows, samples
+from .accounting_calls import AccountingCalls
 from .binding import Asker, Handle, NVMLError, pynvml
 from .junk import Junk
 from .lists import GROWTHS, Lists
@@ -17,6 +18,7 @@ class Driver:
         assert sizeof(pynvml.c_nvmlProcessUtilizationSample_t) == samples.SAMPLE.size
         self.asker = asker
         self._ask = asker.ask
+        self.accounting = AccountingCalls(asker)
         self._rows = Lists(pynvml.c_nvmlProcessInfo_v3_t)
         self._samples = Lists(pynvml.c_nvmlProcessUtilizationSample_t)
         self._energy = c_ulonglong(0)
@@ -43,6 +45,10 @@ class Driver:
             return self.asker.seldom(pynvml.nvmlDeviceGetPciInfo, handle).busId
         except NVMLError:
             return ""
+
+    def knows_used_memory(self, handle: Handle) -> bool:
+        """Whether it tells memory in use without what it reserves for itself, as drivers do since 510."""
+        return self.memory_used_bytes(handle)[0] not in errors.PERMANENTS
 
     def identity(self, handle: Handle) -> tuple[str, str, int]:
         """UUID, name and memory in bytes: what does not change while the driver is loaded.

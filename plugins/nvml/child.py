@@ -1,6 +1,8 @@
 """The child's main loop: one request, one reply, until the daemon closes the pipe.
 
-    python -P -S -c 'from gputally.plugins.nvml.child import main; main()' REQUEST_FD REPLY_FD MARKER_FD
+    python -P -S -c 'from gputally.plugins.nvml.child import main; main()' REQUEST_FD REPLY_FD MARKER_FD ACCOUNTING
+
+ACCOUNTING is 1 if accounting mode is to be switched on, else 0.
 
 It initialises NVML once in its life; to initialise anew, the daemon starts another
 child. It is told to leave by the end of the request pipe, which also comes when
@@ -26,13 +28,13 @@ READ_BYTES = 65536
 
 def main() -> None:
     """Runs until the request pipe ends; exit status 0, or 70 for a fault of our own, told in one line."""
-    request_fd, reply_fd, marker_fd = (int(word) for word in sys.argv[-3:])
+    request_fd, reply_fd, marker_fd, accounting = (int(word) for word in sys.argv[-4:])
     signal.signal(signal.SIGTERM, _stay)
     for number in (signal.SIGINT, signal.SIGUSR1, signal.SIGUSR2):  # the latter two are for the daemon
         signal.signal(number, signal.SIG_IGN)
     status = 0
     try:
-        _serve(request_fd, reply_fd, Watch(marker.Marker(marker_fd)))
+        _serve(request_fd, reply_fd, Watch(marker.Marker(marker_fd), bool(accounting)))
     except (OSError, EOFError):
         pass  # the daemon is gone: nobody is left to be told
     except Exception as error:
@@ -63,8 +65,9 @@ def _send(fd: int, frame: bytes) -> None:
 class Watch:
     """NVML as this process sees it: not yet initialised, refused with a code, or serving devices."""
 
-    def __init__(self, where: marker.Marker) -> None:
+    def __init__(self, where: marker.Marker, accounting: bool) -> None:
         self._marker = where
+        self._accounting = accounting
         self._driver: Driver | None = None
         self._code: int | None = None
         self._why = ""
@@ -123,9 +126,9 @@ class Watch:
     def _open(self, index: int, driver: Driver) -> list[object]:
         try:
             device = WatchedDevice(index, driver, self._marker, self._junk)
-            told = device.identify()
+            told = device.identify(self._accounting)
         except binding.NVMLError:
-            return [index, None, "", 0, ""]
+            return [index, None, "", 0, "", []]
         self._devices.append(device)
         return told
 

@@ -5,11 +5,12 @@ A request is ``[device index to leave out, ...]``, and each is answered before t
     [driver calls, other calls, code, host or nil, [row, ...], why, {reason: count, ...}]
 
 - ``host`` is told once, in a child's first reply: ``[driver version, [device, ...]]``, and a device
-  is ``[index, uuid, name, memory in bytes, PCI bus id]``; one that cannot be opened has no UUID.
+  is ``[index, uuid, name, memory in bytes, PCI bus id, [note, ...]]``; one that cannot be opened has no UUID.
 - ``driver calls`` are those that every tick makes; ``other calls`` are seldom ones, and those about MIG.
 - ``row`` is ``[index, at_ns, code, utilization, memory in bytes, energy in mJ, power in mW, processes, passed, mig]``.
 - ``processes`` is flat, three each: ``[pid, memory in bytes, per cent of the SMs, ...]``.
-- ``passed`` are those in no list: ``[[pid, [at_ns of a sample, ...], per cent of the SMs], ...]``.
+- ``passed`` are those in no list: ``[[pid, [at_ns of a sample, ...], per cent of the SMs, accounted], ...]``,
+  and ``accounted`` is nil or ``[start_ns, length in ns, per cent of the SMs, largest memory in bytes]``.
 - ``mig`` is nil for a GPU that is not cut, else ``[compute slices, memory slices, [instance, ...]]``, and
   an instance is ``[uuid, name, memory in bytes, compute slices, memory slices, code, utilization,
   memory in use, processes]``. It was read when its GPU was, and is told with it, so that they stay one family.

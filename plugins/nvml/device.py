@@ -3,15 +3,19 @@
 import time
 
 from . import binding, calls, marker
+from .accounting import Accounting
 from .facts import Facts, UnreadableError
 from .junk import Junk
 from .mig import MigWatch
 from .processes import ProcessLists
 from .rows import NO_INSTANCE, Groups, Holders, united
-from .samples import Cursors
+from .samples import NOTHING, Cursors, Taken
 
 MOST_POWER_MW = 10_000_000
 """10 kW: several times what any board draws."""
+
+OLD_MEMORY = "old_memory"
+"""A note for the operator: memory in use is with what the driver reserves for itself."""
 
 Row = list[object]
 """As codec.py describes it."""
@@ -24,7 +28,8 @@ class WatchedDevice:
     """A device under its index, with its handle. Static facts are read once, by ``identify``."""
 
     __slots__ = (
-        "_bytes", "_cursors", "_driver", "_facts", "_here", "_junk", "_lists", "_marker", "_mig", "index",
+        "_accounting", "_bytes", "_cursors", "_driver", "_facts", "_here", "_junk", "_lists", "_marker", "_mig",
+        "index",
     )  # fmt: skip
 
     def __init__(self, index: int, driver: calls.Driver, where: marker.Marker, junk: Junk) -> None:
@@ -38,13 +43,18 @@ class WatchedDevice:
         self._here: tuple[Groups, Holders] = ({}, {})
         self._cursors = Cursors()
         self._mig = MigWatch(driver, self._facts, junk)
+        self._accounting = Accounting(driver.accounting, self._facts, 0, junk)
 
-    def identify(self) -> list[object]:
-        """Index, UUID, name, memory in bytes and bus id. Raises NVMLError."""
+    def identify(self, accounting: bool) -> list[object]:
+        """What codec.py calls a device. ``accounting``: it is to be switched on. Raises NVMLError."""
         handle = self._facts.handle
         uuid, name, self._bytes = self._driver.identity(handle)
         self._lists = ProcessLists(self._driver, self._bytes, self.index, self._junk)
-        return [self.index, uuid, name, self._bytes, self._driver.bus_id(handle)]
+        self._accounting = Accounting(self._driver.accounting, self._facts, self._bytes, self._junk)
+        notes = [] if self._driver.knows_used_memory(handle) else [OLD_MEMORY]
+        if accounting and (note := self._accounting.switch_on()):
+            notes.append(note)
+        return [self.index, uuid, name, self._bytes, self._driver.bus_id(handle), notes]
 
     def read(self, tick: int) -> Row:
         at_ns = time.clock_gettime_ns(time.CLOCK_BOOTTIME)
@@ -63,7 +73,7 @@ class WatchedDevice:
         power_mw = self._power_mw() if energy_mj is None and facts.refused(binding.ENERGY) else None
         utilization = self._percent(facts.value(binding.UTILIZATION, driver.utilization_percent))
         memory_bytes = self._memory_bytes()
-        percent, passed = ({}, []) if self._mig.on else self._samples(here, at_ns)
+        percent, passed = ({}, []) if self._mig.on else self._asides(here, at_ns, tick)
         processes: list[int | None] = []
         for pid, used_bytes in here.items():
             processes += (pid, used_bytes, percent.get(pid))
@@ -110,19 +120,24 @@ class WatchedDevice:
             return None
         return used_bytes
 
-    def _samples(self, here: Holders, at_ns: int) -> tuple[dict[int, int], list[object]]:
+    def _asides(self, here: Holders, at_ns: int, tick: int) -> tuple[dict[int, int], list[list[object]]]:
         """Per cent by pid, and the processes that are in no list, as codec.py describes them."""
+        taken, boot_ns = self._samples(here, at_ns), self._cursors.boot_ns
+        accounted = self._accounting.read(here, tick)
+        if not (taken.stamps_us or accounted):
+            return taken.percent, []
+        passed: list[list[object]] = []
+        for pid, stamps_us in taken.stamps_us.items():
+            stamps_ns = [boot_ns(stamp_us) for stamp_us in stamps_us]
+            passed.append([pid, stamps_ns, taken.percent[pid], accounted.pop(pid, None)])
+        passed += [[pid, [], None, told] for pid, told in accounted.items()]
+        return taken.percent, passed
+
+    def _samples(self, here: Holders, at_ns: int) -> Taken:
         if self._facts.refused(binding.SAMPLES):
-            return {}, []
-        cursors = self._cursors
-        code, taken = self._driver.samples(self._facts.handle, cursors, at_ns, here, self._junk)
+            return NOTHING
+        code, taken = self._driver.samples(self._facts.handle, self._cursors, at_ns, here, self._junk)
         if taken is None:
             self._facts.learn(binding.SAMPLES, code)
-            return {}, []
-        if not taken.stamps_us:
-            return taken.percent, []
-        passed = [
-            [pid, [cursors.boot_ns(stamp_us) for stamp_us in stamps_us], taken.percent[pid]]
-            for pid, stamps_us in taken.stamps_us.items()
-        ]
-        return taken.percent, [*passed]
+            return NOTHING
+        return taken

@@ -39,7 +39,7 @@ class Host:
     def introduced(self, told: Introduction) -> dict[int, str]:
         """Learns the devices a child found. Returns their ids by the index it uses for them."""
         ids: dict[int, str] = {}
-        for index, uuid, model, memory_bytes, bus_id in told.devices:
+        for index, uuid, model, memory_bytes, bus_id, _ in told.devices:
             if uuid is not None:
                 ids[index] = device_id = PREFIX + uuid
                 known = self._meet(Device(device_id, model, memory_bytes))

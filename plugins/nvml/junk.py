@@ -16,6 +16,11 @@ A reason is a word that an operator meets in metrics, so there are few of them a
 | ``rate_percent`` | a device's utilization above 100 per cent |
 | ``memory_total`` | more memory in use than the device has |
 | ``power_most`` | a power that no board draws |
+| ``accounting_pid`` | an accounting record of a pid that cannot be |
+| ``accounting_future`` | one that starts after now |
+| ``accounting_boot`` | one that starts before the machine did |
+| ``accounting_time`` | one that lasts longer than since its start |
+| ``accounting_percent``, ``accounting_memory`` | one with more than 100 per cent, or more memory than there is |
 | ``energy_backwards`` | an energy counter that fell |
 | ``energy_jump`` | one that grew faster than any board draws |
 """

@@ -49,7 +49,7 @@ class KnownDevice:
     def take_row(self, row: Row, child: int) -> None:
         """What a child says of it. Of two that come in one tick a reading beats a gap."""
         if row.passed:
-            self.passing.hear(row.passed, row.at_ns)
+            self.passing.hear(row.passed)
         if row.at_ns <= self._last_ns:
             return  # from before what was already told of it: a child that was stuck
         fresh = self._fresh

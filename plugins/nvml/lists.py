@@ -16,7 +16,7 @@ class Lists:
 
     __slots__ = ("_count", "_count_ref", "_kind", "_room", "buffer", "view")
 
-    def __init__(self, kind: "type[pynvml.Structure]") -> None:
+    def __init__(self, kind: "type[pynvml.Structure] | type[c_uint]") -> None:
         self._kind = kind
         self._count = c_uint(0)
         self._count_ref = byref(self._count)

@@ -30,6 +30,7 @@ from ...model.reading import GapReason, HostReading
 from .evidence import Evidence
 from .host import Host, trouble
 from .namespaces import check_namespaces
+from .notes import Notes
 from .replies import Reply, unusable
 from .roster import Patience, Roster
 from .spawn import Child, ChildGoneError
@@ -62,6 +63,7 @@ class NvmlProbe:
 
     ``deadline_s`` is how long a tick may take when a call hangs. ``environment`` is the
     children's, if it is not our own. ``evidence`` tells whether the driver was loaded anew.
+    ``accounting``: the driver's accounting mode is to be switched on where it is off.
     """
 
     def __init__(
@@ -71,6 +73,7 @@ class NvmlProbe:
         patience: Patience | None = None,
         environment: Mapping[str, str] | None = None,
         evidence: Evidence | None = None,
+        accounting: bool = False,
     ) -> None:
         self.driver_calls = 0
         """NVML calls in the latest tick that every tick makes, of all children together."""
@@ -80,6 +83,8 @@ class NvmlProbe:
         self._environment = environment
         self._roster = Roster(patience or Patience())
         self._host = Host(evidence)
+        self._accounting = accounting
+        self._notes = Notes()
         self._children: dict[int, Child] = {}
         self._born = 0
         self._why = GapReason.NVML_HANG
@@ -215,7 +220,7 @@ class NvmlProbe:
     def _start(self, skip: frozenset[int], now_ns: int) -> None:
         self._born += 1
         try:
-            child = Child(self._born, os.environ if self._environment is None else self._environment)
+            child = Child(self._born, os.environ if self._environment is None else self._environment, self._accounting)
         except OSError as error:
             log.error("cannot start a process for NVML: %s", error.strerror)
             self._roster.not_started(now_ns, random.randrange(1001))
@@ -266,6 +271,7 @@ class NvmlProbe:
             self._host.reject(reply.rejected)
         if reply.host is not None:
             child.met(reply.host.devices, self._host.introduced(reply.host))
+            self._notes.hear(reply.host.devices)
             self._ids.update(child.device_ids)
         for row in reply.rows:
             self._host.take_row(row, child.device_ids, child.number)

@@ -15,6 +15,8 @@ class Told(NamedTuple):
     model: str
     memory_bytes: int
     bus_id: str
+    notes: list[str]
+    """Words for the operator; see notes.py."""
 
 
 class Introduction(NamedTuple):
@@ -24,8 +26,8 @@ class Introduction(NamedTuple):
     devices: list[Told]
 
 
-PassedRow = tuple[int, list[int], int | None]
-"""Of a process in no list: pid, CLOCK_BOOTTIME in ns of its samples, per cent of the SMs."""
+PassedRow = tuple[int, list[int], int | None, tuple[int, int, int | None, int | None] | None]
+"""Of a process in no list: pid, CLOCK_BOOTTIME in ns of its samples, per cent of the SMs, and what Accounted has."""
 
 
 class InstanceRow(NamedTuple):

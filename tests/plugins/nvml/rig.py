@@ -19,12 +19,14 @@ HASTY = Patience(init_ns=2 * S, open_ns=S, retry_ns=S // 10, retry_cap_ns=S // 5
 class Host:
     """The scenario in force, and the probe that reads it."""
 
-    def __init__(self, folder: Path, scenario: Scenario, patience: Patience, deadline_s: float) -> None:
+    def __init__(
+        self, folder: Path, scenario: Scenario, patience: Patience, deadline_s: float, accounting: bool = False
+    ) -> None:
         self.scenario = scenario
         self._file = folder / "scenario"
         scenario.write(self._file)
         environment = {**os.environ, **driver_environment(self._file)}
-        self.probe = NvmlProbe(deadline_s, patience=patience, environment=environment)
+        self.probe = NvmlProbe(deadline_s, patience=patience, environment=environment, accounting=accounting)
 
     async def becomes(self, scenario: Scenario) -> None:
         """Returns when every process on the host sees it."""
@@ -56,9 +58,10 @@ def on_host(
     *,
     patience: Patience = HASTY,
     deadline_s: float = DEADLINE_S,
+    accounting: bool = False,
 ) -> None:
     async def main() -> None:
-        host = Host(folder, scenario, patience, deadline_s)
+        host = Host(folder, scenario, patience, deadline_s, accounting)
         try:
             with trio.fail_after(30):
                 await story(host)

@@ -13,8 +13,8 @@ REPLY: list[object] = [
     42,
     7,
     0,
-    ["580.95.05", [[0, "GPU-a", "H100", 80, "00000000:18:00.0"]]],
-    [[0, 5, 0, 99, None, 3, None, [10, 1 << 40, None], [[11, [4], 7]], None]],
+    ["580.95.05", [[0, "GPU-a", "H100", 80, "00000000:18:00.0", []]]],
+    [[0, 5, 0, 99, None, 3, None, [10, 1 << 40, None], [[11, [4], 7, None]], None]],
     "",
     {"row_pid": 2},
 ]
@@ -36,7 +36,7 @@ def test_a_reply_says_what_was_read() -> None:
     assert (reply.driver_calls, reply.other_calls, reply.code) == (42, 7, 0)
     assert reply.rows[0].energy_mj == 3
     assert reply.rows[0].memory_used_bytes is None
-    assert tuple(reply.rows[0].passed[0]) == (11, [4], 7)
+    assert tuple(reply.rows[0].passed[0]) == (11, [4], 7, None)
     assert reply.rejected == {"row_pid": 2}
 
 

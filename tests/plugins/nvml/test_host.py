@@ -14,7 +14,7 @@ def row(number: int, at_ns: int, code: int = 0) -> Row:
 
 def host_of_two() -> Host:
     host = Host()
-    told = [Told(0, "GPU-a", "H100", 80, ""), Told(1, "GPU-b", "H100", 80, "")]
+    told = [Told(0, "GPU-a", "H100", 80, "", []), Told(1, "GPU-b", "H100", 80, "", [])]
     assert host.introduced(Introduction("580.95.05", told)) == IDS
     return host
 

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 import trio
 
-from gputally.model.reading import DeviceReading, HostReading, PassedProcess
-from gputally.plugins.nvml.passing import MAX_REMEMBERED, NEAR_NS, REMEMBER_NS, Passing
+from gputally.model.reading import Accounted, DeviceReading, HostReading, PassedProcess
+from gputally.plugins.nvml.passing import MAX_REMEMBERED, NEAR_NS, Passing
 from gputally.simulator.scenario import Quirk, Scenario, SimProcess, boottime_ns
 
 from .rig import Host, S, gaps, good, hang, on_host
@@ -155,22 +155,37 @@ def test_who_passed_beside_a_hang_is_told_all_the_same(tmp_path: Path) -> None:
 
 def test_one_stamp_as_two_children_see_it_is_one() -> None:
     passing = Passing()
-    passing.hear([(7, [S, 2 * S], 40)], 3 * S)
-    passing.hear([(7, [2 * S + NEAR_NS // 2], 40)], 3 * S)
+    passing.hear([(7, [S, 2 * S], 40, None)])
+    passing.hear([(7, [2 * S + NEAR_NS // 2], 40, None)])
     assert passing.take() == (PassedProcess(7, (S, 2 * S), 40),)
     assert passing.take() == ()
 
 
+def test_one_record_as_two_children_see_it_is_one() -> None:
+    passing = Passing()
+    passing.hear([(7, [], None, (S, 3 * S, 40, 100))])
+    assert passing.take() == (PassedProcess(7, (), None, Accounted(S, 3 * S, 40, 100)),)
+    passing.hear([(7, [], None, (S + NEAR_NS // 2, 3 * S, 40, 100))])
+    assert passing.take() == ()
+    passing.hear([(7, [], None, (5 * S, S, 40, 100))])
+    assert passing.take() == (PassedProcess(7, (), None, Accounted(5 * S, S, 40, 100)),)
+
+
 def test_what_waits_for_a_reading_is_put_together() -> None:
     passing = Passing()
-    passing.hear([(7, [S], 40)], 2 * S)
-    passing.hear([(7, [3 * S], 60), (8, [3 * S], None)], 4 * S)
-    assert passing.take() == (PassedProcess(7, (S, 3 * S), 60), PassedProcess(8, (3 * S,), None))
+    passing.hear([(7, [S], 40, None)])
+    passing.hear([(7, [3 * S], 60, None), (8, [3 * S], None, None), (7, [], None, (S, 2 * S, 55, None))])
+    assert passing.take() == (
+        PassedProcess(7, (S, 3 * S), 60, Accounted(S, 2 * S, 55, None)),
+        PassedProcess(8, (3 * S,), None),
+    )
 
 
 def test_what_is_remembered_of_the_passed_is_bounded() -> None:
     passing = Passing()
-    passing.hear([(pid, [S], 40) for pid in range(1, MAX_REMEMBERED + 100)], 2 * S)
+    for begin in range(1, 5 * MAX_REMEMBERED, MAX_REMEMBERED // 2):
+        passing.hear([(pid, [pid * S], 40, None) for pid in range(begin, begin + MAX_REMEMBERED // 2)])
+        assert len(passing.take()) == MAX_REMEMBERED // 2
+        assert len(passing._told_ns) <= MAX_REMEMBERED + MAX_REMEMBERED // 2  # pyright: ignore[reportPrivateUsage]
+    passing.hear([(pid, [pid * S], 40, None) for pid in range(1, 2 * MAX_REMEMBERED)])
     assert len(passing.take()) == MAX_REMEMBERED
-    passing.hear([(1, [4 * REMEMBER_NS], 40)], 4 * REMEMBER_NS)
-    assert len(passing._told_ns) == 1  # pyright: ignore[reportPrivateUsage] - the bound itself
