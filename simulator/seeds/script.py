@@ -1,0 +1,149 @@
+"""What happens to a host, as a value: drawn from a seed, lived by the daemon, and judged by the oracle.
+
+Times are *true* nanoseconds since the script began, which no clock of the host
+shows: CLOCK_BOOTTIME is true time less the boot's ``up_ns``, the wall clock is it
+plus an offset that steps change, and a suspended host's CLOCK_MONOTONIC stands still.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+S = 1_000_000_000
+MS = 1_000_000
+GRID_NS = 10 * MS
+"""What procfs shows of a start; on it, starts are exact."""
+WALL_AT_START_NS = 1_750_000_020 * S
+"""A minute's start, UTC."""
+
+
+class Kind(StrEnum):
+    """What may go wrong."""
+
+    CRASH = "crash"
+    RESTART = "restart"
+    REBOOT = "reboot"
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """One of the things that go wrong, for those who read the script; what it does stands in the other tables."""
+
+    kind: Kind
+    at_ns: int
+    until_ns: int
+    words: str
+    device_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """A workload by its cgroup: ``kind`` and ``id`` are what docs/attribution.md makes of ``cgroup``."""
+
+    kind: str
+    id: str
+    cgroup: str
+
+    @property
+    def is_host(self) -> bool:
+        return self.kind == "host"
+
+
+@dataclass(frozen=True, slots=True)
+class Use:
+    """A process has a context on a device in ``[open_ns, close_ns)``."""
+
+    device_id: str
+    open_ns: int
+    close_ns: int
+    memory_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Process:
+    """Alive in ``[start_ns, end_ns)``."""
+
+    pid: int
+    job: Job
+    start_ns: int
+    end_ns: int
+    uses: tuple[Use, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Power:
+    """From ``at_ns`` on, until the next."""
+
+    at_ns: int
+    mw: int
+
+
+@dataclass(frozen=True, slots=True)
+class Gpu:
+    """``power`` is sorted and begins at or before 0."""
+
+    device_id: str
+    model: str
+    memory_bytes: int
+    power: tuple[Power, ...]
+    utilization_percent: int
+    """While anybody holds it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Boot:
+    """The kernel runs in ``[up_ns, down_ns)``."""
+
+    boot_id: str
+    up_ns: int
+    down_ns: int
+
+
+class Ending(StrEnum):
+    """How a life of the daemon ends."""
+
+    KILLED = "killed"
+    KILLED_BEFORE_COMMIT = "killed before a commit"
+    KILLED_AFTER_COMMIT = "killed after a commit"
+    STOPPED = "stopped"
+
+
+@dataclass(frozen=True, slots=True)
+class Life:
+    """The daemon is started at ``start_ns``; from ``end_ns`` on it ends, at the latest at ``latest_ns``."""
+
+    start_ns: int
+    end_ns: int
+    ending: Ending
+    latest_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """From ``at_ns`` on these tenants answer for these jobs; a job that is not there has no rule."""
+
+    at_ns: int
+    tenants: Mapping[Job, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Script:
+    """All of it. Every table is sorted by time."""
+
+    seed: int
+    length_ns: int
+    every_s: float
+    idle_every_s: float
+    fine_s: float
+    """The cadence around faults."""
+    window_s: int
+    gpus: tuple[Gpu, ...]
+    boots: tuple[Boot, ...]
+    lives: tuple[Life, ...]
+    rules: tuple[Rules, ...]
+    processes: tuple[Process, ...]
+    faults: tuple[Fault, ...]
+    answer_ns: int = 0
+    """How long the driver takes for a reading."""
+    counter_restarts: Mapping[str, tuple[int, ...]] = field(default_factory=dict[str, tuple[int, ...]])
+    """By device: when its energy counter begins at 0 again."""
