@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from ...proto.v1 import usage_pb2 as wire
 from .chain import Chains, NoFrame, Sealed, unseal
 from .course import DeviceLife, Host, Span, span_of
+from .family import Families
 from .segment import check_segment
 
 MAX_VIOLATIONS = 1_000
@@ -18,7 +19,7 @@ def audit(frames: Iterable[bytes]) -> list[str]:
     auditor = Auditor()
     for raw in frames:
         auditor.take(raw)
-    return auditor.violations
+    return auditor.finish()
 
 
 @dataclass(slots=True)
@@ -34,6 +35,7 @@ class Auditor:
         default_factory=dict[tuple[DeviceLife, int], tuple[Span, int]]
     )
     """Each segment's span and newest revision."""
+    _families: Families = field(default_factory=Families)
 
     def take(self, raw: bytes) -> None:
         """One frame: its bytes as they are stored and sent."""
@@ -47,16 +49,28 @@ class Auditor:
         else:
             self._take_batch(sealed, batch)
 
+    def finish(self) -> list[str]:
+        """After the last frame: what only all of them together can tell."""
+        self._tell("", *self._families.check())
+        return self.violations
+
     def _take_batch(self, sealed: Sealed, batch: wire.Batch) -> None:
         where = f"{batch.host_id}/{batch.boot_id} frame {sealed.seq}"
         self._tell(where, self._chains.follow(batch.host_id, sealed))
         if sealed.records != len(batch.records):
             self._tell(where, f"holds {len(batch.records)} records, its header says {sealed.records}")
-        self._hosts[batch.host_id].enter(batch.boot_id)
+        host = self._hosts[batch.host_id]
+        host.enter(batch.boot_id)
+        for gap in batch.host_gaps:
+            host.take_gap(gap)
+        for up in batch.hosts:
+            self._tell(f"{where}: the host's row at {up.boot_start_ns}", *host.take_host(up))
         if self._refers_well(where, batch):
             self._take_rows(where, batch)
+        for event in batch.events:
+            host.take_event(event)
         if batch.HasField("complete_through_ns"):
-            self._tell(where, *self._hosts[batch.host_id].take_watermark(batch.complete_through_ns))
+            self._tell(where, *host.take_watermark(batch.complete_through_ns))
 
     def _refers_well(self, where: str, batch: wire.Batch) -> bool:
         """Whether each segment has one row, and each record a segment."""
@@ -78,6 +92,7 @@ class Auditor:
             self._tell(place, *check_segment(segment, row, records[row.segment]))
             self._tell(place, *_check_subjects(records[row.segment]))
             self._tell(place, *self._place(life, span_of(segment), row.revision))
+            self._families.take(life, segment, row)
         self.rows += len(batch.rows)
         self.records += len(batch.records)
 
@@ -94,7 +109,7 @@ class Auditor:
 
     def _tell(self, where: str, *found: str | None) -> None:
         room = MAX_VIOLATIONS - len(self.violations)
-        self.violations += [f"{where}: {what}" for what in found if what is not None][:room]
+        self.violations += [f"{where}: {what}".removeprefix(": ") for what in found if what is not None][:room]
 
 
 def _check_subjects(records: list[wire.UsageRecord]) -> Iterator[str]:

@@ -43,7 +43,22 @@ def _segment_fields(segment: wire.Segment) -> tuple[Field, ...]:
         segment.window_start_ns,
         segment.window_length_ns,
         segment.clock,
+        *_slices_fields(segment),
+        *_partition_fields(segment),
     )
+
+
+def _slices_fields(segment: wire.Segment) -> tuple[Field, ...]:
+    if not segment.HasField("slices"):
+        return (None,) * 5
+    slices = segment.slices
+    return slices.parent_id, slices.compute, slices.compute_of, slices.memory, slices.memory_of
+
+
+def _partition_fields(segment: wire.Segment) -> tuple[Field, ...]:
+    if not segment.HasField("partition"):
+        return (None,) * 2
+    return segment.partition.compute_of, segment.partition.memory_of
 
 
 def _record_fields(record: wire.UsageRecord) -> tuple[Field, ...]:
@@ -73,4 +88,6 @@ def _record_fields(record: wire.UsageRecord) -> tuple[Field, ...]:
         record.edge_uncertainty_ns,
         record.rules_version,
         record.evidence,
+        record.sharing_version,
+        record.edges,
     )

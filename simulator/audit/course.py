@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from ...proto.v1 import usage_pb2 as wire
-from .segment import SLEW_NS
+from .segment import SLEW_NS, check_window
 
 _NS_PER_S = 1_000_000_000
 
@@ -56,13 +56,19 @@ class Host:
     went_back: bool = False
     """Whether its wall clock went backwards since it last named a watermark: old windows are then open again."""
     last: dict[DeviceLife, Span] = field(default_factory=dict[DeviceLife, Span])
-    """The newest row of each device of this boot."""
+    """The newest row of each device of this boot that still exists."""
+    expected: dict[str, int] = field(default_factory=dict[str, int])
+    """Devices of the boot before without a row in this one, and the wall clock (UTC) since when they owe one."""
+    up: Span | None = None
+    """The newest row of the host itself."""
 
     def enter(self, boot_id: str) -> None:
         """A frame of this boot comes next. What another boot left off is the host's gap."""
         if boot_id != self.boot_id:
             self.boot_id = boot_id
             self.last.clear()
+            self.expected.clear()
+            self.up = None
             self.went_back = True  # whatever its clock did while the host was off
 
     def take_row(self, life: DeviceLife, span: Span) -> Iterator[str]:
@@ -75,6 +81,35 @@ class Host:
             yield f"comes after the watermark {self.through_ns} that says its window was complete"
         if before is None or before.start_ns < span.start_ns:
             self.last[life] = span
+            self.expected.pop(life.device_id, None)
+
+    def take_host(self, row: wire.HostWindow) -> Iterator[str]:
+        """The host was up. Its rows tile a boot as a device's do."""
+        span = Span(
+            row.boot_start_ns,
+            row.boot_start_ns + row.length_ns,
+            row.wall_start_ns,
+            row.window_start_ns,
+            row.window_length_ns,
+        )
+        if self.up is not None:
+            yield from _check_seam(self.up, span)
+        yield from check_window(row)
+        self.up = span
+
+    def take_gap(self, gap: wire.HostGap) -> None:
+        """The host was off: the devices it had owe rows from the end of the gap on."""
+        known = {life.device_id for life in self.last}
+        end_ns = gap.wall_start_ns + gap.length_ns
+        self.expected = {device_id: end_ns for device_id in gap.device_ids if device_id not in known}
+
+    def take_event(self, event: wire.Event) -> None:
+        """A device that is gone owes no more rows."""
+        if event.kind in ("device_removed", "device_retired"):
+            self.expected.pop(event.subject, None)
+            for life in [life for life in self.last if life.device_id == event.subject]:
+                if self.last[life].end_ns <= event.boot_ns:
+                    del self.last[life]
 
     def take_watermark(self, through_ns: int) -> Iterator[str]:
         if self.through_ns is not None and through_ns < self.through_ns:
@@ -84,6 +119,9 @@ class Host:
         for life, span in self.last.items():
             if through_ns > span.next_window_ns:
                 yield f"the watermark {through_ns} passes {life.device_id}, whose rows end at {span.next_window_ns}"
+        for device_id, from_ns in self.expected.items():
+            if through_ns > from_ns:
+                yield f"the watermark {through_ns} passes {device_id}, which has had no row since {from_ns}"
         self.through_ns, self.went_back = max(through_ns, self.through_ns or through_ns), False
 
 

@@ -8,6 +8,8 @@ from .canonical import records_digest
 SLEW_NS = 100_000_000
 """The wall clock may have been slewed by so much within a window; more is a step, and cuts the segment."""
 _CLOCKS = frozenset({"unknown", "synced", "unsynced", "stepped"})
+_SOURCES = frozenset({"counter", "power", "slices"})
+_CLASSES = frozenset({"scheduler", "lease", "process"})
 _NS_PER_S = 1_000_000_000
 
 
@@ -15,7 +17,9 @@ def check_segment(segment: wire.Segment, row: wire.DeviceWindow, records: Sequen
     """What does not hold, in words."""
     yield from _check_time(segment, row, records)
     yield from _check_energy(row, records)
-    yield from _check_window(segment)
+    yield from check_window(segment)
+    if segment.clock not in _CLOCKS:
+        yield f"knows a clock that is {segment.clock!r}"
     yield from _check_gaps(row)
     if row.record_count != len(records):
         yield f"has {len(records)} records, its row says {row.record_count}"
@@ -31,8 +35,12 @@ def _check_time(segment: wire.Segment, row: wire.DeviceWindow, records: Sequence
     allocated_ns = sum(record.allocated_ns for record in records)
     unobserved_ns = sum(gap.length_ns for gap in row.unobserved)
     accounted_ns = allocated_ns + row.idle_ns + unobserved_ns
-    if accounted_ns != segment.length_ns:
-        yield f"accounts for {accounted_ns} ns of {segment.length_ns} ns"
+    # A GPU in MIG mode has no time of its own: its instances have it, and family.py adds them up.
+    existed_ns = 0 if segment.HasField("partition") else segment.length_ns
+    if accounted_ns != existed_ns:
+        yield f"accounts for {accounted_ns} ns of {existed_ns} ns"
+    if not segment.HasField("partition") and (row.stranded_compute_ns or row.stranded_memory_ns):
+        yield "has stranded slices, and is no GPU in MIG mode"
     if segment.length_ns == 0:
         yield "is empty"
     busy_ns = sum(record.busy_ns for record in records)
@@ -46,13 +54,16 @@ def _check_energy(row: wire.DeviceWindow, records: Sequence[wire.UsageRecord]) -
     if row.HasField("energy_start_mj") != row.HasField("energy_end_mj"):
         yield "has a counter at one of its ends only"
     elif not row.HasField("energy_start_mj"):
-        if spent_mj or any(record.HasField("energy_mj") for record in records):
+        if spent_mj or row.energy_source or any(record.HasField("energy_mj") for record in records):
             yield f"spends {spent_mj} mJ that nothing counted"
+    elif row.energy_source not in _SOURCES:
+        yield f"has its energy from {row.energy_source!r}"
     elif spent_mj != row.energy_end_mj - row.energy_start_mj:
         yield f"accounts for {spent_mj} mJ of {row.energy_end_mj - row.energy_start_mj} mJ"
 
 
-def _check_window(segment: wire.Segment) -> Iterator[str]:
+def check_window(segment: wire.Segment | wire.HostWindow | wire.WorkloadWindow) -> Iterator[str]:
+    """Whether the window is on its grid, and what it names lies inside."""
     length_ns = segment.window_length_ns
     if not length_ns or length_ns % _NS_PER_S or segment.window_start_ns % length_ns:
         yield f"has a window at {segment.window_start_ns} that is not on the grid of {length_ns} ns"
@@ -60,8 +71,6 @@ def _check_window(segment: wire.Segment) -> Iterator[str]:
     from_ns = segment.wall_start_ns - segment.window_start_ns
     if from_ns < -SLEW_NS or from_ns + segment.length_ns > length_ns + SLEW_NS:
         yield f"lies {from_ns} to {from_ns + segment.length_ns} ns after the start of its window of {length_ns} ns"
-    if segment.clock not in _CLOCKS:
-        yield f"knows a clock that is {segment.clock!r}"
 
 
 def _check_gaps(row: wire.DeviceWindow) -> Iterator[str]:
@@ -72,6 +81,8 @@ def _check_gaps(row: wire.DeviceWindow) -> Iterator[str]:
 
 def _check_record(segment: wire.Segment, record: wire.UsageRecord) -> Iterator[str]:
     who = f"{record.workload_kind}:{record.workload_id}"
+    if record.claim not in _CLASSES or (record.sharing == "claimed") == (record.claim == "process"):
+        yield f"gives {who} its share as {record.claim!r} by {record.sharing!r}"
     if record.blind_ns > record.allocated_ns or record.inferred_ns > record.allocated_ns:
         yield f"gives {who} more blind or inferred time than it has"
     if record.outside_claim and record.allocated_ns:

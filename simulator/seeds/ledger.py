@@ -1,8 +1,8 @@
 """The ledger's rows in true time, by wire alone."""
 
 from collections import defaultdict
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
 from typing import Any
 
 from ...proto.v1 import usage_pb2 as wire
@@ -21,6 +21,8 @@ class Row:
     segment: wire.Segment
     row: wire.DeviceWindow
     records: tuple[wire.UsageRecord, ...]
+    uncertainty_ns: int
+    """What its edges may be off by, as its records say; without any, as those of the next segment do."""
 
     @property
     def device_id(self) -> str:
@@ -33,11 +35,6 @@ class Row:
     @property
     def inferred_ns(self) -> int:
         return sum(record.inferred_ns for record in self.records)
-
-    @property
-    def uncertainty_ns(self) -> int:
-        """What the edges of this segment may be off by, as its records say."""
-        return max((record.edge_uncertainty_ns for record in self.records), default=0)
 
     def allocated(self) -> dict[tuple[str, str], int]:
         """By kind and id of the workload."""
@@ -72,5 +69,15 @@ def read_rows(script: Script, ledger: Iterable[bytes]) -> list[Row]:
                 segment=segment,
                 row=row,
                 records=tuple(records[row.segment]),
+                uncertainty_ns=max((each.edge_uncertainty_ns for each in records[row.segment]), default=0),
             )
-    return [found[place] for place in sorted(found)]
+    return list(_with_neighbours([found[place] for place in sorted(found)]))
+
+
+def _with_neighbours(rows: list[Row]) -> Iterator[Row]:
+    """Nobody was seen in a segment without records: that may be off by what the next one says of those who came."""
+    for row, following in zip(rows, [*rows[1:], None], strict=True):
+        if not row.records and following is not None and following.start_ns == row.end_ns:
+            yield replace(row, uncertainty_ns=following.uncertainty_ns)
+        else:
+            yield row
