@@ -28,9 +28,11 @@ class Span(NamedTuple):
     window_start_ns: int
     window_length_ns: int
 
-    @property
-    def next_window_ns(self) -> int:
-        """The window that the row after this one belongs to."""
+    def next_window_ns(self, offset_ns: int | None) -> int:
+        """The window that the row after this one belongs to; ``offset_ns``: where the wall clock was stepped to."""
+        if offset_ns is not None:
+            wall_ns = self.end_ns + offset_ns
+            return wall_ns - wall_ns % self.window_length_ns
         window_end_ns = self.window_start_ns + self.window_length_ns
         wall_end_ns = self.wall_start_ns + self.end_ns - self.start_ns
         return window_end_ns if wall_end_ns >= window_end_ns - SLEW_NS else self.window_start_ns
@@ -61,6 +63,8 @@ class Host:
     """Devices of the boot before without a row in this one, and the wall clock (UTC) since when they owe one."""
     up: Span | None = None
     """The newest row of the host itself."""
+    stepped: tuple[int, int] | None = None
+    """When the wall clock was stepped last (CLOCK_BOOTTIME), and what it shows since, less CLOCK_BOOTTIME."""
 
     def enter(self, boot_id: str) -> None:
         """A frame of this boot comes next. What another boot left off is the host's gap."""
@@ -68,7 +72,7 @@ class Host:
             self.boot_id = boot_id
             self.last.clear()
             self.expected.clear()
-            self.up = None
+            self.up = self.stepped = None
             self.went_back = True  # whatever its clock did while the host was off
 
     def take_row(self, life: DeviceLife, span: Span) -> Iterator[str]:
@@ -104,7 +108,9 @@ class Host:
         self.expected = {device_id: end_ns for device_id in gap.device_ids if device_id not in known}
 
     def take_event(self, event: wire.Event) -> None:
-        """A device that is gone owes no more rows."""
+        """A device that is gone owes no more rows; a clock that was stepped names them otherwise."""
+        if event.kind == "clock_stepped":
+            self.stepped = event.boot_ns, event.wall_ns - event.boot_ns
         if event.kind in ("device_removed", "device_retired"):
             self.expected.pop(event.subject, None)
             for life in [life for life in self.last if life.device_id == event.subject]:
@@ -117,12 +123,18 @@ class Host:
         if through_ns % _NS_PER_S:
             yield f"the watermark {through_ns} is no window's edge"
         for life, span in self.last.items():
-            if through_ns > span.next_window_ns:
-                yield f"the watermark {through_ns} passes {life.device_id}, whose rows end at {span.next_window_ns}"
+            next_ns = span.next_window_ns(self._stepped_since(span))
+            if through_ns > next_ns:
+                yield f"the watermark {through_ns} passes {life.device_id}, whose rows end at {next_ns}"
         for device_id, from_ns in self.expected.items():
             if through_ns > from_ns:
                 yield f"the watermark {through_ns} passes {device_id}, which has had no row since {from_ns}"
         self.through_ns, self.went_back = max(through_ns, self.through_ns or through_ns), False
+
+    def _stepped_since(self, span: Span) -> int | None:
+        if self.stepped is None or span.end_ns > self.stepped[0]:
+            return None
+        return self.stepped[1]
 
 
 def _offset_ns(span: Span) -> int:

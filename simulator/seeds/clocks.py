@@ -2,6 +2,7 @@
 
 import math
 from bisect import bisect_right
+from itertools import accumulate
 
 import trio
 
@@ -44,6 +45,9 @@ class Clocks:
     def __init__(self, script: Script) -> None:
         self._boots = script.boots
         self._ups = [boot.up_ns for boot in script.boots]
+        self._steps = [step.at_ns for step in script.steps]
+        self._offsets = [0, *accumulate(step.by_ns for step in script.steps)]
+        self._suspends = script.suspends
 
     def boot(self, true_ns: int) -> Boot:
         """The boot that is, or was the last one."""
@@ -54,20 +58,32 @@ class Clocks:
         return true_ns - self.boot(true_ns).up_ns
 
     def wall_ns(self, true_ns: int) -> int:
-        return WALL_AT_START_NS + true_ns
+        return WALL_AT_START_NS + true_ns + self._offsets[bisect_right(self._steps, true_ns)]
+
+    def suspended_ns(self, true_ns: int) -> int:
+        """CLOCK_BOOTTIME less CLOCK_MONOTONIC: how long this boot has been suspended."""
+        up_ns = self.boot(true_ns).up_ns
+        return sum(each.length_ns for each in self._suspends if up_ns <= each.from_ns and each.until_ns <= true_ns)
 
 
 class LifeTime:
-    """True time during one life of the daemon, from trio's clock and back."""
+    """True time during one life of the daemon, from trio's clock, which is CLOCK_MONOTONIC, and back."""
 
     def __init__(self, script: Script, start_ns: int) -> None:
         self.clock = VirtualClock()
         self._start_ns = start_ns
+        self._suspends = [each for each in script.suspends if each.from_ns >= start_ns]
 
     def now_ns(self) -> int:
         """Exact: seconds as a double tell nanoseconds apart for a hundred days."""
-        return self._start_ns + round(self.clock.now_s * S)
+        now_ns = self._start_ns + round(self.clock.now_s * S)
+        for suspend in self._suspends:
+            if now_ns <= suspend.from_ns:
+                break
+            now_ns += suspend.length_ns
+        return now_ns
 
     def at_s(self, true_ns: int) -> float:
-        """When it is this true time, by trio's clock."""
-        return (true_ns - self._start_ns) / S
+        """When it is this true time, by trio's clock. Not for instants in the middle of a suspend."""
+        slept_ns = sum(each.length_ns for each in self._suspends if each.until_ns <= true_ns)
+        return (true_ns - slept_ns - self._start_ns) / S

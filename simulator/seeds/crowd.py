@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from random import Random
 
 from .plan import Plan
-from .script import GRID_NS, Job, Process, S, Use
+from .script import GRID_NS, Job, Process, S, Stretch, Use
 
 GIB = 1 << 30
 
@@ -36,14 +36,12 @@ class Crowd:
     """Draws processes, each on its track: one after the other, with pauses between."""
 
     plan: Plan
-    jobs: Sequence[Job]
-    pid: int = 1000
 
     def draw(self) -> list[Process]:
-        found: list[Process] = []
-        for gpu in self.plan.gpus:
+        found = [process for process in self.plan.processes if self._is_possible(process)]
+        for device_id in self.plan.holdable:
             for _ in range(self.plan.rng.randrange(1, 4)):
-                found += self._draw_track(gpu.device_id)
+                found += self._draw_track(device_id)
         return sorted(found, key=lambda process: (process.start_ns, process.pid))
 
     def _draw_track(self, device_id: str) -> Iterator[Process]:
@@ -57,16 +55,15 @@ class Crowd:
 
     def _draw_process(self, device_id: str, at_ns: int) -> Process | None:
         rng = self.plan.rng
-        devices = [device_id]
+        devices = {device_id}
         if rng.random() < 0.2:
-            devices.append(rng.choice(self.plan.gpus).device_id)
-        start_ns, end_ns = self._fit(set(devices), at_ns, at_ns + self._draw_length_ns())
+            devices.add(rng.choice(self.plan.holdable))
+        start_ns, end_ns = self._fit(devices, at_ns, at_ns + self._draw_length_ns())
         if end_ns - start_ns <= self._least_ns:
             return None
-        self.pid += rng.randrange(1, 40)
         memory_bytes = rng.randrange(1, 40) * GIB // 2
-        uses = tuple(Use(each, start_ns, end_ns, memory_bytes) for each in sorted(set(devices)))
-        return self._vary(Process(self.pid, rng.choice(self.jobs), start_ns, end_ns, uses))
+        uses = tuple(Use(each, start_ns, end_ns, memory_bytes) for each in sorted(devices))
+        return self._vary(Process(self.plan.draw_pid(), rng.choice(self.plan.jobs), start_ns, end_ns, uses))
 
     def _vary(self, process: Process) -> Process:
         """Some open a device long after they start, or let go of it long before they end."""
@@ -75,10 +72,10 @@ class Crowd:
         for index, use in enumerate(uses):
             spare_ns = use.close_ns - use.open_ns - 2 * least_ns
             if spare_ns > 0 and rng.random() < 0.15:
-                uses[index] = replace(use, open_ns=use.open_ns + least_ns + rng.randrange(spare_ns))
+                uses[index] = replace(use, open_ns=self._awake(use.open_ns + least_ns + rng.randrange(spare_ns)))
             elif spare_ns > 0 and rng.random() < 0.15:
-                uses[index] = replace(use, close_ns=use.close_ns - least_ns - rng.randrange(spare_ns))
-        return replace(process, uses=tuple(uses))
+                uses[index] = replace(use, close_ns=self._awake(use.close_ns - least_ns - rng.randrange(spare_ns)))
+        return replace(process, uses=tuple(use for use in uses if use.open_ns < use.close_ns))
 
     @property
     def _least_ns(self) -> int:
@@ -90,10 +87,24 @@ class Crowd:
 
     def _fit(self, devices: set[str], start_ns: int, end_ns: int) -> tuple[int, int]:
         """Into the time in which these devices can be held; at the end of it the process is ended."""
-        for from_ns, until_ns in sorted({each for device in devices for each in self.plan.closed[device]}):
+        closed = {(c.from_ns, c.until_ns) for device_id in devices for c in self.plan.closed_for(device_id)}
+        for from_ns, until_ns in sorted(closed):
             if from_ns <= start_ns < until_ns:
                 start_ns = until_ns + self.plan.draw_ns(0, 20)
                 end_ns = max(end_ns, start_ns)
             elif start_ns < from_ns < end_ns:
                 end_ns = from_ns
-        return -(-start_ns // GRID_NS) * GRID_NS, end_ns
+        return self._awake(-(-start_ns // GRID_NS) * GRID_NS), self._awake(end_ns)
+
+    def _awake(self, at_ns: int) -> int:
+        """Nothing happens while the host is suspended: it happens afterwards."""
+        asleep: Stretch | None = next((each for each in self.plan.suspends if at_ns in each), None)
+        return at_ns if asleep is None else -(-asleep.until_ns // GRID_NS) * GRID_NS + self.plan.draw_ns(0.01, 3)
+
+    def _is_possible(self, process: Process) -> bool:
+        """Whether nothing else that was drawn stands in the way of one that a fault is about."""
+        edges = (process.start_ns, process.end_ns)
+        closed = [each for use in process.uses for each in self.plan.closed_for(use.device_id)]
+        return not any(each.from_ns < edges[1] and edges[0] < each.until_ns for each in closed) and not any(
+            edge in each for each in self.plan.suspends for edge in edges
+        )

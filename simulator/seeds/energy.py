@@ -9,11 +9,13 @@ _PJ_PER_MJ = 1_000_000_000
 
 
 class Counter:
-    """Of one device. It begins at 0 at each of its restarts, and at the beginning of the script."""
+    """Of one device. It begins at 0 with the device's first power, long before the script, and at each restart."""
 
     def __init__(self, gpu: Gpu, script: Script) -> None:
         self._power = gpu.power
-        self._restarts = [0, *script.counter_restarts.get(gpu.device_id, ())]
+        mine = sorted((each.at_ns, each.evident) for each in script.restarts if each.device_id == gpu.device_id)
+        self._restarts = [gpu.power[0].at_ns, *(at_ns for at_ns, _ in mine)]
+        self._evident = [at_ns for at_ns, evident in mine if evident]
         self._sums = list(_running_sums(gpu))
         self._starts = [power.at_ns for power in gpu.power]
 
@@ -23,8 +25,8 @@ class Counter:
         return (self._spent_pj(true_ns) - self._spent_pj(restart_ns)) // _PJ_PER_MJ
 
     def epoch(self, true_ns: int) -> int:
-        """How often it has begun anew."""
-        return bisect_right(self._restarts, true_ns) - 1
+        """How often the driver has said that it begins anew."""
+        return bisect_right(self._evident, true_ns)
 
     def spent_mj(self, start_ns: int, end_ns: int) -> int:
         """What was truly used, whatever the counter did meanwhile."""

@@ -2,7 +2,7 @@
 
 import shutil
 import tempfile
-from collections.abc import Generator, Sequence
+from collections.abc import Generator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from hashlib import sha256
@@ -12,16 +12,15 @@ from typing import Any
 
 import trio
 
-from ...plugins.attribution.attributor import make_attributor
 from ...storage.wal import Log
 from ...storage.wal_platter import Platter
 from .clocks import Clocks, LifeTime
 from .collector import Collector
-from .disk import Killed
-from .driver import Driver
+from .disk import Killed, SimulatedLog
 from .kernel import Processes
 from .life import HOST_ID, Daemon, World
-from .script import Life, Rules, Script
+from .rules import RuledAttributor
+from .script import Life, Script
 
 CAP_BYTES = 8 * 1024 * 1024
 _MEMORY = Path("/dev/shm")
@@ -47,7 +46,7 @@ class Lived:
 def live(script: Script) -> Lived:
     """Nothing in it depends on anything but the script."""
     rng = Random(script.seed)
-    world = World(script, Clocks(script), Driver(script), Processes(script), Collector(), rng)
+    world = World(script, Clocks(script), Processes(script), Collector(script), rng)
     platter = Platter(epoch=rng.randbytes(16), flush=False)
     with _steady_trio(script.seed), _folder() as folder:
         forks = [fork for life in script.lives for fork in _live_once(world, life, folder, platter)]
@@ -60,23 +59,18 @@ def live(script: Script) -> Lived:
 def _live_once(world: World, life: Life, folder: Path, platter: Platter) -> list[str]:
     world.processes.advance(life.start_ns)
     time = LifeTime(world.script, life.start_ns)
-    rules = [each for each in world.script.rules if each.at_ns <= life.start_ns][-1]
-    kernel = world.processes.kernel().as_kernel()
     with (
-        closing(make_attributor("/proc", "/", _tables(rules), kernel=kernel)) as attributor,
-        closing(Log.open(folder, HOST_ID, CAP_BYTES, platter)) as log,
+        closing(RuledAttributor(world.script, world.processes.kernel, time.now_ns)) as attributor,
+        closing(SimulatedLog.open(folder, HOST_ID, CAP_BYTES, platter)) as log,
     ):
+        assert isinstance(log, SimulatedLog)
+        log.is_full = lambda: any(time.now_ns() in each for each in world.script.full)
         daemon = Daemon(world, life, time, log, attributor)
         try:
             trio.run(daemon.run, clock=time.clock)
         except* Killed:
             pass
         return daemon.uplink.forks
-
-
-def _tables(rules: Rules) -> Sequence[dict[str, Any]]:
-    """As the configuration has them."""
-    return [{"match": {"kind": job.kind, "id": job.id}, "tenant": tenant} for job, tenant in rules.tenants.items()]
 
 
 @contextmanager

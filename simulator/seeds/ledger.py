@@ -7,7 +7,7 @@ from typing import Any
 
 from ...proto.v1 import usage_pb2 as wire
 from ..audit.chain import unseal
-from .script import Job, Script
+from .script import Job, S, Script
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,48 +36,68 @@ class Row:
     def inferred_ns(self) -> int:
         return sum(record.inferred_ns for record in self.records)
 
+    @property
+    def nameless_ns(self) -> int:
+        """What processes had that nobody could ask any more whose they are."""
+        return sum(record.allocated_ns for record in self.records if record.workload_id.startswith("?"))
+
     def allocated(self) -> dict[tuple[str, str], int]:
-        """By kind and id of the workload."""
-        found = defaultdict[tuple[str, str], int](int)
-        for record in self.records:
-            found[record.workload_kind, record.workload_id] += record.allocated_ns
-        return found
+        """By kind and id of the workload, where they are known."""
+        named = (record for record in self.records if not record.workload_id.startswith("?"))
+        return {(record.workload_kind, record.workload_id): record.allocated_ns for record in named}
+
+    def inferred_of(self, who: tuple[str, str]) -> int:
+        return sum(each.inferred_ns for each in self.records if (each.workload_kind, each.workload_id) == who)
 
 
 def subject(job: Job) -> tuple[str, str]:
     return job.kind, job.id
 
 
+def place_of(script: Script, row: Row) -> str:
+    """Where it is, for a person who must look."""
+    device = script.device_ids.index(row.device_id)
+    return f"device {device}, {row.start_ns / S:.3f} s to {row.end_ns / S:.3f} s ({row.boot_id}):"
+
+
+def read_batches(ledger: Iterable[bytes]) -> Iterator[wire.Batch]:
+    return (wire.Batch.FromString(unseal(raw).payload) for raw in ledger)
+
+
 def read_rows(script: Script, ledger: Iterable[bytes]) -> list[Row]:
     """The newest revision of each, by device and time."""
     ups = {boot.boot_id: boot.up_ns for boot in script.boots}
     found: dict[tuple[Any, ...], Row] = {}
-    for raw in ledger:
-        batch = wire.Batch.FromString(unseal(raw).payload)
+    for batch in read_batches(ledger):
         records = defaultdict[int, list[wire.UsageRecord]](list)
         for record in batch.records:
             records[record.segment].append(record)
         for row in batch.rows:
-            segment = batch.segments[row.segment]
+            segment, mine = batch.segments[row.segment], tuple(records[row.segment])
             start_ns = segment.boot_start_ns + ups[batch.boot_id]
-            place = segment.device_id, segment.generation, start_ns
-            found[place] = Row(
+            found[segment.device_id, start_ns] = Row(
                 boot_id=batch.boot_id,
                 boot_start_ns=segment.boot_start_ns,
                 start_ns=start_ns,
                 end_ns=start_ns + segment.length_ns,
                 segment=segment,
                 row=row,
-                records=tuple(records[row.segment]),
-                uncertainty_ns=max((each.edge_uncertainty_ns for each in records[row.segment]), default=0),
+                records=mine,
+                uncertainty_ns=max((each.edge_uncertainty_ns for each in mine), default=0),
             )
-    return list(_with_neighbours([found[place] for place in sorted(found)]))
+    return list(_with_neighbours(script, [found[place] for place in sorted(found)]))
 
 
-def _with_neighbours(rows: list[Row]) -> Iterator[Row]:
-    """Nobody was seen in a segment without records: that may be off by what the next one says of those who came."""
+def _with_neighbours(script: Script, rows: list[Row]) -> Iterator[Row]:
+    """Nobody was seen in a segment without records: that may be off by what the next one says of those who came.
+
+    Where none follows, the one who came last has been seen once at most: two ticks.
+    """
+    tick_ns = 2 * round(max(script.every_s, script.idle_every_s) * S)
     for row, following in zip(rows, [*rows[1:], None], strict=True):
-        if not row.records and following is not None and following.start_ns == row.end_ns:
+        if row.records:
+            yield row
+        elif following is not None and (following.device_id, following.start_ns) == (row.device_id, row.end_ns):
             yield replace(row, uncertainty_ns=following.uncertainty_ns)
         else:
-            yield row
+            yield replace(row, uncertainty_ns=tick_ns)

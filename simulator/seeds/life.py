@@ -20,11 +20,12 @@ from ...model.window import seconds_ns
 from ...plugins.ports import Attributor
 from ...storage.wal import Log, LogBroken
 from .clocks import Clocks, LifeTime
-from .collector import Collector, Uplink
+from .collector import Collector
 from .disk import Killed, Writer
-from .driver import Driver
+from .driver import Driver, read_host
 from .kernel import Processes
-from .script import Ending, Life, S, Script
+from .script import Blind, Ending, Life, S, Script
+from .uplink import Network, Uplink
 
 HOST_ID = "simulated"
 RETAIN_EVERY_S = 60.0
@@ -37,7 +38,6 @@ class World:
 
     script: Script
     clocks: Clocks
-    driver: Driver
     processes: Processes
     collector: Collector
     rng: Random
@@ -63,15 +63,18 @@ class Daemon:
         self.attributor = attributor
         self.stopping = trio.Event()
         self.readings = Mailbox[HostReading](READINGS_WAITING)
-        self.writer = Writer()
-        self.uplink = Uplink(log, HOST_ID, self.writer, world.collector, self._wall_ns, world.rng)
+        self.driver = Driver(world.script, world.clocks)
+        self.stuck: set[Blind] = set()
+        self.writer = Writer(world.script, time)
+        network = Network(world.collector, world.script.breaks_percent, time.now_ns, world.rng)
+        self.uplink = Uplink(log, HOST_ID, self.writer, network, world.clocks, time)
         self.metering = Metering(
             readings=self.readings,
             attributor=attributor,
             keeper=Keeper(log, self.writer),
             new_meter=self._new_meter,
             on_kept=self.uplink.wake,
-            on_tick=lambda reading, attribution: None,
+            on_tick=lambda *_: None,
         )
 
     async def run(self) -> None:
@@ -110,15 +113,21 @@ class Daemon:
     def _sample(self) -> Awaitable[None]:
         script = self.world.script
         cadence = Watchful(script.every_s, script.idle_every_s, script.fine_s, self._is_near)
-        return sample(self._read, self.readings.offer, cadence, self.stopping, lambda missed: None)
+        return sample(self._read, self.readings.offer, cadence, self.stopping, lambda _: None)
 
     async def _read(self, interval_ns: int) -> HostReading:
         self.world.ticks += 1
-        now_ns = self.time.now_ns()
-        self.world.processes.advance(now_ns)
-        reading = self.world.driver.read(now_ns, interval_ns)
-        await trio.sleep(self.world.script.answer_ns / S)
-        return reading
+        asked_ns = self.time.now_ns()
+        self.world.processes.advance(asked_ns)
+        parts = self.driver.look(asked_ns)
+        await trio.sleep(self._answer_ns(asked_ns) / S)
+        return read_host(self.driver, self.world.clocks, asked_ns, self.time.now_ns(), interval_ns, parts)
+
+    def _answer_ns(self, asked_ns: int) -> int:
+        """A device that begins to hang holds up the tick once, until somebody has had enough."""
+        hanging = {each for each in self.driver.blinds_at(asked_ns) if each.reason == "nvml_hang"}
+        fresh, self.stuck = hanging - self.stuck, hanging
+        return self.world.script.hang_ns if fresh else self.world.script.answer_ns
 
     async def _turn_processes(self) -> None:
         """Whoever is watched and ends is noticed at once, as by a pidfd."""
@@ -131,16 +140,14 @@ class Daemon:
     async def _retain(self) -> None:
         while True:
             await trio.sleep(RETAIN_EVERY_S)
-            await self.writer(partial(self.log.trim, self._wall_ns() - KEEP_ACKED_NS))
+            keep_after_ns = self.world.clocks.wall_ns(self.time.now_ns()) - KEEP_ACKED_NS
+            await self.writer(partial(self.log.trim, keep_after_ns))
 
     def _is_near(self) -> bool:
         """Whether a fault is going on, or begins before the next coarse tick would be taken."""
         now_ns = self.time.now_ns()
         ahead_ns = round(2 * max(self.world.script.idle_every_s, self.world.script.every_s) * S)
         return any(fault.at_ns - ahead_ns <= now_ns < fault.until_ns + 5 * S for fault in self.world.script.faults)
-
-    def _wall_ns(self) -> int:
-        return self.world.clocks.wall_ns(self.time.now_ns())
 
     def _new_meter(self) -> Meter:
         boot_id = self.world.clocks.boot(self.time.now_ns()).boot_id

@@ -6,7 +6,7 @@ plus an offset that steps change, and a suspended host's CLOCK_MONOTONIC stands 
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import StrEnum
 
 S = 1_000_000_000
@@ -23,6 +23,22 @@ class Kind(StrEnum):
     CRASH = "crash"
     RESTART = "restart"
     REBOOT = "reboot"
+    SUSPEND = "suspend"
+    HANG = "hang"
+    HANG_ALL = "hang_all"
+    LOST = "lost"
+    GARBAGE = "garbage"
+    RELOAD = "reload"
+    RESET = "reset"
+    STEP = "step"
+    PID_REUSE = "pid_reuse"
+    SHORT = "short"
+    MIG = "mig"
+    RULES = "rules"
+    AWAY = "away"
+    RESTORED = "restored"
+    SLOW_DISK = "slow_disk"
+    FULL_LOG = "full_log"
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +104,26 @@ class Gpu:
     power: tuple[Power, ...]
     utilization_percent: int
     """While anybody holds it."""
+    mig: bool = False
+    """Cut into instances of COMPUTE_SLICES and MEMORY_SLICES; nobody holds the whole."""
+    accounting: bool = False
+    """The driver keeps a record of each process that has ended."""
+
+
+COMPUTE_SLICES = 7
+MEMORY_SLICES = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Instance:
+    """A MIG instance, there in ``[made_ns, gone_ns)``. Ids return: another one may bear the same later on."""
+
+    device_id: str
+    parent_id: str
+    compute: int
+    memory: int
+    made_ns: int
+    gone_ns: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,6 +163,56 @@ class Rules:
 
 
 @dataclass(frozen=True, slots=True)
+class Blind:
+    """No reading of the device, or of any, in ``[from_ns, until_ns)``; ``reason`` is a GapReason's value."""
+
+    device_id: str | None
+    from_ns: int
+    until_ns: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Restart:
+    """The device's energy counter begins at 0 again; whether the driver's epoch says so."""
+
+    device_id: str
+    at_ns: int
+    evident: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Stretch:
+    """From ``from_ns``, in, to ``until_ns``, out."""
+
+    from_ns: int
+    until_ns: int
+
+    def __contains__(self, at_ns: int) -> bool:
+        return self.from_ns <= at_ns < self.until_ns
+
+    @property
+    def length_ns(self) -> int:
+        return self.until_ns - self.from_ns
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """Somebody sets the wall clock forward or back."""
+
+    at_ns: int
+    by_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class Loss:
+    """The collector's ledger is restored from a backup that is ``age_ns`` old: what came since is gone."""
+
+    at_ns: int
+    age_ns: int
+
+
+@dataclass(frozen=True, slots=True)
 class Script:
     """All of it. Every table is sorted by time."""
 
@@ -145,5 +231,26 @@ class Script:
     faults: tuple[Fault, ...]
     answer_ns: int = 0
     """How long the driver takes for a reading."""
-    counter_restarts: Mapping[str, tuple[int, ...]] = field(default_factory=dict[str, tuple[int, ...]])
-    """By device: when its energy counter begins at 0 again."""
+    hang_ns: int = S
+    """How long a reading takes when something begins to hang."""
+    blinds: tuple[Blind, ...] = ()
+    restarts: tuple[Restart, ...] = ()
+    orders: tuple[tuple[int, tuple[int, ...]], ...] = ()
+    """From when on the driver numbers the GPUs otherwise."""
+    instances: tuple[Instance, ...] = ()
+    steps: tuple[Step, ...] = ()
+    suspends: tuple[Stretch, ...] = ()
+    aways: tuple[Stretch, ...] = ()
+    """Nobody answers at the collector's address."""
+    losses: tuple[Loss, ...] = ()
+    breaks_percent: int = 0
+    """How often a stream breaks, for each message on it."""
+    slow: tuple[Stretch, ...] = ()
+    """Each commit waits for the end of it."""
+    full: tuple[Stretch, ...] = ()
+    """The log has no room for frames."""
+
+    @property
+    def device_ids(self) -> tuple[str, ...]:
+        """Whole GPUs in their order, then instances, each id once."""
+        return tuple(dict.fromkeys([gpu.device_id for gpu in self.gpus] + [each.device_id for each in self.instances]))

@@ -70,7 +70,7 @@ def _pieces(
 
 def timelines(script: Script) -> dict[str, Timeline]:
     """By device, each one of the script."""
-    found: dict[str, list[Holding]] = {gpu.device_id: [] for gpu in script.gpus}
+    found: dict[str, list[Holding]] = {device_id: [] for device_id in script.device_ids}
     for process in script.processes:
         for use in process.uses:
             found[use.device_id].append(Holding(process, use))

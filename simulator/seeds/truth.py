@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from fractions import Fraction
 
 from .energy import Counter
-from .script import Job, Rules, Script
-from .timeline import Piece, timelines
+from .script import Job, Rules, Script, Stretch
+from .timeline import timelines
 
 UNATTRIBUTED = "unattributed"
 
@@ -52,19 +52,28 @@ class Truth:
                 found[rules.tenants.get(job, UNATTRIBUTED)] += share_ns
         return dict(found)
 
-    def held_ns(self, device_id: str, job: Job, start_ns: int, end_ns: int) -> int:
-        """How long a job had any context on the device."""
+    def held(self, device_id: str, start_ns: int, end_ns: int) -> dict[Job, int]:
+        """How long each job had any context on the device."""
+        found = defaultdict[Job, int](int)
+        for piece in self._timelines[device_id].between(start_ns, end_ns):
+            for job in {holding.process.job for holding in piece.holdings}:
+                found[job] += piece.end_ns - piece.start_ns
+        return dict(found)
+
+    def short_ns(self, device_id: str, start_ns: int, end_ns: int, shorter_ns: int) -> int:
+        """How much of the stretch was held by processes that held the device for less than ``shorter_ns``."""
         return sum(
             piece.end_ns - piece.start_ns
             for piece in self._timelines[device_id].between(start_ns, end_ns)
-            if any(holding.process.job == job for holding in piece.holdings)
+            if any(holding.use.close_ns - holding.use.open_ns < shorter_ns for holding in piece.holdings)
         )
-
-    def pieces(self, device_id: str, start_ns: int, end_ns: int) -> list[Piece]:
-        return list(self._timelines[device_id].between(start_ns, end_ns))
 
     def counter(self, device_id: str) -> Counter:
         return self._counters[device_id]
+
+    def rule_changes(self, late_ns: int) -> list[Stretch]:
+        """When other tenants began to answer, each with the time it may take until somebody notices."""
+        return [Stretch(each.at_ns, each.at_ns + late_ns) for each in self._rules[1:]]
 
     def _ruled(self, start_ns: int, end_ns: int) -> list[tuple[int, int, Rules]]:
         """The stretch, cut where the rules change."""
