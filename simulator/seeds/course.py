@@ -1,6 +1,7 @@
 """The course of each device and of the host: where rows must begin and end, and how the wall clock names them."""
 
 from collections.abc import Iterator
+from itertools import pairwise
 
 from .clocks import Clocks
 from .ledger import Row, place_of, read_batches
@@ -79,7 +80,7 @@ def _check_gaps(script: Script, ledger: tuple[bytes, ...]) -> Iterator[str]:
     metered = [
         boot for boot in script.boots if any(boot.up_ns <= life.start_ns < boot.down_ns for life in script.lives)
     ]
-    for former, boot in zip(metered, metered[1:], strict=False):
+    for former, boot in pairwise(metered):
         if (boot.boot_id, former.boot_id) not in told and not _set_back(script, former, boot):
             yield f"there is no gap between {former.boot_id} and {boot.boot_id}"
 

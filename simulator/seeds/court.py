@@ -9,7 +9,7 @@ from fractions import Fraction
 from .ledger import Row, place_of, subject
 from .reach import Reach, within
 from .script import Script
-from .truth import Shares, Truth
+from .truth import UNATTRIBUTED, Shares, Truth
 
 Subject = tuple[str, str]
 
@@ -114,7 +114,7 @@ class Court:
 
     def _try_window(self, parts: list[Row]) -> Iterator[str]:
         true, metered, inferred = defaultdict[str, Fraction](Fraction), Count[str](), Count[str]()
-        slack_ns = unknown_ns = 0
+        slack_ns = unknown_ns = nameless_ns = 0
         for row in parts:
             for tenant, share_ns in self.truth.tenants(row.device_id, row.start_ns, row.end_ns).items():
                 true[tenant] += share_ns
@@ -124,6 +124,8 @@ class Court:
             rounded_ns = self.truth.shares(row.device_id, row.start_ns, row.end_ns).edges + 1
             slack_ns += row.uncertainty_ns + self._missable_ns(row) + rounded_ns + self._ruled_late_ns(row)
             unknown_ns += row.unobserved_ns + row.inferred_ns + row.nameless_ns
+            nameless_ns += row.nameless_ns
+        inferred[UNATTRIBUTED] += nameless_ns
         for tenant in sorted(true.keys() | metered.keys()):
             over_ns = metered[tenant] - true.get(tenant, Fraction())
             if not -slack_ns - unknown_ns <= over_ns <= slack_ns + inferred[tenant]:
@@ -134,4 +136,4 @@ class Court:
 
     def _ruled_late_ns(self, row: Row) -> int:
         """New rules hold from the next reading on, not from the instant at which somebody wrote them."""
-        return within(self.truth.rule_changes(self.reach.tick_ns), row.start_ns, row.end_ns)
+        return within(self.reach.ruled, row.start_ns, row.end_ns)

@@ -28,12 +28,15 @@ def check_energies(script: Script, rows: list[Row]) -> Iterator[str]:
 
 
 def _check_family(script: Script, reach: Reach, gpu: Gpu, counter: Counter, rows: list[Row]) -> Iterator[str]:
-    start_ns = min(row.start_ns for row in rows if row.device_id == gpu.device_id)
-    end_ns = max(row.end_ns for row in rows)
-    metered_mj = sum(row.row.energy_end_mj - row.row.energy_start_mj for row in rows)
-    true_mj = counter.spent_mj(start_ns, end_ns)
+    counted = [row for row in rows if row.row.HasField("energy_start_mj")]
+    whole = [row for row in counted if row.device_id == gpu.device_id]
+    if not whole:
+        return
+    start_ns, end_ns = whole[0].start_ns, whole[-1].end_ns
+    metered_mj = sum(row.row.energy_end_mj - row.row.energy_start_mj for row in counted)
+    true_mj = sum(counter.spent_mj(row.start_ns, row.end_ns) for row in whole)
     missable_mj = sum(counter.spent_mj(s.from_ns, s.until_ns) for s in _uncounted(script, reach, gpu, start_ns, end_ns))
-    rounded_mj = ROUNDED_MJ * (1 + len(script.restarts))
+    rounded_mj = ROUNDED_MJ * (1 + len(script.restarts)) + len(whole)
     if metered_mj > true_mj + rounded_mj:
         yield f"was metered {metered_mj - true_mj} mJ more than it spent"
     if metered_mj < true_mj - missable_mj - rounded_mj:

@@ -85,7 +85,7 @@ def read_rows(script: Script, ledger: Iterable[bytes]) -> list[Row]:
                 records=mine,
                 uncertainty_ns=max((each.edge_uncertainty_ns for each in mine), default=0),
             )
-    return list(_with_neighbours(script, [found[place] for place in sorted(found)]))
+    return list(_with_neighbours(script, [found[place] for place in sorted(found)]))[::-1]
 
 
 def _with_neighbours(script: Script, rows: list[Row]) -> Iterator[Row]:
@@ -94,10 +94,10 @@ def _with_neighbours(script: Script, rows: list[Row]) -> Iterator[Row]:
     Where none follows, the one who came last has been seen once at most: two ticks.
     """
     tick_ns = 2 * round(max(script.every_s, script.idle_every_s) * S)
-    for row, following in zip(rows, [*rows[1:], None], strict=True):
-        if row.records:
-            yield row
-        elif following is not None and (following.device_id, following.start_ns) == (row.device_id, row.end_ns):
-            yield replace(row, uncertainty_ns=following.uncertainty_ns)
-        else:
-            yield replace(row, uncertainty_ns=tick_ns)
+    following: Row | None = None
+    for row in reversed(rows):
+        if not row.records:
+            meets = following is not None and (following.device_id, following.start_ns) == (row.device_id, row.end_ns)
+            row = replace(row, uncertainty_ns=following.uncertainty_ns if following and meets else tick_ns)
+        yield row
+        following = row

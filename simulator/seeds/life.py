@@ -30,6 +30,7 @@ from .uplink import Network, Uplink
 HOST_ID = "simulated"
 RETAIN_EVERY_S = 60.0
 KEEP_ACKED_NS = 120 * S
+"""And two windows: a ledger that was restored is noticed when there is something to say."""
 
 
 @dataclass(slots=True)
@@ -140,7 +141,8 @@ class Daemon:
     async def _retain(self) -> None:
         while True:
             await trio.sleep(RETAIN_EVERY_S)
-            keep_after_ns = self.world.clocks.wall_ns(self.time.now_ns()) - KEEP_ACKED_NS
+            kept_ns = KEEP_ACKED_NS + 2 * seconds_ns(self.world.script.window_s)
+            keep_after_ns = self.world.clocks.wall_ns(self.time.now_ns()) - kept_ns
             await self.writer(partial(self.log.trim, keep_after_ns))
 
     def _is_near(self) -> bool:

@@ -25,6 +25,8 @@ class Reach:
         """Whoever holds a device for less may never be seen."""
         self.late = _joined(self._around(script.slow))
         """When readings may be attributed long after they were taken."""
+        self.ruled = _joined(self._ruled())
+        """When other tenants had begun to answer, and not everybody may have noticed."""
 
     def blinds_of(self, device_id: str) -> list[Blind]:
         """When the driver gives no reading of it, as the script has it."""
@@ -57,6 +59,11 @@ class Reach:
         window_ns = self._script.window_s * S
         for each in self._around(self._script.full):
             yield Stretch(each.from_ns - window_ns, each.until_ns + window_ns)
+
+    def _ruled(self) -> Iterator[Stretch]:
+        for rules in self._script.rules[1:]:
+            yield from (late for late in self.late if rules.at_ns in late)
+            yield Stretch(rules.at_ns, rules.at_ns + self.tick_ns)
 
     def _around(self, stretches: Iterable[Stretch]) -> Iterator[Stretch]:
         """From the last reading before to the first ones after."""

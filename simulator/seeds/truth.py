@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 
 from .energy import Counter
-from .script import Job, Rules, Script, Stretch
+from .script import Job, Rules, Script
 from .timeline import timelines
 
 UNATTRIBUTED = "unattributed"
@@ -70,10 +70,6 @@ class Truth:
 
     def counter(self, device_id: str) -> Counter:
         return self._counters[device_id]
-
-    def rule_changes(self, late_ns: int) -> list[Stretch]:
-        """When other tenants began to answer, each with the time it may take until somebody notices."""
-        return [Stretch(each.at_ns, each.at_ns + late_ns) for each in self._rules[1:]]
 
     def _ruled(self, start_ns: int, end_ns: int) -> list[tuple[int, int, Rules]]:
         """The stretch, cut where the rules change."""
