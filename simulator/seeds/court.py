@@ -39,7 +39,7 @@ class Court:
     def try_windows(self, rows: Iterable[Row]) -> Iterator[str]:
         """The same by tenant, over all segments of a boot that bear one window's name."""
         windows = defaultdict[tuple[str, str, int], list[Row]](list)
-        for row in rows:
+        for row in (row for row in rows if not row.segment.HasField("partition")):
             windows[row.device_id, row.boot_id, row.segment.window_start_ns].append(row)
         for (device_id, _, window_ns), parts in windows.items():
             yield from (f"{device_id}, window {window_ns}: {what}" for what in self._try_window(parts))
@@ -66,9 +66,9 @@ class Court:
     def _try_reach(self, row: Row) -> Iterator[str]:
         """That nobody knows may only be said where something went wrong."""
         most_ns = within(self.reach.blind[row.device_id], row.start_ns, row.end_ns)
-        if row.unobserved_ns > most_ns:
+        if row.unobserved_ns + row.blind_ns > most_ns:
             gaps = ", ".join(f"{gap.reason} {gap.length_ns}" for gap in row.row.unobserved)
-            yield f"unobserved {row.unobserved_ns} ns ({gaps}), where faults reach {most_ns} ns"
+            yield f"unobserved {row.unobserved_ns} ns ({gaps}), blind {row.blind_ns}, where faults reach {most_ns} ns"
         most_ns = within(self.reach.down[row.device_id], row.start_ns, row.end_ns)
         if row.inferred_ns > most_ns:
             yield f"inferred {row.inferred_ns} ns, where the daemon was away {most_ns} ns"
@@ -78,21 +78,24 @@ class Court:
         metered, nameless_ns = row.allocated(), row.nameless_ns
         unknown_ns = row.unobserved_ns + row.inferred_ns + nameless_ns
         for who in sorted(true.keys() | metered.keys()):
+            # A lease is known to all from its own start to its own end, whoever looks.
+            is_lease = who[0] == "lease"
+            off_ns, hidden_ns = (shares.sets, row.refused_ns) if is_lease else (slack_ns, unknown_ns)
             over_ns = Fraction(metered.get(who, 0)) - true.get(who, Fraction())
             inferred_ns = row.inferred_of(who)
             self._note(over_ns, shares.sets)
-            if over_ns > slack_ns + inferred_ns:
-                yield f"{who} has {over_ns} ns more than it should; may be {slack_ns} + {inferred_ns} inferred"
-            if -over_ns > slack_ns + unknown_ns:
-                yield f"{who} has {-over_ns} ns less than it should; may be {slack_ns} + {unknown_ns} nobody knows"
+            if over_ns > off_ns + inferred_ns:
+                yield f"{who} has {over_ns} ns more than it should; may be {off_ns} + {inferred_ns} inferred"
+            if -over_ns > off_ns + hidden_ns:
+                yield f"{who} has {-over_ns} ns less than it should; may be {off_ns} + {hidden_ns} nobody knows"
         late_ns = within(self.reach.late, row.start_ns, row.end_ns)
         if nameless_ns > slack_ns + late_ns:
             yield f"nobody can be named for {nameless_ns} ns; may be {slack_ns} + {late_ns}"
 
     def _try_idle(self, row: Row, shares: Shares, slack_ns: int) -> Iterator[str]:
-        over_ns = Fraction(row.row.idle_ns - shares.idle_ns)
+        over_ns = row.row.idle_ns - shares.idle_ns
         unknown_ns = row.unobserved_ns + row.inferred_ns + row.nameless_ns
-        self._note(over_ns, 0)
+        self._note(over_ns, shares.sets)
         if over_ns > slack_ns:
             yield f"idle {over_ns} ns more than it was; may be {slack_ns}"
         if -over_ns > slack_ns + unknown_ns:
@@ -102,7 +105,7 @@ class Court:
         """Held time is nobody's share of anything: each workload has all of its own."""
         true = self.truth.held(row.device_id, row.start_ns, row.end_ns)
         held = {(record.workload_kind, record.workload_id): record.held_ns for record in row.records}
-        unknown_ns = row.unobserved_ns + row.inferred_ns + row.nameless_ns
+        unknown_ns = row.unobserved_ns + row.inferred_ns + row.nameless_ns + row.blind_ns
         for job, true_ns in true.items():
             over_ns = held.pop(subject(job), 0) - true_ns
             if not -slack_ns - unknown_ns <= over_ns <= slack_ns + row.inferred_of(subject(job)):

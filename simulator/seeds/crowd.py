@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from random import Random
 
 from .plan import Plan
-from .script import GRID_NS, Job, Process, S, Stretch, Use
+from .script import GRID_NS, Job, Lease, Process, S, Stretch, Use
 
 GIB = 1 << 30
 
@@ -29,6 +29,27 @@ def _draw_job(rng: Random, number: int) -> Job:
 def draw_tenants(rng: Random, jobs: Sequence[Job]) -> dict[Job, str]:
     """A rule for most jobs; who has none is nobody's."""
     return {job: f"tenant-{rng.randrange(4)}" for job in jobs if not job.is_host and rng.random() < 0.9}
+
+
+def draw_leases(plan: Plan) -> Iterator[Lease]:
+    """For some devices, some of the time: whole ones and parts, by operators and by a scheduler."""
+    rng = plan.rng
+    for number, device_id in enumerate([*plan.holdable, *(gpu.device_id for gpu in plan.gpus if gpu.mig)]):
+        if rng.random() < 0.6:
+            continue
+        for part in range(rng.randrange(1, 4)):
+            start_ns = rng.randrange(-60 * S, plan.length_ns)
+            of = rng.choice((1, 1, 4))
+            yield Lease(
+                device_id=device_id,
+                job=Job("lease", f"lease-{number}-{part}", ""),
+                tenant=f"tenant-{rng.randrange(4)}",
+                is_scheduled=rng.random() < 0.3,
+                start_ns=start_ns,
+                end_ns=start_ns + rng.randrange(10 * S, 600 * S),
+                units=rng.randrange(1, of + 1),
+                of=of,
+            )
 
 
 @dataclass(slots=True)

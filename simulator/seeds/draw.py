@@ -2,7 +2,7 @@
 
 from random import Random
 
-from .crowd import Crowd, draw_jobs, draw_tenants
+from .crowd import Crowd, draw_jobs, draw_leases, draw_tenants
 from .faults import COMPANIONS, FAULTS, without_impossible
 from .mig import cut
 from .plan import FAR_NS, Plan
@@ -82,6 +82,7 @@ def _freeze(seed: int, plan: Plan) -> Script:
         restarts=tuple(plan.restarts),
         orders=tuple(sorted(plan.orders)),
         instances=tuple(plan.instances),
+        leases=tuple(sorted(draw_leases(plan), key=lambda each: each.start_ns)),
         steps=tuple(sorted(plan.steps, key=lambda each: each.at_ns)),
         suspends=tuple(plan.suspends),
         aways=tuple(plan.aways),

@@ -33,8 +33,17 @@ class Row:
         return sum(gap.length_ns for gap in self.row.unobserved)
 
     @property
+    def refused_ns(self) -> int:
+        """What a full log did not take."""
+        return sum(gap.length_ns for gap in self.row.unobserved if gap.reason == "buffer_full")
+
+    @property
     def inferred_ns(self) -> int:
         return sum(record.inferred_ns for record in self.records)
+
+    @property
+    def blind_ns(self) -> int:
+        return sum(record.blind_ns for record in self.records)
 
     @property
     def nameless_ns(self) -> int:

@@ -7,6 +7,7 @@ from random import Random
 
 import trio
 
+from ...daemon.claims import Claims
 from ...daemon.keeper import Keeper
 from ...daemon.mailbox import Mailbox
 from ...daemon.metering import Metering
@@ -24,6 +25,7 @@ from .collector import Collector
 from .disk import Killed, Writer
 from .driver import Driver, read_host
 from .kernel import Processes
+from .leases import LeaseSource
 from .script import Blind, Ending, Life, S, Script
 from .uplink import Network, Uplink
 
@@ -76,6 +78,7 @@ class Daemon:
             new_meter=self._new_meter,
             on_kept=self.uplink.wake,
             on_tick=lambda *_: None,
+            claims=Claims([LeaseSource(world.script, world.clocks.boot(life.start_ns).up_ns)]),
         )
 
     async def run(self) -> None:

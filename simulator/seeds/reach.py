@@ -44,7 +44,7 @@ class Reach:
     def remembered_ns(self, life: Life) -> int:
         """What came later may have died with the daemon."""
         if life.ending is Ending.STOPPED:
-            return life.end_ns - 3 * self.tick_ns
+            return life.end_ns
         written_ns = life.end_ns
         for slow in self._script.slow:
             if slow.from_ns <= written_ns <= slow.until_ns + self.tick_ns:

@@ -163,6 +163,21 @@ class Rules:
 
 
 @dataclass(frozen=True, slots=True)
+class Lease:
+    """Somebody has ``units`` of ``of`` of a device in ``[start_ns, end_ns)``, whether or not a process uses it."""
+
+    device_id: str
+    job: Job
+    tenant: str
+    is_scheduled: bool
+    """A scheduler's word is stronger than an operator's."""
+    start_ns: int
+    end_ns: int
+    units: int
+    of: int
+
+
+@dataclass(frozen=True, slots=True)
 class Blind:
     """No reading of the device, or of any, in ``[from_ns, until_ns)``; ``reason`` is a GapReason's value."""
 
@@ -238,6 +253,7 @@ class Script:
     orders: tuple[tuple[int, tuple[int, ...]], ...] = ()
     """From when on the driver numbers the GPUs otherwise."""
     instances: tuple[Instance, ...] = ()
+    leases: tuple[Lease, ...] = ()
     steps: tuple[Step, ...] = ()
     suspends: tuple[Stretch, ...] = ()
     aways: tuple[Stretch, ...] = ()
