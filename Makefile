@@ -5,13 +5,19 @@ BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 ROOMS  := __init__.py model proto storage plugins daemon collector cli simulator tests bench
 
-.PHONY: demo test check bench bench-tick proto format clean
+.PHONY: demo test check seeds bench bench-tick proto format clean
 
 demo: $(READY)
 	$(BIN)/gputally demo
 
 test: $(READY)
 	$(BIN)/pytest -n 2 --dist worksteal $(TESTS)
+
+# `make seeds SEEDS=1000`: the daemon in simulated time, see docs/simulation.md.
+SEEDS ?= 100
+FIRST ?= 1
+seeds: $(READY)
+	$(BIN)/gputally simulate seeds --seeds $(SEEDS) --first $(FIRST)
 
 check: $(READY)
 	$(BIN)/ruff format --check $(ROOMS)

@@ -16,6 +16,7 @@ SUBCOMMANDS = {
     "usage": "ask a collector who used what",
     "status": "ask the daemon of this host how it is",
     "demo": "see the main job on simulated GPUs",
+    "simulate": "rehearse incidents on simulated hosts",
     "rules": "how cgroup paths and processes resolve",
     "config": "check or show a configuration",
     "log": "look into a write-ahead log",

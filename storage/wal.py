@@ -24,6 +24,7 @@ from .checkpoint import DamagedCheckpoint
 from .frame import DamagedFrame, make_frame
 from .wal_errors import HostIdChanged, LogBroken, LogError, LogFull, LogUnusable, full, no_room_for_checkpoint
 from .wal_open import OpenLog, open_log
+from .wal_platter import DISK, Platter
 from .wal_room import Room
 from .wal_state import LogStat, LogState, stat_of
 from .wal_tables import Txn, verified
@@ -52,12 +53,12 @@ class Log:
         self._room = Room(opened.folder, opened.tables, cap_bytes)
 
     @classmethod
-    def open(cls, folder: Path, host_id: str, cap_bytes: int) -> "Log":
+    def open(cls, folder: Path, host_id: str, cap_bytes: int, platter: Platter = DISK) -> "Log":
         """The log in ``folder``, made if there is none; its file takes ``cap_bytes`` at once.
 
         Raises LogUnusable, or HostIdChanged if another host wrote it.
         """
-        return cls(open_log(folder, host_id, cap_bytes), cap_bytes)
+        return cls(open_log(folder, host_id, cap_bytes, platter), cap_bytes)
 
     def close(self) -> None:
         self._opened.close()

@@ -18,6 +18,7 @@ import lmdb
 
 from ..model.exits import Exit
 from .wal_errors import LogUnusable
+from .wal_platter import DISK, Platter
 from .wal_state import new_state
 from .wal_tables import Tables, open_environment
 
@@ -73,23 +74,23 @@ def owner_of(folder: Path) -> int | None:
     return None
 
 
-def make_if_missing(folder: Path, host_id: str, cap_bytes: int) -> None:
+def make_if_missing(folder: Path, host_id: str, cap_bytes: int, platter: Platter = DISK) -> None:
     """A log of a fresh epoch, unless there is one. The caller owns the folder."""
     try:
         shutil.rmtree(folder / CREATING, ignore_errors=True)  # left behind by a crash
         if not (folder / DATA).exists():
-            _make(folder, host_id, cap_bytes)
+            _make(folder, host_id, cap_bytes, platter)
     except lmdb.Error as error:
         raise LogUnusable(f"log.path {folder}: the log cannot be made: {error}", Exit.IO) from None
     except OSError as error:
         raise unwritable(folder, error, cap_bytes) from None
 
 
-def _make(folder: Path, host_id: str, cap_bytes: int) -> None:
+def _make(folder: Path, host_id: str, cap_bytes: int, platter: Platter) -> None:
     room = folder / CREATING
     room.mkdir(mode=0o750)
     try:
-        _make_environment(room, host_id, cap_bytes)
+        _make_environment(room, host_id, cap_bytes, platter)
         _write_zeros(room / DATA, min(cap_bytes, _ZEROED_BYTES))
         reserve(folder, room / DATA, cap_bytes)
         (room / DATA).rename(folder / DATA)
@@ -98,12 +99,12 @@ def _make(folder: Path, host_id: str, cap_bytes: int) -> None:
         shutil.rmtree(room, ignore_errors=True)
 
 
-def _make_environment(room: Path, host_id: str, cap_bytes: int) -> None:
-    env = open_environment(room, cap_bytes)
+def _make_environment(room: Path, host_id: str, cap_bytes: int, platter: Platter) -> None:
+    env = open_environment(room, cap_bytes, flush=platter.flush)
     try:
         tables = Tables(env, create=True)
         with env.begin(write=True) as txn:
-            tables.put_state(txn, new_state(host_id, os.urandom(16)))
+            tables.put_state(txn, new_state(host_id, platter.epoch or os.urandom(16)))
     finally:
         env.close()
 

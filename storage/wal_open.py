@@ -14,6 +14,7 @@ from ..model.exits import Exit
 from .checkpoint import DamagedCheckpoint
 from .wal_errors import CURE_DAMAGE, HostIdChanged, LogUnusable
 from .wal_files import DATA, Ownership, make_if_missing, require_space, reserve, unwritable
+from .wal_platter import DISK, Platter
 from .wal_state import LogState
 from .wal_tables import Tables, open_environment
 
@@ -36,13 +37,13 @@ class OpenLog:
         self.owner.release()
 
 
-def open_log(folder: Path, host_id: str, cap_bytes: int) -> OpenLog:
+def open_log(folder: Path, host_id: str, cap_bytes: int, platter: Platter = DISK) -> OpenLog:
     """Raises LogUnusable, or HostIdChanged."""
     owner = Ownership(folder)
     try:
         require_space(folder, cap_bytes)
-        make_if_missing(folder, host_id, cap_bytes)
-        return _open(folder, host_id, cap_bytes, owner)
+        make_if_missing(folder, host_id, cap_bytes, platter)
+        return _open(folder, host_id, cap_bytes, owner, platter)
     except BaseException:
         owner.release()
         raise
@@ -56,13 +57,13 @@ def check_length(folder: Path, env: lmdb.Environment) -> None:
         raise _damaged(folder, f"{DATA} has {found_bytes} bytes, not {expected_bytes}")
 
 
-def _open(folder: Path, host_id: str, cap_bytes: int, owner: Ownership) -> OpenLog:
+def _open(folder: Path, host_id: str, cap_bytes: int, owner: Ownership, platter: Platter) -> OpenLog:
     file_bytes = (folder / DATA).stat().st_size
     if file_bytes < MIN_FILE_BYTES:
         raise _damaged(folder, f"{DATA} has {file_bytes} bytes")
     try:
         # A cap that was lowered must not hide pages in use behind the end of the map.
-        env = open_environment(folder, max(cap_bytes, file_bytes))
+        env = open_environment(folder, max(cap_bytes, file_bytes), flush=platter.flush)
     except lmdb.Error as error:
         raise _damaged(folder, str(error)) from None
     try:

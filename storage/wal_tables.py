@@ -34,7 +34,7 @@ _ACK_GRAIN_NS: Final = 60_000_000_000
 _MAX_READERS: Final = 16
 
 
-def open_environment(folder: Path, map_bytes: int) -> lmdb.Environment:
+def open_environment(folder: Path, map_bytes: int, *, flush: bool = True) -> lmdb.Environment:
     """For the one writer. Sync on; never writemap, which turns a full disk into SIGBUS."""
     return lmdb.open(
         str(folder),
@@ -42,8 +42,8 @@ def open_environment(folder: Path, map_bytes: int) -> lmdb.Environment:
         max_dbs=len(TABLES),
         max_readers=_MAX_READERS,
         mode=0o750,
-        sync=True,
-        metasync=True,
+        sync=flush,
+        metasync=flush,
         writemap=False,
         lock=True,
         lib_version=0,

@@ -1,0 +1,107 @@
+"""``gputally simulate``: what would come of a host on which everything goes wrong, without a host."""
+
+import sys
+import time
+from collections import Counter
+
+import click
+
+from ..model.exits import Exit
+from ..model.interval import NS_PER_HOUR, NS_PER_S
+from ..simulator.seeds.runs import Length, Outcome, be_quiet, run_seed, run_seeds
+from ..simulator.seeds.words import describe
+
+MOST_TOLD = 10
+"""Violations of one seed that are printed; the rest is counted."""
+
+
+@click.group()
+def command() -> None:
+    """Rehearse incidents on simulated hosts."""
+
+
+@command.command()
+@click.option("--seeds", "count", default=20, show_default=True, type=click.IntRange(1), help="How many.")
+@click.option("--first", default=1, show_default=True, help="The first seed.")
+@click.option("--minutes", type=click.IntRange(10), help="Simulated time of each seed.  [default: 30]")
+@click.option("--hours", type=click.IntRange(1), help="The same in hours.")
+@click.option("--cadence", type=click.FloatRange(0.5, 60), help="Seconds between readings; drawn, if not given.")
+@click.option("--jobs", default=2, show_default=True, type=click.IntRange(1), help="Processes at once.")
+@click.option("--twice", is_flag=True, help="Run each seed twice and compare the traces.")
+@click.option("--tell", is_flag=True, help="Tell each script in words.")
+def seeds(
+    count: int,
+    first: int,
+    minutes: int | None,
+    hours: int | None,
+    cadence: float | None,
+    jobs: int,
+    twice: bool,
+    tell: bool,
+) -> None:
+    """Run the daemon on a virtual clock, with faults drawn from each seed, against an oracle.
+
+    Each seed is a script: processes on GPUs, and five faults or more. The ledger
+    that comes of it is compared with what was so, and audited. See docs/simulation.md.
+    """
+    if minutes is not None and hours is not None:
+        raise click.BadOptionUsage("hours", "give --minutes or --hours, not both")
+    length = Length(hours * 60 if hours else minutes or 30, cadence)
+    be_quiet()
+    begin_s, totals = time.monotonic(), Totals()
+    for outcome in run_seeds(range(first, first + count), length, jobs):
+        problems = list(outcome.violations)
+        if twice and run_seed(outcome.seed, length).trace_hash != outcome.trace_hash:
+            problems.append("the same seed gave another trace")
+        totals.add(outcome, bool(problems))
+        if problems or tell:
+            _tell(outcome, problems, length)
+    totals.show(time.monotonic() - begin_s)
+    sys.exit(Exit.SOFTWARE if totals.failed else Exit.OK)
+
+
+def _tell(outcome: Outcome, problems: list[str], length: Length) -> None:
+    for line in describe(length.script(outcome.seed)):
+        click.echo(line)
+    for problem in problems[:MOST_TOLD]:
+        click.echo(f"  VIOLATION: {problem}")
+    if len(problems) > MOST_TOLD:
+        click.echo(f"  and {len(problems) - MOST_TOLD} more")
+    cadence = f" --cadence {length.cadence_s:g}" if length.cadence_s else ""
+    again = f"gputally simulate seeds --seeds 1 --first {outcome.seed} --minutes {length.minutes}{cadence}"
+    click.echo(f"  trace {outcome.trace_hash or '-'}; again: {again} --tell")
+
+
+class Totals:
+    """Of all seeds."""
+
+    def __init__(self) -> None:
+        self.seeds = self.failed = self.ticks = self.frames = self.compared = self.exact = 0
+        self.device_ns = self.inferred_ns = self.cpu_ns = 0
+        self.unobserved_ns, self.faults = Counter[str](), Counter[str]()
+
+    def add(self, outcome: Outcome, failed: bool) -> None:
+        self.seeds += 1
+        self.failed += failed
+        for name in ("ticks", "frames", "compared", "exact", "device_ns", "inferred_ns", "cpu_ns"):
+            setattr(self, name, getattr(self, name) + getattr(outcome, name))
+        self.unobserved_ns.update(outcome.unobserved_ns)
+        self.faults.update(outcome.faults)
+
+    def show(self, took_s: float) -> None:
+        click.echo(
+            f"{self.seeds} seeds in {took_s:.0f} s ({self.cpu_ns / NS_PER_S:.0f} s of CPU): {self.failed} failed"
+        )
+        click.echo(f"{self.ticks} ticks, {self.frames} frames, {self.device_ns / NS_PER_HOUR:.0f} device hours")
+        share = 100 * self.exact / max(self.compared, 1)
+        click.echo(f"{self.compared} shares compared with the truth: {share:.1f} % exact to the nanosecond")
+        click.echo(f"inferred {self.inferred_ns / NS_PER_HOUR:.2f} h; unobserved " + _hours(self.unobserved_ns))
+        click.echo(f"{self.faults.total()} faults: " + _counts(self.faults))
+
+
+def _hours(lengths_ns: Counter[str]) -> str:
+    return ", ".join(f"{reason} {ns / NS_PER_HOUR:.2f} h" for reason, ns in lengths_ns.most_common()) or "nothing"
+
+
+def _counts(counted: Counter[str]) -> str:
+    return ", ".join(f"{name} {count}" for name, count in sorted(counted.items()))
