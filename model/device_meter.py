@@ -14,7 +14,7 @@ from .closing import Closed
 from .counter import Counter
 from .crew import Crew, Samples, blind, hold, infer
 from .energy import Epoch, Growth, PowerIntegral, judge
-from .holding import Held, Passing, Sight, held_between
+from .holding import SAMPLE_HOLDS_NS, Held, Passing, Sight, carry_samples, held_between
 from .interval import NS_PER_S
 from .late import GRACE, Past
 from .plain import DERIVED
@@ -160,6 +160,8 @@ class DeviceMeter:
     # The three ways in which a stretch of time is explained.
 
     def _meter(self, before: Sight, now: Sight, claims: tuple[Claim, ...]) -> None:
+        if now.at_ns - before.at_ns < SAMPLE_HOLDS_NS:
+            carry_samples(before, now)
         held = held_between(before, now, self.ended)
         samples = Samples(before.memory_bytes, now.sm_percent, before.utilization_percent)
         self.book.uncertain_ns = held.uncertainty_ns

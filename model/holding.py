@@ -61,6 +61,21 @@ class Sight:
     power_mw: int | None = None
     epoch: Epoch = Epoch()
     passed: tuple[Passing, ...] = ()
+    carried_ns: dict[ProcessId, int] = field(default_factory=dict[ProcessId, int])
+    """Whose sample is an older one, and of when: see ``carry_samples``."""
+
+
+SAMPLE_HOLDS_NS = 400_000_000
+"""A driver samples processes six times a second, some once. Without a new sample for so long a process is idle."""
+
+
+def carry_samples(before: Sight, now: Sight) -> None:
+    """Two looks may lie closer together than two samples: what was sampled a moment ago then holds."""
+    for process, percent in before.sm_percent.items():
+        sampled_ns = before.carried_ns.get(process, before.at_ns)
+        known = process in now.sm_percent or process not in now.holders
+        if not known and now.at_ns - sampled_ns < SAMPLE_HOLDS_NS:
+            now.sm_percent[process], now.carried_ns[process] = percent, sampled_ns
 
 
 @dataclass(frozen=True, slots=True)

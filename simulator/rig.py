@@ -88,7 +88,7 @@ class Rig:
         """Starts a process in ``cgroup`` that holds ``devices``; ``tenant`` is whose it truly is."""
         before_ns = boottime_ns()
         process = subprocess.Popen(_sleeper(), stdin=subprocess.DEVNULL)
-        self._write_proc(process.pid, fields or f"0::{cgroup}\n")
+        self.write_proc(process.pid, fields or f"0::{cgroup}\n")
         held = SimProcess(process.pid, before_ns, memory_bytes=memory_bytes, sm_percent=sm_percent)
         return self.hold(tenant, cgroup, process, held, *devices)
 
@@ -133,7 +133,7 @@ class Rig:
             (self.proc / name).symlink_to(f"/proc/{name}")
         self.publish()
 
-    def _write_proc(self, pid: int, cgroup_text: str) -> None:
+    def write_proc(self, pid: int, cgroup_text: str) -> None:
         entry = self.proc / str(pid)
         entry.mkdir()
         for name in ("stat", "status"):

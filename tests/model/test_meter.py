@@ -1,6 +1,6 @@
 """The meter, told a host's life tick by tick, gives each nanosecond to exactly one."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -459,3 +459,17 @@ def test_a_workload_that_changes_owner_between_two_ticks_is_the_new_ones_from_it
     assert host.allocated_ns("one") == 9_200_000_000 + 9_700_000_000
     assert host.allocated_ns("two") == 29_800_000_000
     lawful(host)
+
+
+def test_two_looks_closer_together_than_two_samples_do_not_make_anybody_idle() -> None:
+    told: dict[int, int] = {}
+    for gap_ms, expected_ms in ((100, 1000), (500, 500)):
+        host = PaperHost([Run(1, "a", 0, 900 * S, sm_percent=100)])
+        for tick in range(1001 // gap_ms + 1):
+            host.runs = [replace(host.runs[0], sm_percent=None if tick % 3 == 1 else 100)]
+            host.observe(
+                tick * gap_ms * S // 1000, (replace(host.look(GPU, tick * gap_ms * S // 1000), utilization_percent=0),)
+            )
+        host.stop()
+        told[gap_ms] = sum(r.busy_ns for r in host.records) * 1000 // S
+        assert told[gap_ms] == expected_ms
