@@ -137,6 +137,10 @@ const char *read_samples_line(struct scenario *scenario, char *line, const char 
     return wrong ? wrong : scenario->sample_period_ns >= 1000 ? NULL : "wants a period of at least 1us";
 }
 
+bool is_slices(int64_t slices) {
+    return slices >= 1 && slices <= MAX_INSTANCES;
+}
+
 const char *read_device_line(struct scenario *scenario, char *line, const char **culprit) {
     if (scenario->device_count == MAX_DEVICES)
         return "is one device too many: 64 at most";
@@ -150,7 +154,10 @@ const char *read_device_line(struct scenario *scenario, char *line, const char *
     device->multiprocessors = 132;
     scenario->device_count++; /* also when the line is wrong: what it has allocated is freed with the rest */
     const char *wrong = read_words(DEVICE_FIELDS, line, device, culprit);
-    return wrong ? wrong : *device->uuid ? NULL : "wants a uuid";
+    if (!wrong && !*device->uuid)
+        wrong = "wants a uuid";
+    bool whole = is_slices(device->mig_compute_slices) && is_slices(device->mig_memory_slices);
+    return wrong ? wrong : whole ? NULL : "wants 1 to 16 slices of each kind";
 }
 
 const char *read_process_line(struct scenario *scenario, char *line, const char **culprit) {

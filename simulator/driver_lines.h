@@ -16,6 +16,9 @@ const char *read_xid_line(struct scenario *scenario, char *line, const char **cu
 /* A zeroed row at the end of a table that grows at powers of two; NULL without memory or beyond any sane scenario. */
 void *add_row(void **rows, size_t *count, size_t row_bytes);
 
+/* Can a device have that many, of either kind? */
+bool is_slices(int64_t slices);
+
 /* Index of a device of an earlier line, or NO_DEVICE. */
 int64_t find_device(const struct scenario *scenario, const char *wanted);
 /* The same; the UUID of a MIG device is the device it is on, and gives the ids. */

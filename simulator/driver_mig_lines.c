@@ -78,6 +78,9 @@ static void say_unsaid(const struct device *device, struct instance *instance) {
 static const char *check_instance(const struct device *device, const struct instance *instance) {
     if (device->mig != MIG_ENABLED)
         return "wants a device with mig=enabled";
+    bool whole = is_slices(instance->compute_slices) && is_slices(instance->memory_slices);
+    if (!whole || (instance->gpu_slices != UNSAID && !is_slices(instance->gpu_slices)))
+        return "wants 1 to 16 slices of each kind";
     if (instance->index != UNSAID && !is_index_free(device, instance->index))
         return "wants an index that no other has";
     if (instance->index >= device->mig_compute_slices || (int64_t)device->instance_count >= device->mig_compute_slices)

@@ -9,7 +9,16 @@ from pathlib import Path
 
 import pytest
 
-from gputally.simulator.scenario import Fault, Scenario, SimDevice, SimProcess, Step, boottime_ns, driver_environment
+from gputally.simulator.scenario import (
+    Fault,
+    Scenario,
+    SimDevice,
+    SimProcess,
+    Step,
+    boottime_ns,
+    cut_into,
+    driver_environment,
+)
 
 from .client import on_host, running
 
@@ -66,6 +75,9 @@ WRONG = {
     "process device=0 pid=3 kind=vulkan\n": "3: kind is compute, graphics or mps",
     "instance device=0 gpu_instance=1\n": "3: this line wants a device with mig=enabled",
     "device uuid=GPU-b mig=enabled\ninstance device=1\n": "4: this line wants a gpu_instance",
+    "device uuid=GPU-b mig_memory_slices=0\n": "3: this line wants 1 to 16 slices",
+    "device uuid=GPU-b mig=enabled mig_compute_slices=17\n": "3: this line wants 1 to 16 slices",
+    "device uuid=GPU-b mig=enabled\ninstance device=1 gpu_instance=1 gpu_slices=0\n": "4: this line wants 1 to 16",
     "instance device=5 gpu_instance=1\n": "3: this line wants the device of an earlier line",
     "device uuid=GPU-b mig=enabled\ninstance device=1 gpu_instance=1 index=7\n": "4: this line is more than the",
     "device uuid=GPU-b mig=enabled\n"
@@ -119,6 +131,8 @@ def test_random_bytes_never_hurt_a_program(tmp_path: Path) -> None:
     """A scenario is cut and scratched in hundreds of ways; the program answers every time."""
     host = Scenario.host(2).with_process(0, SimProcess(1, sm_percent=(Step(0, 1), Step(5, 9)), memory_bytes=None))
     path = tmp_path / "scenario"
+    host = host.with_mig_layout(1, cut_into("NVIDIA H100 80GB HBM3", "3g.40gb", "1g.10gb")).with_xid(0, 79, 5)
+    host = host.with_energy_step(0, 7, 9).with_accounting(0)
     host.with_fault(Fault("nvmlUnitGetCount", error="TIMEOUT", device=1)).write(path)
     whole = path.read_bytes()
     program = f"""
@@ -144,6 +158,7 @@ for i in range(400):
         try:
             handle = nvmlDeviceGetHandleByIndex(device)
             nvmlDeviceGetComputeRunningProcesses(handle), nvmlDeviceGetTotalEnergyConsumption(handle)
+            nvmlDeviceGetGpuInstanceProfileInfo(handle, 4), nvmlDeviceGetMigDeviceHandleByIndex(handle, 1)
         except NVMLError:
             pass
     try:
