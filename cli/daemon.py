@@ -42,6 +42,8 @@ def command(context: click.Context, path: Path | None, verbose: bool) -> None:
             signal.signal(number, action)  # not those of a service
         return
     log_to_stderr(verbose)
+    for number in (signal.SIGUSR1, signal.SIGUSR2):
+        signal.signal(number, signal.SIG_IGN)  # until the daemon listens to them they would end it
     from .daemon_run import run
 
     sys.exit(run(path))

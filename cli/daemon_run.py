@@ -2,7 +2,6 @@
 
 import logging
 import os
-import signal
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
@@ -24,8 +23,6 @@ log = logging.getLogger("gputally")
 
 def run(path: Path | None) -> int:
     """The exit code, once the process was told to stop or cannot go on."""
-    for number in (signal.SIGUSR1, signal.SIGUSR2):
-        signal.signal(number, signal.SIG_IGN)  # until the daemon listens to them they would end it
     try:
         config = load_daemon_config(path, os.environ)
         with wiring.opened(config) as parts:

@@ -143,8 +143,8 @@ class _LockFile:
 
     def _given_to_owner(self, fd: int) -> int:
         """What root makes in the folder of its service user, that user must be able to lock later."""
-        if os.geteuid() == 0:
-            folder = os.fstat(self.folder_fd)
+        folder = os.fstat(self.folder_fd)
+        if os.geteuid() == 0 != folder.st_uid:
             os.fchown(fd, folder.st_uid, folder.st_gid)
         return fd
 

@@ -8,6 +8,7 @@ folder that looks like procfs. So all of it runs without root and without a GPU.
 import shutil
 import subprocess
 import sys
+import uuid
 from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -126,6 +127,14 @@ class Rig:
         """Puts the scenario, or another one, before running programs."""
         self.scenario = scenario or self.scenario
         self.scenario.write(self.folder / "scenario")
+
+    def reboot(self) -> None:
+        """Another boot, by what procfs says; its clocks and processes go on, which makes it the harder one to tell."""
+        told = self.proc / "sys"
+        if told.is_symlink():
+            told.unlink()
+            (told / "kernel" / "random").mkdir(parents=True)
+        (told / "kernel" / "random" / "boot_id").write_text(f"{uuid.uuid4()}\n")
 
     def _set_up(self) -> None:
         self.proc.mkdir(parents=True)

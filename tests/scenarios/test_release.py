@@ -102,6 +102,30 @@ def test_a_released_driver_is_open_nowhere_and_a_resumed_one_is_metered_again(tm
             assert set(device["unobserved"]) == {"released"} and int(device["unobserved"]["released"]) > 4 * 10**9
 
 
+def test_a_leased_gpu_is_metered_while_the_driver_is_let_go_of(tmp_path: Path) -> None:
+    leases = tmp_path / "leases.toml"
+    leases.write_text('[[leases]]\nid = "c1"\ntenant = "acme"\ndevices = ["*"]\nfrom = 2020-01-01T00:00:00Z\n')
+    leases.chmod(0o600)
+    with a_field(tmp_path, gpus=1, leases={"file": str(leases)}) as field:
+        field.start_collector()
+        field.start_daemon()
+        eventually(lambda: reasons(field) == {None})
+        time.sleep(1)
+        assert asked(field, "release")[0] == 0
+        time.sleep(5)
+        assert asked(field, "resume")[0] == 0
+        eventually(lambda: reasons(field) == {None})
+        time.sleep(1)
+        field.stop_daemon()
+        field.assert_lawful()
+        (device,) = field.conservation()["devices"]
+        assert device["unobserved"] == {} and device["idle_ns"] == "0"
+        (uuid,) = (device.uuid for device in field.rig.scenario.devices)
+        assert field.metered() == {("acme", uuid): int(device["existed_ns"])}
+        blind_ns = sum(int(record["blind_ns"]) for record in field.records())
+        assert 4 * 10**9 < blind_ns < int(device["existed_ns"])
+
+
 def test_signals_release_and_resume(tmp_path: Path) -> None:
     with a_field(tmp_path, gpus=1) as field:
         field.start_daemon()
