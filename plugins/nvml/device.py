@@ -130,7 +130,8 @@ class WatchedDevice:
         for pid, stamps_us in taken.stamps_us.items():
             stamps_ns = [boot_ns(stamp_us) for stamp_us in stamps_us]
             passed.append([pid, stamps_ns, taken.percent[pid], accounted.pop(pid, None)])
-        passed += [[pid, [], None, told] for pid, told in accounted.items()]
+        for pid, told in accounted.items():
+            passed.append([pid, [], None, told])
         return taken.percent, passed
 
     def _samples(self, here: Holders, at_ns: int) -> Taken:
