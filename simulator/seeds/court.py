@@ -8,10 +8,12 @@ from fractions import Fraction
 
 from .ledger import Row, place_of, subject
 from .reach import Reach, within
-from .script import Script
+from .script import MS, Script, Use
 from .truth import UNATTRIBUTED, Shares, Truth
 
 Subject = tuple[str, str]
+SAMPLED_NS = 250 * MS
+"""Whoever holds a device for so long is in the driver's buffer of samples, and was looked at while alive."""
 
 
 @dataclass(slots=True)
@@ -61,7 +63,23 @@ class Court:
 
     def _missable_ns(self, row: Row) -> int:
         """What those had who may have come and gone between two readings, unseen."""
-        return self.truth.short_ns(row.device_id, row.start_ns, row.end_ns, self.reach.short_ns)
+
+        def is_missable(use: Use) -> bool:
+            length_ns = use.close_ns - use.open_ns
+            return length_ns < self.reach.short_ns and not self._is_told(use)
+
+        return self.truth.held_ns(row.device_id, row.start_ns, row.end_ns, is_missable)
+
+    def _is_told(self, use: Use) -> bool:
+        """Where the kernel tells of all processes and the driver of whoever it has sampled, nobody goes unseen."""
+        is_whole = use.device_id in {gpu.device_id for gpu in self.script.gpus}
+        is_long_enough = use.close_ns - use.open_ns >= SAMPLED_NS
+        return (
+            self.script.connector
+            and is_whole
+            and is_long_enough
+            and self.reach.is_quiet(use.device_id, use.open_ns, use.close_ns)
+        )
 
     def _try_reach(self, row: Row) -> Iterator[str]:
         """That nobody knows may only be said where something went wrong."""

@@ -32,16 +32,24 @@ class Driver:
         self._counters = {gpu.device_id: Counter(gpu, script) for gpu in script.gpus}
         self._met: dict[str, Device] = {}
         self._told_ns: dict[str, int] = {}
+        self._is_released = False
+
+    async def release(self, within_s: float) -> bool:
+        """Closes every device; each is a gap until ``resume``."""
+        self._is_released = True
+        return True
+
+    def resume(self) -> None:
+        self._is_released = False
 
     def blinds_at(self, true_ns: int) -> list[Blind]:
         return [each for each in self._script.blinds if each.from_ns <= true_ns < each.until_ns]
 
     def look(self, true_ns: int) -> tuple[DeviceReading | DeviceGap, ...]:
         """Each device that this life has ever seen, at this instant."""
-        blinds = self.blinds_at(true_ns)
-        if any(each.device_id is None for each in blinds):
-            blinds = [each for each in blinds if each.device_id is None]
-            return tuple(self._gap(device_id, true_ns, blinds[0].reason) for device_id in self._met)
+        blinds, trouble = self.blinds_at(true_ns), self.trouble(true_ns)
+        if trouble is not None:
+            return tuple(self._gap(device_id, true_ns, trouble.value) for device_id in self._met)
         blind = {each.device_id: each.reason for each in blinds}
         there = {device.device_id: device for device in self._there(true_ns)}
         for device_id, device in list(self._met.items()):
@@ -56,6 +64,8 @@ class Driver:
 
     def trouble(self, true_ns: int) -> GapReason | None:
         """Why no device can be read, if so."""
+        if self._is_released:
+            return GapReason.RELEASED
         return next((GapReason(each.reason) for each in self.blinds_at(true_ns) if each.device_id is None), None)
 
     @property

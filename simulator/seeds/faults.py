@@ -85,6 +85,12 @@ def rules(plan: Plan, from_ns: int, _until_ns: int) -> Fault:
     return Fault(Kind.RULES, at_ns, at_ns, "other tenants answer for the workloads from now on")
 
 
+def released(plan: Plan, from_ns: int, until_ns: int) -> Fault:
+    stretch = _draw_stretch(plan, from_ns, until_ns)
+    plan.releases.append(stretch)
+    return Fault(Kind.RELEASED, stretch.from_ns, stretch.until_ns, "the daemon is told to let go of the driver")
+
+
 # The driver and its GPUs.
 
 
@@ -219,6 +225,7 @@ FAULTS: Final[Mapping[Kind, Draw]] = {
     Kind.RESTART: restart,
     Kind.REBOOT: reboot,
     Kind.SUSPEND: suspend,
+    Kind.RELEASED: released,
     Kind.HANG: hang,
     Kind.HANG_ALL: hang_all,
     Kind.LOST: lost,

@@ -70,6 +70,7 @@ def _live_once(world: World, life: Life, folder: Path, platter: Platter) -> list
             trio.run(daemon.run, clock=time.clock)
         except* Killed:
             pass
+        world.processes.leave()
         return daemon.uplink.forks
 
 

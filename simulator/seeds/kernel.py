@@ -6,12 +6,15 @@ from ..memory_kernel import MemoryKernel, MemoryProcess
 from .clocks import Clocks
 from .script import Process, Script
 
+HAPPENINGS_KEPT = 1_000
+
 
 class Processes:
     """Starts and ends what the script says, each at its exact time, whenever somebody looks later on."""
 
     def __init__(self, script: Script) -> None:
         self._clocks = Clocks(script)
+        self._room = HAPPENINGS_KEPT if script.connector else 0
         self._edges = sorted(_edges(script), key=lambda edge: edge[:3])
         self._next = 0
         self._at_ns = 0
@@ -20,7 +23,7 @@ class Processes:
 
     def kernel(self) -> MemoryKernel:
         """For one life of the daemon: whom a former one watched, this one does not."""
-        self._kernel = MemoryKernel(lambda: self._clocks.boot_ns(self._at_ns))
+        self._kernel = MemoryKernel(lambda: self._clocks.boot_ns(self._at_ns), room=self._room)
         self._kernel.processes = self._alive
         return self._kernel
 
@@ -36,12 +39,25 @@ class Processes:
             self._turn(process, bool(begins))
         self._at_ns = true_ns
 
+    def leave(self) -> None:
+        """The daemon is gone: nobody is told of anything."""
+        self._kernel = None
+
     def _turn(self, process: Process, begins: bool) -> None:
-        kernel = self._kernel or self.kernel()
-        if begins:
-            kernel.start(process.pid, process.job.cgroup)
+        if self._kernel is None:
+            self._turn_unseen(process, begins)
+        elif begins:
+            self._kernel.start(process.pid, process.job.cgroup)
         else:
-            kernel.end(process.pid)
+            self._kernel.end(process.pid)
+
+    def _turn_unseen(self, process: Process, begins: bool) -> None:
+        now_ns = self._clocks.boot_ns(self._at_ns)
+        if begins:
+            self._alive[process.pid] = MemoryProcess(process.pid, now_ns, process.job.cgroup)
+        else:
+            alive = self._alive[process.pid]
+            alive.end_ns, alive.reaped = now_ns, True
 
 
 def _edges(script: Script) -> Iterator[tuple[int, int, int, Process]]:

@@ -7,10 +7,12 @@ from random import Random
 
 import trio
 
+from ...daemon.attributing import FOLLOW_EVERY_S
 from ...daemon.claims import Claims
 from ...daemon.keeper import Keeper
 from ...daemon.mailbox import Mailbox
 from ...daemon.metering import Metering
+from ...daemon.orders import Orders
 from ...daemon.sampler import Cadence, sample
 from ...daemon.supervisor import Supervisor
 from ...daemon.wiring import READINGS_WAITING, SAY_WITHIN_S
@@ -18,7 +20,6 @@ from ...model.meter import Meter
 from ...model.reading import HostReading
 from ...model.usage import Sharing
 from ...model.window import seconds_ns
-from ...plugins.ports import Attributor
 from ...storage.wal import Log, LogBroken
 from .clocks import Clocks, LifeTime
 from .collector import Collector
@@ -26,6 +27,7 @@ from .disk import Killed, Writer
 from .driver import Driver, read_host
 from .kernel import Processes
 from .leases import LeaseSource
+from .rules import RuledAttributor
 from .script import Blind, Ending, Life, S, Script
 from .uplink import Network, Uplink
 
@@ -47,26 +49,28 @@ class World:
     ticks: int = 0
 
 
-@dataclass(frozen=True, slots=True)
 class Watchful(Cadence):
     """Reads more often where something is about to happen, so that ticks are spent where faults are."""
 
-    fine_s: float
-    near: Callable[[], bool]
+    def __init__(self, script: Script, is_near: Callable[[], bool]) -> None:
+        super().__init__(script.every_s, script.idle_every_s, seconds_ns(script.window_s))
+        self._fine_s, self._is_near = script.fine_s, is_near
 
     def after(self, reading: HostReading, now_s: float) -> float:
-        return self.fine_s if self.near() else Cadence.after(self, reading, max(now_s, self.every_s))
+        after_s = super().after(reading, max(now_s, self.every_s))
+        return self._fine_s if self._is_near() else after_s
 
 
 class Daemon:
     """Built at the start of a life, and gone at its end but for what is in the log."""
 
-    def __init__(self, world: World, life: Life, time: LifeTime, log: Log, attributor: Attributor) -> None:
+    def __init__(self, world: World, life: Life, time: LifeTime, log: Log, attributor: RuledAttributor) -> None:
         self.world, self.life, self.time, self.log = world, life, time, log
         self.attributor = attributor
-        self.stopping = trio.Event()
+        self.happened = trio.Event()
         self.readings = Mailbox[HostReading](READINGS_WAITING)
         self.driver = Driver(world.script, world.clocks)
+        self.orders = Orders(self.driver, wall_s=lambda: world.clocks.wall_ns(time.now_ns()) / S)
         self.stuck: set[Blind] = set()
         self.writer = Writer(world.script, time)
         network = Network(world.collector, world.script.breaks_percent, time.now_ns, world.rng)
@@ -86,7 +90,9 @@ class Daemon:
         async with trio.open_nursery() as nursery:
             supervisor = Supervisor(nursery, fatal=(LogBroken,))
             nursery.start_soon(self._turn_processes)
+            nursery.start_soon(self._follow_processes)
             nursery.start_soon(self._retain)
+            nursery.start_soon(self._order)
             supervisor.start("uplink", self.uplink.run)
             metered = supervisor.start("metering", self.metering.run)
             sampled = supervisor.start("sampler", self._sample)
@@ -97,7 +103,7 @@ class Daemon:
     async def _end(self, sampled: Callable[[], Awaitable[None]], metered: Callable[[], Awaitable[None]]) -> None:
         match self.life.ending:
             case Ending.STOPPED:
-                self.stopping.set()
+                self.orders.stop()
                 await sampled()
                 self.readings.close()
                 await metered()
@@ -115,9 +121,8 @@ class Daemon:
         raise Killed
 
     def _sample(self) -> Awaitable[None]:
-        script = self.world.script
-        cadence = Watchful(script.every_s, script.idle_every_s, script.fine_s, self._is_near)
-        return sample(self._read, self.readings.offer, cadence, self.stopping, lambda _: None)
+        cadence = Watchful(self.world.script, self._is_near)
+        return sample(self._read, self.readings.offer, cadence, self.orders, lambda _: None)
 
     async def _read(self, interval_ns: int) -> HostReading:
         self.world.ticks += 1
@@ -140,6 +145,26 @@ class Daemon:
             await trio.sleep_until(self.time.at_s(next_ns))
             processes.advance(self.time.now_ns())
             self.attributor.note_exits()
+            self.happened.set()
+
+    async def _follow_processes(self) -> None:
+        """As daemon/attributing.py does, where the kernel tells."""
+        while True:
+            await self.happened.wait()
+            self.happened = trio.Event()
+            waiting = True
+            while waiting:
+                await trio.sleep(FOLLOW_EVERY_S)
+                waiting = self.attributor.note_happenings()
+
+    async def _order(self) -> None:
+        """What an operator says: let go of the driver, and take it up again."""
+        for stretch in self.world.script.releases:
+            if stretch.from_ns >= self.life.start_ns:
+                await trio.sleep_until(self.time.at_s(stretch.from_ns))
+                self.orders.release()
+                await trio.sleep_until(self.time.at_s(stretch.until_ns))
+                self.orders.resume()
 
     async def _retain(self) -> None:
         while True:

@@ -48,6 +48,7 @@ class Plan:
     instances: list[Instance] = field(default_factory=list[Instance])
     steps: list[Step] = field(default_factory=list[Step])
     suspends: list[Stretch] = field(default_factory=list[Stretch])
+    releases: list[Stretch] = field(default_factory=list[Stretch])
     aways: list[Stretch] = field(default_factory=list[Stretch])
     losses: list[Loss] = field(default_factory=list[Loss])
     slow: list[Stretch] = field(default_factory=list[Stretch])

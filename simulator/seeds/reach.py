@@ -28,6 +28,11 @@ class Reach:
         self.ruled = _joined(self._ruled())
         """When other tenants had begun to answer, and not everybody may have noticed."""
 
+    def is_quiet(self, device_id: str, start_ns: int, end_ns: int) -> bool:
+        """Whether nothing reaches this stretch that could hide what happens in it."""
+        hidden = (*self.blind[device_id], *self.late, *self.ruled)
+        return not within(hidden, start_ns - self.tick_ns, end_ns + self.tick_ns)
+
     def blinds_of(self, device_id: str) -> list[Blind]:
         """When the driver gives no reading of it, as the script has it."""
         names = (None, device_id, self._parents.get(device_id, device_id))
@@ -44,7 +49,7 @@ class Reach:
     def remembered_ns(self, life: Life) -> int:
         """What came later may have died with the daemon."""
         if life.ending is Ending.STOPPED:
-            return life.end_ns
+            return life.end_ns - self._script.answer_ns - self._script.hang_ns
         written_ns = life.end_ns
         for slow in self._script.slow:
             if slow.from_ns <= written_ns <= slow.until_ns + self.tick_ns:
@@ -55,6 +60,7 @@ class Reach:
         yield from self._down(device_id)
         yield from self._around(Stretch(each.from_ns, each.until_ns) for each in self.blinds_of(device_id))
         yield from self._around(self._script.suspends)
+        yield from self._around(self._script.releases)
         yield from self._around(self._script.slow)
         window_ns = self._script.window_s * S
         for each in self._around(self._script.full):

@@ -38,6 +38,11 @@ class RuledAttributor:
     def note_exits(self) -> None:
         self._attributor.note_exits()
 
+    def note_happenings(self) -> bool:
+        """What has happened to processes; whether somebody waits for a first look."""
+        self._attributor.note_happenings()
+        return self._attributor.follower is not None and self._attributor.follower.has_due()
+
     def close(self) -> None:
         self._attributor.close()
 

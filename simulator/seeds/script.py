@@ -24,6 +24,7 @@ class Kind(StrEnum):
     RESTART = "restart"
     REBOOT = "reboot"
     SUSPEND = "suspend"
+    RELEASED = "released"
     HANG = "hang"
     HANG_ALL = "hang_all"
     LOST = "lost"
@@ -246,6 +247,8 @@ class Script:
     faults: tuple[Fault, ...]
     answer_ns: int = 0
     """How long the driver takes for a reading."""
+    connector: bool = False
+    """The kernel tells the daemon of every process that begins and ends."""
     hang_ns: int = S
     """How long a reading takes when something begins to hang."""
     blinds: tuple[Blind, ...] = ()
@@ -256,6 +259,8 @@ class Script:
     leases: tuple[Lease, ...] = ()
     steps: tuple[Step, ...] = ()
     suspends: tuple[Stretch, ...] = ()
+    releases: tuple[Stretch, ...] = ()
+    """An operator has the daemon let go of the driver."""
     aways: tuple[Stretch, ...] = ()
     """Nobody answers at the collector's address."""
     losses: tuple[Loss, ...] = ()

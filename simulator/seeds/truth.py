@@ -1,13 +1,13 @@
 """The oracle: what really happened, from the script alone. Knows nothing of how time is metered."""
 
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from itertools import pairwise
 from math import lcm
 
-from .script import Job, Lease, Rules, Script
+from .script import Job, Lease, Rules, Script, Use
 from .timeline import timelines
 
 UNATTRIBUTED = "unattributed"
@@ -77,13 +77,19 @@ class Truth:
                 found[job] += piece.end_ns - piece.start_ns
         return dict(found)
 
-    def short_ns(self, device_id: str, start_ns: int, end_ns: int, shorter_ns: int) -> int:
-        """How much of the stretch was held by processes that held the device for less than ``shorter_ns``."""
+    def held_ns(self, device_id: str, start_ns: int, end_ns: int, is_meant: Callable[[Use], bool]) -> int:
+        """How much of the stretch somebody held the device whose use of it is meant."""
         return sum(
             piece.end_ns - piece.start_ns
             for piece in self._timelines[device_id].between(start_ns, end_ns)
-            if any(holding.use.close_ns - holding.use.open_ns < shorter_ns for holding in piece.holdings)
+            if any(is_meant(holding.use) for holding in piece.holdings)
         )
+
+    def held_through(self, device_id: str, who: tuple[str, str], start_ns: int, end_ns: int) -> bool:
+        """Whether one and the same process of a workload had the device at both ends."""
+        before = {holding.process for holding in self._timelines[device_id].at(start_ns).holdings}
+        after = {holding.process for holding in self._timelines[device_id].at(end_ns).holdings}
+        return any((process.job.kind, process.job.id) == who for process in before & after)
 
     def _ruled(self, start_ns: int, end_ns: int) -> list[tuple[int, int, Rules]]:
         """The stretch, cut where the rules change."""

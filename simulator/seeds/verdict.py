@@ -9,6 +9,7 @@ from .course import check_courses
 from .court import Court
 from .energies import check_energies
 from .host import Lived
+from .inference import check_inference
 from .ledger import read_rows
 from .script import Script
 
@@ -36,6 +37,7 @@ def judge(script: Script, lived: Lived) -> Verdict:
     court = Court(script)
     found += court.try_rows(rows)
     found += court.try_windows(rows)
+    found += check_inference(script, rows)
     found += check_energies(script, rows)
     found += check_courses(script, rows, lived.ledger)
     return Verdict(found, court.compared, court.exact, court.device_ns, court.inferred_ns, court.unobserved_ns)
