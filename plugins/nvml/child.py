@@ -1,8 +1,8 @@
 """The child's main loop: one request, one reply, until the daemon closes the pipe.
 
-    python -P -S -c 'from gputally.plugins.nvml.child import main; main()' REQUEST_FD REPLY_FD MARKER_FD ACCOUNTING
+    python -P -S -c '...child import main; main()' REQUEST_FD REPLY_FD MARKER_FD ACCOUNTING EVENTS
 
-ACCOUNTING is 1 if accounting mode is to be switched on, else 0.
+ACCOUNTING is 1 if accounting mode is to be switched on, and EVENTS 1 if error events are to be looked for.
 
 It initialises NVML once in its life; to initialise anew, the daemon starts another
 child. It is told to leave by the end of the request pipe, which also comes when
@@ -17,10 +17,12 @@ import sys
 import time
 from collections.abc import Container
 from contextlib import suppress
+from typing import NamedTuple
 
 from . import binding, codec, marker
 from .calls import Driver
 from .device import WatchedDevice
+from .events import Events
 from .junk import Junk
 
 READ_BYTES = 65536
@@ -28,13 +30,13 @@ READ_BYTES = 65536
 
 def main() -> None:
     """Runs until the request pipe ends; exit status 0, or 70 for a fault of our own, told in one line."""
-    request_fd, reply_fd, marker_fd, accounting = (int(word) for word in sys.argv[-4:])
+    request_fd, reply_fd, marker_fd, accounting, events = (int(word) for word in sys.argv[-5:])
     signal.signal(signal.SIGTERM, _stay)
     for number in (signal.SIGINT, signal.SIGUSR1, signal.SIGUSR2):  # the latter two are for the daemon
         signal.signal(number, signal.SIG_IGN)
     status = 0
     try:
-        _serve(request_fd, reply_fd, Watch(marker.Marker(marker_fd), bool(accounting)))
+        _serve(request_fd, reply_fd, Watch(marker.Marker(marker_fd), Wants(bool(accounting), bool(events))))
     except (OSError, EOFError):
         pass  # the daemon is gone: nobody is left to be told
     except Exception as error:
@@ -62,12 +64,19 @@ def _send(fd: int, frame: bytes) -> None:
         frame = frame[os.write(fd, frame) :]
 
 
+class Wants(NamedTuple):
+    """What the daemon wants of a child, beside readings."""
+
+    accounting: bool
+    events: bool
+
+
 class Watch:
     """NVML as this process sees it: not yet initialised, refused with a code, or serving devices."""
 
-    def __init__(self, where: marker.Marker, accounting: bool) -> None:
+    def __init__(self, where: marker.Marker, wants: Wants) -> None:
         self._marker = where
-        self._accounting = accounting
+        self._wants = wants
         self._driver: Driver | None = None
         self._code: int | None = None
         self._why = ""
@@ -75,6 +84,8 @@ class Watch:
         self._devices: list[WatchedDevice] = []
         self._told: list[object] | None = None
         self._junk = Junk()
+        self._events: Events | None = None
+        self._looked_ns = 0
         self._tick = 0
 
     def reply(self, request: object) -> list[object]:
@@ -82,9 +93,10 @@ class Watch:
         skip = codec.read_request(request)
         if self._code is None:
             self._code = self._start(skip)
+        xids = self._xids()
         rows = self._rows(skip)
         told, self._told = self._told, None
-        return [*self._calls(), self._code, told, rows, self._why, self._junk.take()]
+        return [*self._calls(), self._code, told, rows, self._why, self._junk.take(), xids]
 
     def _rows(self, skip: Container[int]) -> list[object]:
         rows: list[object] = [device.read(self._tick) for device in self._devices if device.index not in skip]
@@ -92,14 +104,26 @@ class Watch:
         self._tick += 1
         return rows
 
+    def _xids(self) -> list[object] | None:
+        """What happened since the last look: before the devices are read, as it may be why one cannot be."""
+        if self._events is None:
+            return None
+        now_ns = self._enter(marker.EVENTS)
+        since_ns, self._looked_ns = self._looked_ns, now_ns
+        flat = self._events.poll()
+        return [since_ns, now_ns, flat] if flat else None
+
     def _calls(self) -> list[int]:
         """Calls since the last reply: those in the budget of a tick, and others."""
         if self._driver is None:
             return [0, 0]
         return self._driver.asker.take_counts()
 
-    def _enter(self, stage: int, device: int = 0) -> None:
-        self._marker.enter(stage, device, time.clock_gettime_ns(time.CLOCK_BOOTTIME))
+    def _enter(self, stage: int, device: int = 0) -> int:
+        """The time on CLOCK_BOOTTIME."""
+        now_ns = time.clock_gettime_ns(time.CLOCK_BOOTTIME)
+        self._marker.enter(stage, device, now_ns)
+        return now_ns
 
     def _start(self, skip: Container[int]) -> int:
         self._enter(marker.INIT)
@@ -107,6 +131,8 @@ class Watch:
             binding.nvml_init()
             self._initialised = True
             self._driver = Driver(binding.Asker(self._marker))
+            if self._wants.events:
+                self._events, self._looked_ns = Events(self._driver.asker), self._enter(marker.INIT)
             self._told = [self._driver.version(), self._open_all(self._driver, skip)]
         except binding.NVMLError as error:
             self._why = binding.why_unloadable(error)
@@ -126,10 +152,12 @@ class Watch:
     def _open(self, index: int, driver: Driver) -> list[object]:
         try:
             device = WatchedDevice(index, driver, self._marker, self._junk)
-            told = device.identify(self._accounting)
+            told = device.identify(self._wants.accounting)
         except binding.NVMLError:
             return [index, None, "", 0, "", []]
         self._devices.append(device)
+        if self._events is not None:
+            self._events.watch(index, device.handle)
         return told
 
     def close(self) -> None:

@@ -2,7 +2,7 @@
 
 A request is ``[device index to leave out, ...]``, and each is answered before the next. A reply is
 
-    [driver calls, other calls, code, host or nil, [row, ...], why, {reason: count, ...}]
+    [driver calls, other calls, code, host or nil, [row, ...], why, {reason: count, ...}, xids or nil]
 
 - ``host`` is told once, in a child's first reply: ``[driver version, [device, ...]]``, and a device
   is ``[index, uuid, name, memory in bytes, PCI bus id, [note, ...]]``; one that cannot be opened has no UUID.
@@ -15,6 +15,7 @@ A request is ``[device index to leave out, ...]``, and each is answered before t
   an instance is ``[uuid, name, memory in bytes, compute slices, memory slices, code, utilization,
   memory in use, processes]``. It was read when its GPU was, and is told with it, so that they stay one family.
 - ``why`` is the loader's word on a driver library that cannot be loaded, and mostly empty.
+- ``xids`` are error events: ``[looked at before, at_ns, [index, Xid code, ...]]``.
 - the counts are of what was not believed since the last reply (junk.py).
 
 ``nil`` is what the driver did not say. Codes are NVML's (errors.py); a reply with a code has no rows.

@@ -4,6 +4,7 @@ import time
 
 from . import binding, calls, marker
 from .accounting import Accounting
+from .binding import Handle
 from .facts import Facts, UnreadableError
 from .junk import Junk
 from .mig import MigWatch
@@ -44,6 +45,10 @@ class WatchedDevice:
         self._cursors = Cursors()
         self._mig = MigWatch(driver, self._facts, junk)
         self._accounting = Accounting(driver.accounting, self._facts, 0, junk)
+
+    @property
+    def handle(self) -> Handle:
+        return self._facts.handle
 
     def identify(self, accounting: bool) -> list[object]:
         """What codec.py calls a device. ``accounting``: it is to be switched on. Raises NVMLError."""

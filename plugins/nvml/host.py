@@ -8,6 +8,7 @@ from .evidence import Evidence
 from .known import KnownDevice
 from .partition import PREFIX, Seen
 from .replies import Introduction, Row
+from .xids import Xids
 
 
 class Host:
@@ -15,6 +16,7 @@ class Host:
 
     def __init__(self, evidence: Evidence | None = None) -> None:
         self._evidence = evidence or Evidence()
+        self.xids = Xids()
         self._known: dict[str, KnownDevice] = {}
         self._counts = Counter[str]()
         self._rejected: tuple[tuple[str, int], ...] = ()
@@ -76,10 +78,15 @@ class Host:
             seen += known.take_seen(why.get(name, otherwise), at_ns)
         return tuple(seen)
 
+    def cause(self, device_id: str) -> str | None:
+        """Why a GPU cannot be read, in words; None for what is no whole GPU."""
+        known = self._known.get(device_id)
+        return None if known is None else known.cause()
+
     def _meet(self, device: Device) -> KnownDevice:
         known = self._known.get(device.device_id)
         if known is None:
-            known = self._known[device.device_id] = KnownDevice(device, self._reject_one)
+            known = self._known[device.device_id] = KnownDevice(device, self._reject_one, self.xids)
         else:
             known.introduced(device)
         return known

@@ -2,27 +2,31 @@
 
 from dataclasses import replace
 
-from ...model.reading import Device, DeviceGap, DeviceReading, GapReason
+from ...model.reading import Device, DeviceGap, DeviceReading, GapReason, Xid
 from . import errors
 from .epochs import DeviceEpoch, Reject
 from .holders import HolderCache
 from .partition import Cut, Seen
 from .passing import Passing
 from .replies import Row
+from .xids import FALLEN_OFF_THE_BUS, Xids, words
 
 _AWAY = frozenset({GapReason.GPU_LOST, GapReason.DRIVER_RELOAD, GapReason.DRIVER_MISSING})
 """After a gap of these the counters may have begun anew."""
+
+BLAMED_FOR_NS = 5_000_000_000
+"""How long before the last good reading the event may have been that a gap comes from."""
 
 
 class KnownDevice:
     """It stays known: a device that is not enumerated any more is lost, not gone."""
 
     __slots__ = (
-        "_cut", "_device", "_fresh", "_holders", "_last_ns", "_lost", "_parts", "_reject",
+        "_code", "_cut", "_device", "_fresh", "_good_ns", "_holders", "_last_ns", "_lost", "_parts", "_reject", "_xids",
         "devices", "epoch", "lost_ns", "passing",
     )  # fmt: skip
 
-    def __init__(self, device: Device, reject: Reject) -> None:
+    def __init__(self, device: Device, reject: Reject, xids: Xids) -> None:
         self.devices: tuple[Device, ...] = ()
         """Itself, and its MIG instances."""
         self.epoch = DeviceEpoch()
@@ -33,6 +37,11 @@ class KnownDevice:
         self._cut = Cut()
         self._holders = HolderCache()
         self._reject = reject
+        self._xids = xids
+        self._code = 0
+        """Of the latest row that was no reading."""
+        self._good_ns = 0
+        """When it was read well the last time."""
         self._lost = False
         self._last_ns = 0
         self._fresh: Seen | None = None
@@ -59,7 +68,8 @@ class KnownDevice:
             if errors.condemns_device(row.code):
                 self.epoch.gone(child)
             if not isinstance(fresh, DeviceReading):
-                self._fresh = DeviceGap(self._device.device_id, row.at_ns, GapReason(errors.gap_reason(row.code)))
+                self._code = row.code
+                self._fresh = DeviceGap(self._device.device_id, row.at_ns, self._reason(row.code))
 
     def is_missing(self) -> bool:
         """Whether it is lost, or was not even found, in this tick."""
@@ -76,14 +86,29 @@ class KnownDevice:
         if isinstance(seen, DeviceGap):
             self._note_gap(seen)
             return seen, *self._cut.gaps(seen.at_ns, seen.reason)
-        self._lost = False
+        self._lost, self._code, self._good_ns = False, 0, seen.at_ns
         return seen, *self._parts
+
+    def cause(self) -> str:
+        """Why it cannot be read, in words; empty where nobody said."""
+        xid = self._blamed()
+        told = [errors.words_and_cure(self._code)] if self._code else []
+        return "; ".join([words(xid.code), *told] if xid else told)
 
     def _take_good(self, row: Row, child: int) -> None:
         self.epoch.read(child)
         if self._cut.become(row.mig, self._device.device_id):
             self.introduced(self._device)
         self._fresh, self._parts = self._reading(row), self._cut.seen(row, self.epoch.number)
+
+    def _reason(self, code: int) -> GapReason:
+        """An error that says nothing is explained by the event before it."""
+        reason = GapReason(errors.gap_reason(code))
+        xid = self._blamed() if reason is GapReason.NVML_ERROR else None
+        return GapReason.GPU_LOST if xid is not None and xid.code == FALLEN_OFF_THE_BUS else reason
+
+    def _blamed(self) -> Xid | None:
+        return self._xids.blamed(self._device.device_id, self._good_ns - BLAMED_FOR_NS)
 
     def _note_gap(self, gap: DeviceGap) -> None:
         if gap.reason in _AWAY:

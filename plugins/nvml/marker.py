@@ -8,8 +8,8 @@ written them all.
 import mmap
 import os
 
-IDLE, INIT, OPEN, READ, SHUTDOWN = range(5)
-"""Stages: waiting for a request; nvmlInit; taking a device's handle; reading a device; nvmlShutdown."""
+IDLE, INIT, OPEN, READ, SHUTDOWN, EVENTS = range(6)
+"""Stages: waiting for a request; nvmlInit; a device's handle; reading a device; nvmlShutdown; looking for events."""
 
 PAGE_BYTES = 4096
 
@@ -26,7 +26,14 @@ class Where:
         self.since_ns = since_ns
 
     def __str__(self) -> str:
-        words = ("idle", "in nvmlInit", "opening device {}", "reading device {} (call {})", "in nvmlShutdown")
+        words = (
+            "idle",
+            "in nvmlInit",
+            "opening device {}",
+            "reading device {} (call {})",
+            "in nvmlShutdown",
+            "looking for events",
+        )
         return words[self.stage % len(words)].format(self.device, self.call)
 
 

@@ -28,7 +28,9 @@ import trio
 
 from ...model.reading import GapReason, HostReading
 from .evidence import Evidence
+from .gap_log import GapLog
 from .host import Host, trouble
+from .marker import EVENTS
 from .namespaces import check_namespaces
 from .notes import Notes
 from .replies import Reply, unusable
@@ -84,7 +86,10 @@ class NvmlProbe:
         self._roster = Roster(patience or Patience())
         self._host = Host(evidence)
         self._accounting = accounting
+        self._events = True
+        """Until a child hangs while it looks for them."""
         self._notes = Notes()
+        self._gap_log = GapLog()
         self._children: dict[int, Child] = {}
         self._born = 0
         self._why = GapReason.NVML_HANG
@@ -182,6 +187,7 @@ class NvmlProbe:
             where = child.where()
             if self._roster.looked(number, where, soft_ns // 2, now_ns):
                 self._why = GapReason.NVML_HANG
+                self._events = self._events and where.stage != EVENTS
                 log.warning("NVML process %d hangs: %s; going on without it", child.pid, where)
 
     def _go_on(self, now_ns: int) -> None:
@@ -200,6 +206,7 @@ class NvmlProbe:
         if self._roster.closed:
             otherwise, suspects = GapReason.RELEASED, {}
         readings = self._host.take_readings(suspects, otherwise, self._roster.asked_ns(begin_ns))
+        self._gap_log.tell(readings, self._host.cause)
         boot_ns, wall_ns = _both_clocks()
         return HostReading(
             boot_ns=boot_ns,
@@ -209,6 +216,7 @@ class NvmlProbe:
             devices=self._host.devices,
             driver_calls=self.driver_calls,
             trouble=trouble(readings, otherwise),
+            xids=self._host.xids.take(),
             rejected=self._host.rejected,
         )
 
@@ -220,7 +228,11 @@ class NvmlProbe:
     def _start(self, skip: frozenset[int], now_ns: int) -> None:
         self._born += 1
         try:
-            child = Child(self._born, os.environ if self._environment is None else self._environment, self._accounting)
+            child = Child(
+                self._born,
+                os.environ if self._environment is None else self._environment,
+                (self._accounting, self._events),
+            )
         except OSError as error:
             log.error("cannot start a process for NVML: %s", error.strerror)
             self._roster.not_started(now_ns, random.randrange(1001))
@@ -273,6 +285,8 @@ class NvmlProbe:
             child.met(reply.host.devices, self._host.introduced(reply.host))
             self._notes.hear(reply.host.devices)
             self._ids.update(child.device_ids)
+        if reply.xids is not None:
+            self._host.xids.hear(reply.xids, child.device_ids, child.number)
         for row in reply.rows:
             self._host.take_row(row, child.device_ids, child.number)
         sees = self._host.sees(reply.rows, child.device_ids)

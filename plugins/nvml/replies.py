@@ -73,6 +73,15 @@ class Row(NamedTuple):
     mig: MigRow | None
 
 
+class XidsTold(NamedTuple):
+    """Error events that a child found when it looked at ``at_ns``, the time before at ``since_ns``."""
+
+    since_ns: int
+    at_ns: int
+    flat: list[int]
+    """Index of the device and Xid code; two each."""
+
+
 class Reply(NamedTuple):
     driver_calls: int
     """Those that every tick makes."""
@@ -84,16 +93,21 @@ class Reply(NamedTuple):
     """Why the driver library cannot be loaded, in the loader's words; mostly empty."""
     rejected: dict[str, int]
     """How often something was not believed, by reason (junk.py)."""
+    xids: XidsTold | None
+
+
+_Shape = tuple[
+    int, int, int, tuple[str, list[list[int]]] | None, list[list[object]], str, dict[str, int], list[int] | None
+]
 
 
 def parse(message: object) -> Reply:
     """Raises BrokenFrameError on anything but a reply."""
     try:
-        calls, others, code, host, rows, why, rejected = cast(
-            "tuple[int, int, int, tuple[str, list[list[int]]] | None, list[list[object]], str, dict[str, int]]", message
-        )
+        calls, others, code, host, rows, why, rejected, xids = cast("_Shape", message)
         told = None if host is None else Introduction(str(host[0]), [Told._make(device) for device in host[1]])
-        return Reply(calls, others, code, told, [_row(row) for row in rows], str(why), dict(rejected))
+        found = None if xids is None else XidsTold._make(xids)
+        return Reply(calls, others, code, told, [_row(row) for row in rows], str(why), dict(rejected), found)
     except (TypeError, ValueError, IndexError) as error:
         raise BrokenFrameError(f"not a reply: {error}") from error
 

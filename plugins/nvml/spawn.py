@@ -28,9 +28,12 @@ class ChildGoneError(Exception):
 
 
 class Child:
-    """A running child. Raises OSError if the system refuses a process."""
+    """A running child. Raises OSError if the system refuses a process.
 
-    def __init__(self, number: int, environment: Mapping[str, str], accounting: bool = False) -> None:
+    ``wants``: whether accounting is to be switched on, and whether error events are to be looked for.
+    """
+
+    def __init__(self, number: int, environment: Mapping[str, str], wants: tuple[bool, bool]) -> None:
         self.number = number
         self.device_ids: dict[int, str] = {}
         """By the index that this child uses: an index means something only within one life."""
@@ -38,16 +41,16 @@ class Child:
         """Whether it met a device that it could not open."""
         self._inbox = codec.Inbox()
         self._request_fd: int | None = None
-        self._start(environment, accounting)
+        self._start(environment, wants)
 
-    def _start(self, environment: Mapping[str, str], accounting: bool) -> None:
+    def _start(self, environment: Mapping[str, str], wants: tuple[bool, bool]) -> None:
         requests, request_fd = os.pipe()
         reply_fd, replies = os.pipe()
         page = new_page()
         try:
             self.marker = Marker(page)
             self.marker.enter(INIT, 0, time.clock_gettime_ns(time.CLOCK_BOOTTIME))  # until it says more
-            self._process = _run((requests, replies, page), accounting, environment)
+            self._process = _run((requests, replies, page), wants, environment)
         except BaseException:
             os.close(request_fd)
             os.close(reply_fd)
@@ -122,12 +125,14 @@ class Child:
             _left_behind.append(self._process)
 
 
-def _run(fds: tuple[int, int, int], accounting: bool, environment: Mapping[str, str]) -> "subprocess.Popen[bytes]":
+def _run(
+    fds: tuple[int, int, int], wants: tuple[bool, bool], environment: Mapping[str, str]
+) -> "subprocess.Popen[bytes]":
     """Without ``site``, which costs memory; it finds its modules where we found ours.
 
     In a session of its own, so that the terminal's signals do not reach it.
     """
-    command = [sys.executable, "-P", "-S", "-s", "-c", _MAIN, *map(str, fds), str(int(accounting))]
+    command = [sys.executable, "-P", "-S", "-s", "-c", _MAIN, *map(str, fds), *(str(int(want)) for want in wants)]
     paths = [str(Path(entry).absolute()) for entry in (*sys.path, _PACKAGES) if entry]
     return subprocess.Popen(
         command,

@@ -17,6 +17,7 @@ REPLY: list[object] = [
     [[0, 5, 0, 99, None, 3, None, [10, 1 << 40, None], [[11, [4], 7, None]], None]],
     "",
     {"row_pid": 2},
+    [1, 2, [0, 79]],
 ]
 
 
@@ -38,6 +39,7 @@ def test_a_reply_says_what_was_read() -> None:
     assert reply.rows[0].memory_used_bytes is None
     assert tuple(reply.rows[0].passed[0]) == (11, [4], 7, None)
     assert reply.rejected == {"row_pid": 2}
+    assert reply.xids == (1, 2, [0, 79])
 
 
 @pytest.mark.parametrize(
@@ -47,10 +49,12 @@ def test_a_reply_says_what_was_read() -> None:
         5,
         [],
         [1, 2],
-        [0, 0, 0, None, [[1]], "", {}],
-        [0, 0, 0, 3, [], "", {}],
-        [0, 0, 0, None, [], "", 5],
-        "abcdefg",
+        [0, 0, 0, None, [[1]], "", {}, None],
+        [0, 0, 0, 3, [], "", {}, None],
+        [0, 0, 0, None, [], "", 5, None],
+        [0, 0, 0, None, [], "", {}, [1]],
+        [0, 0, 0, ["580"], [], "", {}, None],
+        "abcdefgh",
     ],
 )
 def test_what_is_no_reply_is_refused(junk: object) -> None:

@@ -351,6 +351,6 @@ def test_a_family_of_seven_on_each_of_eight_gpus_stays_within_the_budget(tmp_pat
         assert len((await host.read()).readings) == 64
         calls = [((await host.read()).driver_calls, host.probe.other_calls) for _ in range(12)]
         assert max(ours for ours, _ in calls) <= 64
-        assert max(others for _, others in calls) <= 8 * (1 + 1 + 7 * 3)
+        assert max(others for _, others in calls) <= 8 * (1 + 1 + 7 * 3) + 1
 
     on_host(tmp_path, scenario, story)
