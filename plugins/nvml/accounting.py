@@ -27,6 +27,9 @@ LOOK_BACK_NS = 3_000_000_000
 SLACK_NS = 50_000_000
 """What two clocks and whole milliseconds may be apart."""
 
+PERCENT_UNKNOWN = (1 << 32) - 1
+"""NVML_VALUE_NOT_AVAILABLE, of boards that do not know how busy they are."""
+
 ON, REFUSED = "accounting", "accounting_refused"
 """Notes for the operator: we switched it on, or could not."""
 
@@ -137,6 +140,8 @@ class Accounting:
         return [start_ns, end_ns - start_ns, self._percent(stats.gpuUtilization), self._bytes(stats.maxMemoryUsage)]
 
     def _percent(self, percent: int) -> int | None:
+        if percent == PERCENT_UNKNOWN:
+            return None
         if percent > 100:
             self._junk.add("accounting_percent")
             return None
