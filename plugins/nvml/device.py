@@ -71,35 +71,43 @@ class WatchedDevice:
 
     def _row(self, at_ns: int, tick: int) -> Row:
         facts, driver = self._facts, self._driver
-        if self._mig.look():
-            facts.forget()  # another mode, other questions
-        here, mig = self._partitioned(at_ns, tick) if self._mig.on else (self._whole(at_ns, tick), None)
+        here, mig = self._holders(at_ns, tick)
         energy_mj = facts.value(binding.ENERGY, driver.energy_mj)
         power_mw = self._power_mw() if energy_mj is None and facts.refused(binding.ENERGY) else None
         utilization = self._percent(facts.value(binding.UTILIZATION, driver.utilization_percent))
         memory_bytes = self._memory_bytes()
-        percent, passed = ({}, []) if self._mig.on else self._asides(here, at_ns, tick)
+        percent, passed = self._asides(here, at_ns, tick) if mig is None else ({}, [])
         processes: list[int | None] = []
         for pid, used_bytes in here.items():
             processes += (pid, used_bytes, percent.get(pid))
         return [self.index, at_ns, 0, utilization, memory_bytes, energy_mj, power_mw, processes, passed, mig]
 
-    def _whole(self, at_ns: int, tick: int) -> Holders:
-        """Who is on a GPU that is not cut."""
-        groups = self._lists.read(self._facts, at_ns, tick)
-        if groups is not self._here[0]:
+    def _holders(self, at_ns: int, tick: int) -> tuple[Holders, list[object] | None]:
+        """Who is on it, outside of its MIG instances where it is cut; and what codec.py calls mig."""
+        if self._mig.is_due(tick + self.index):
+            self._look()
+        groups = self._groups(at_ns, tick)
+        if groups is not None and groups is not self._here[0]:
+            if not self._mig.on and any(ids != _OUTSIDE for ids in groups):
+                self._look()  # it was cut since
             self._here = groups, united(groups.values())
-        return self._here[1]
-
-    def _partitioned(self, at_ns: int, tick: int) -> tuple[Holders, list[object]]:
-        """Who is outside of its instances, and the instances."""
-        groups: Groups | None = None
-        try:
-            groups = self._lists.read(self._facts, at_ns, tick)
-        except UnreadableError:
-            if not self._facts.refused(binding.COMPUTE):
-                raise
+        if not self._mig.on:
+            return self._here[1], None
         return groups.get(_OUTSIDE, {}) if groups else {}, self._mig.read(groups, at_ns, tick)
+
+    def _look(self) -> None:
+        """Whether it is cut. If that is another than before, what was refused may be asked for again."""
+        if self._mig.look():
+            self._facts.forget()
+
+    def _groups(self, at_ns: int, tick: int) -> Groups | None:
+        """None for a GPU that does not tell who is in its instances. Raises UnreadableError."""
+        try:
+            return self._lists.read(self._facts, at_ns, tick)
+        except UnreadableError:
+            if self._mig.on and self._facts.refused(binding.COMPUTE):
+                return None
+            raise
 
     def _power_mw(self) -> int | None:
         """Only of boards without an energy counter."""

@@ -11,7 +11,7 @@ spent meanwhile belongs to nobody. That is the safe side: no energy is ever made
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from ...model.energy import Growth, judge
+from ...model.energy import SLACK_MJ, Growth, judge
 
 MOST_MJ = 1 << 62
 """A thousand years of 100 kW: some drivers say all ones for what they do not know."""
@@ -80,9 +80,13 @@ class DeviceEpoch:
         if mj > MOST_MJ:
             reject("energy_jump")
             return None
-        if self.last is not None and not self.last.goes_on_to(mj, at_ns):
+        last = self.last
+        if last is not None and 0 <= mj - last.mj <= SLACK_MJ and self.doubted is None:
+            last.mj, last.at_ns = mj, at_ns  # as at almost every tick
+            return mj
+        if last is not None and not last.goes_on_to(mj, at_ns):
             if self.doubted is None or not self.doubted.goes_on_to(mj, at_ns):
-                reject("energy_backwards" if mj < self.last.mj else "energy_jump")
+                reject("energy_backwards" if mj < last.mj else "energy_jump")
                 self.doubted = Value(mj, at_ns)
                 return None
             self._begin_anew()

@@ -18,6 +18,7 @@ class Host:
         self._evidence = evidence or Evidence()
         self.xids = Xids()
         self._known: dict[str, KnownDevice] = {}
+        self._devices: tuple[Device, ...] = ()
         self._counts = Counter[str]()
         self._rejected: tuple[tuple[str, int], ...] = ()
 
@@ -27,7 +28,9 @@ class Host:
     @property
     def devices(self) -> tuple[Device, ...]:
         """All known devices, and the MIG instances that there are."""
-        return tuple(device for known in self._known.values() for device in known.devices)
+        if any(known.changed for known in self._known.values()):
+            self._devices = tuple(device for known in self._known.values() for device in known.take_devices())
+        return self._devices
 
     @property
     def rejected(self) -> tuple[tuple[str, int], ...]:
@@ -54,18 +57,19 @@ class Host:
             for known in self._known.values():
                 known.epoch.gone(known.epoch.reader)
 
-    def take_row(self, row: Row, ids: Mapping[int, str], child: int) -> None:
-        """What a child says of one device; ``child`` grows with each child."""
-        known = self._known.get(ids.get(row.number, ""))
-        if known is not None:
-            known.take_row(row, child)
-
-    def sees(self, rows: Iterable[Row], ids: Mapping[int, str]) -> frozenset[int]:
-        """The devices, by index, that a child reads well.
+    def take_rows(self, rows: Iterable[Row], ids: Mapping[int, str], child: int) -> frozenset[int]:
+        """What a child says; ``child`` grows with each child. Returns the devices, by index, that it reads well.
 
         A child that was stuck tells of some from before it was; if one was lost since, that is no proof.
         """
-        return frozenset(row.number for row in rows if row.code == 0 and self._is_proof(row, ids))
+        sees: list[int] = []
+        for row in rows:
+            known = self._known.get(ids.get(row.number, ""))
+            if known is not None:
+                known.take_row(row, child)
+            if row.code == 0 and (known is None or row.at_ns >= known.lost_ns):
+                sees.append(row.number)
+        return frozenset(sees)
 
     def missing(self, suspects: Container[str]) -> bool:
         """Whether a known device beside the suspects is lost, or was not even found."""
@@ -93,10 +97,6 @@ class Host:
 
     def _reject_one(self, reason: str) -> None:
         self.reject({reason: 1})
-
-    def _is_proof(self, row: Row, ids: Mapping[int, str]) -> bool:
-        known = self._known.get(ids.get(row.number, ""))
-        return known is None or row.at_ns >= known.lost_ns
 
 
 def trouble(readings: Sequence[Seen], otherwise: GapReason) -> GapReason | None:

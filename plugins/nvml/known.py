@@ -23,12 +23,12 @@ class KnownDevice:
 
     __slots__ = (
         "_code", "_cut", "_device", "_fresh", "_good_ns", "_holders", "_last_ns", "_lost", "_parts", "_reject", "_xids",
-        "devices", "epoch", "lost_ns", "passing",
+        "changed", "epoch", "lost_ns", "passing",
     )  # fmt: skip
 
     def __init__(self, device: Device, reject: Reject, xids: Xids) -> None:
-        self.devices: tuple[Device, ...] = ()
-        """Itself, and its MIG instances."""
+        self.changed = True
+        """It, or one of its MIG instances, is another than when the devices were taken."""
         self.epoch = DeviceEpoch()
         self.passing = Passing()
         self.lost_ns = 0
@@ -53,7 +53,12 @@ class KnownDevice:
     def introduced(self, device: Device) -> None:
         """As a child has enumerated it."""
         self._device = replace(device, partition=self._cut.partition)
-        self.devices = (self._device, *self._cut.devices)
+        self.changed = True
+
+    def take_devices(self) -> tuple[Device, ...]:
+        """Itself, and its MIG instances."""
+        self.changed = False
+        return (self._device, *self._cut.devices)
 
     def take_row(self, row: Row, child: int) -> None:
         """What a child says of it. Of two that come in one tick a reading beats a gap."""

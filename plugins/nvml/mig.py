@@ -20,7 +20,7 @@ from .junk import Junk
 from .mig_calls import MigCalls, Whole
 from .rows import NO_INSTANCE, Groups
 
-FREE_EVERY_TICKS = 2
+FREE_EVERY_TICKS = MODE_EVERY_TICKS = 2
 MOST_INSTANCES = 64
 """Far more than any board can be cut into."""
 
@@ -28,10 +28,23 @@ MOST_INSTANCES = 64
 class MigWatch:
     """The instances of one GPU."""
 
-    __slots__ = ("_calls", "_driver", "_gpm", "_gpu", "_instances", "_junk", "_most", "_unsettled", "_whole", "on")
+    __slots__ = (
+        "_calls",
+        "_driver",
+        "_gpm",
+        "_gpu",
+        "_instances",
+        "_junk",
+        "_looked",
+        "_most",
+        "_unsettled",
+        "_whole",
+        "on",
+    )
 
     def __init__(self, driver: calls.Driver, gpu: Facts, junk: Junk) -> None:
         self.on = False
+        self._looked = False
         self._driver = driver
         self._calls = MigCalls(driver.asker)
         self._gpu = gpu
@@ -44,8 +57,13 @@ class MigWatch:
         self._unsettled = True
         """All free indices are to be looked at."""
 
+    def is_due(self, tick: int) -> bool:
+        """Whether to look at the mode: that of a GPU that is not cut is asked for at every second tick."""
+        return self.on or not self._looked or tick % MODE_EVERY_TICKS == 0
+
     def look(self) -> bool:
         """Whether the mode is another than the last time. Raises UnreadableError."""
+        self._looked = True
         on = self._gpu.value(binding.MIG_MODE, self._calls.mode)
         if on is None:  # never, on this board; or not now: then it is what it was
             on = self.on and not self._gpu.refused(binding.MIG_MODE)

@@ -287,9 +287,7 @@ class NvmlProbe:
             self._ids.update(child.device_ids)
         if reply.xids is not None:
             self._host.xids.hear(reply.xids, child.device_ids, child.number)
-        for row in reply.rows:
-            self._host.take_row(row, child.device_ids, child.number)
-        sees = self._host.sees(reply.rows, child.device_ids)
+        sees = self._host.take_rows(reply.rows, child.device_ids, child.number)
         useless = unusable(reply, skipped=bool(self._roster.seats[child.number].skip))
         if useless is None:
             self._answered = True

@@ -91,18 +91,17 @@ class Cursors:
         newest: dict[int, int] = {}
         seen_us, asked_us, former_us = self._seen_us, self._asked_us, self._former_us
         for pid, stamp_us, sm, memory, encoder, decoder in SAMPLE.iter_unpack(rows[: count * SAMPLE.size]):
-            if former_us and former_us.get(pid) == stamp_us:
+            seen = seen_us.get(pid, asked_us)
+            if (seen == stamp_us and pid in seen_us) or (former_us and former_us.get(pid) == stamp_us):
                 continue
-            new, listed = seen_us.get(pid, asked_us) < stamp_us <= now_us, pid in here
-            if new and sm <= 100 and (listed or _passes(pid, sm, memory, encoder, decoder)):
-                if not listed and stamp_us > listed_us:
-                    continue
+            listed = pid in here
+            if sm > 100 or not seen < stamp_us <= now_us or not (listed or _passes(pid, sm, memory, encoder, decoder)):
+                self._reject(pid, stamp_us, sm, now_us, junk)
+            elif listed or stamp_us <= listed_us:
                 if stamp_us > newest.get(pid, 0):
                     newest[pid], percent[pid] = stamp_us, sm
                 if not listed:
                     passed.setdefault(pid, []).append(stamp_us)
-            else:
-                self._reject(pid, stamp_us, sm, now_us, junk)
         seen_us.update(newest)
         return Taken(percent, _bounded(passed, junk) if passed else passed)
 
@@ -121,8 +120,9 @@ class Cursors:
 
     def _forget(self) -> None:
         """Cursors before what is asked for guard nothing; of too many the oldest give way, and what they guarded."""
-        asked_us = self._asked_us
-        self._seen_us = {pid: us for pid, us in self._seen_us.items() if us >= asked_us}
+        asked_us, seen_us = self._asked_us, self._seen_us
+        if seen_us and min(seen_us.values()) < asked_us:
+            self._seen_us = {pid: us for pid, us in seen_us.items() if us >= asked_us}
         if len(self._seen_us) > MAX_CURSORS:
             floor_us = sorted(self._seen_us.values())[-(MAX_CURSORS // 2)]
             self._floor_us = self._asked_us = floor_us

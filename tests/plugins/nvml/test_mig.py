@@ -168,6 +168,7 @@ def test_a_gpu_that_is_cut_while_it_runs_is_whole_before_and_a_family_after(tmp_
         whole = await host.read()
         assert parent(whole).partition is None
         await host.becomes(host.scenario.with_mig_layout(0, cut_into(A100, "3g.40gb", "3g.40gb")))
+        await host.read()
         cut = await host.read()
         assert parent(cut).partition == Partition(7, 8)
         assert len(instances(cut)) == 2
@@ -182,6 +183,19 @@ def test_a_gpu_that_is_cut_while_it_runs_is_whole_before_and_a_family_after(tmp_
 
 
 @needs_root
+def test_a_gpu_that_is_cut_and_used_between_two_ticks_is_never_taken_for_a_whole_one(tmp_path: Path) -> None:
+    async def story(host: Host) -> None:
+        for tick in range(4):
+            await host.read()
+            cut = host.scenario.with_mig_layout(0, cut_into(A100, "3g.40gb"))
+            await host.becomes(cut.with_process(0, within(700 + tick, 1)))
+            assert pids(await host.read()) == [[], [700 + tick]]
+            await host.becomes(Scenario.host(1, A100))
+            assert parent(await host.read()).partition is None
+
+    on_host(tmp_path, Scenario.host(1, A100), story)
+
+
 def test_an_instance_that_is_created_is_found_within_two_ticks(tmp_path: Path) -> None:
     async def story(host: Host) -> None:
         await host.read()
