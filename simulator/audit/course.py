@@ -59,6 +59,8 @@ class Host:
     """Whether its wall clock went backwards since it last named a watermark: old windows are then open again."""
     last: dict[DeviceLife, Span] = field(default_factory=dict[DeviceLife, Span])
     """The newest row of each device of this boot that still exists."""
+    gone: set[DeviceLife] = field(default_factory=set[DeviceLife])
+    """Those that have ended: their rows too."""
     expected: dict[str, int] = field(default_factory=dict[str, int])
     """Devices of the boot before without a row in this one, and the wall clock (UTC) since when they owe one."""
     up: Span | None = None
@@ -71,12 +73,15 @@ class Host:
         if boot_id != self.boot_id:
             self.boot_id = boot_id
             self.last.clear()
+            self.gone.clear()
             self.expected.clear()
             self.up = self.stepped = None
             self.went_back = True  # whatever its clock did while the host was off
 
     def take_row(self, life: DeviceLife, span: Span) -> Iterator[str]:
         """A row that was not there before, in the order in which rows came."""
+        if life in self.gone:
+            yield "comes after its device was removed: another that bears its name has another generation"
         before = self.last.get(life)
         if before is not None and before.start_ns < span.start_ns:
             yield from _check_seam(before, span)
@@ -116,6 +121,7 @@ class Host:
             for life in [life for life in self.last if life.device_id == event.subject]:
                 if self.last[life].end_ns <= event.boot_ns:
                     del self.last[life]
+                    self.gone.add(life)
 
     def take_watermark(self, through_ns: int) -> Iterator[str]:
         if self.through_ns is not None and through_ns < self.through_ns:

@@ -123,7 +123,7 @@ class Court:
         """Held time is nobody's share of anything: each workload has all of its own."""
         true = self.truth.held(row.device_id, row.start_ns, row.end_ns)
         held = {(record.workload_kind, record.workload_id): record.held_ns for record in row.records}
-        unknown_ns = row.unobserved_ns + row.inferred_ns + row.nameless_ns + row.blind_ns
+        unknown_ns = row.unobserved_ns + row.inferred_ns + row.nameless_held_ns + row.blind_ns
         for job, true_ns in true.items():
             over_ns = held.pop(subject(job), 0) - true_ns
             if not -slack_ns - unknown_ns <= over_ns <= slack_ns + row.inferred_of(subject(job)):

@@ -22,6 +22,8 @@ class SimulatedLog(Log):
     """A real log on real LMDB; where the script says so, it has no room for frames."""
 
     is_full: Callable[[], bool] = staticmethod(lambda: False)
+    is_dying: Callable[[], bool] = staticmethod(lambda: False)
+    """Whether its daemon is killed at the end of this commit."""
 
     def append(self, entries: Sequence[Entry], checkpoint: bytes | None) -> int:
         if entries and self.is_full():

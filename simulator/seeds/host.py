@@ -66,6 +66,7 @@ def _live_once(world: World, life: Life, folder: Path, platter: Platter) -> list
         assert isinstance(log, SimulatedLog)
         log.is_full = lambda: any(time.now_ns() in each for each in world.script.full)
         daemon = Daemon(world, life, time, log, attributor)
+        log.is_dying = lambda: daemon.writer.kill_after
         try:
             trio.run(daemon.run, clock=time.clock)
         except* Killed:

@@ -31,4 +31,6 @@ def _bears_out(
         return False
     ruled = any(life.end_ns < rules.at_ns <= following.start_ns for rules in script.rules)
     rebooted = any(life.end_ns < boot.up_ns <= following.start_ns for boot in script.boots)
-    return not ruled and not rebooted and truth.held_through(row.device_id, who, life.end_ns, following.start_ns)
+    return (
+        not ruled and not rebooted and truth.held_through(row.device_id, who, reach.dead_ns(life), following.start_ns)
+    )

@@ -50,6 +50,10 @@ class Row:
         """What processes had that nobody could ask any more whose they are."""
         return sum(record.allocated_ns for record in self.records if record.workload_id.startswith("?"))
 
+    @property
+    def nameless_held_ns(self) -> int:
+        return sum(record.held_ns for record in self.records if record.workload_id.startswith("?"))
+
     def allocated(self) -> dict[tuple[str, str], int]:
         """By kind and id of the workload, where they are known."""
         named = (record for record in self.records if not record.workload_id.startswith("?"))

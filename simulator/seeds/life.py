@@ -79,7 +79,7 @@ class Daemon:
             readings=self.readings,
             attributor=attributor,
             keeper=Keeper(log, self.writer),
-            new_meter=self._new_meter,
+            new_meter=self.new_meter,
             on_kept=self.uplink.wake,
             on_tick=lambda *_: None,
             claims=Claims([LeaseSource(world.script, world.clocks.boot(life.start_ns).up_ns)]),
@@ -103,11 +103,7 @@ class Daemon:
     async def _end(self, sampled: Callable[[], Awaitable[None]], metered: Callable[[], Awaitable[None]]) -> None:
         match self.life.ending:
             case Ending.STOPPED:
-                self.orders.stop()
-                await sampled()
-                self.readings.close()
-                await metered()
-                await self.uplink.drain(SAY_WITHIN_S)
+                await self.stop(sampled, metered)
                 return
             case Ending.KILLED_BEFORE_COMMIT:
                 self.writer.kill_before = True
@@ -120,11 +116,19 @@ class Daemon:
         self.writer.dead = True
         raise Killed
 
+    async def stop(self, sampled: Callable[[], Awaitable[None]], metered: Callable[[], Awaitable[None]]) -> None:
+        """Data reach their end, as daemon/wiring.py has it."""
+        self.orders.stop()
+        await sampled()
+        self.readings.close()
+        await metered()
+        await self.uplink.drain(SAY_WITHIN_S)
+
     def _sample(self) -> Awaitable[None]:
         cadence = Watchful(self.world.script, self._is_near)
-        return sample(self._read, self.readings.offer, cadence, self.orders, lambda _: None)
+        return sample(self.read, self.readings.offer, cadence, self.orders, lambda _: None)
 
-    async def _read(self, interval_ns: int) -> HostReading:
+    async def read(self, interval_ns: int) -> HostReading:
         self.world.ticks += 1
         asked_ns = self.time.now_ns()
         self.world.processes.advance(asked_ns)
@@ -179,7 +183,7 @@ class Daemon:
         ahead_ns = round(2 * max(self.world.script.idle_every_s, self.world.script.every_s) * S)
         return any(fault.at_ns - ahead_ns <= now_ns < fault.until_ns + 5 * S for fault in self.world.script.faults)
 
-    def _new_meter(self) -> Meter:
+    def new_meter(self) -> Meter:
         boot_id = self.world.clocks.boot(self.time.now_ns()).boot_id
         window_ns = seconds_ns(self.world.script.window_s)
         return Meter(HOST_ID, boot_id, window_ns, Sharing.EQUAL, self.attributor.rules_version)

@@ -46,6 +46,12 @@ class Reach:
                     until_ns = max(until_ns, blind.until_ns)
             yield Stretch(self.remembered_ns(life), until_ns + 2 * self.tick_ns)
 
+    def dead_ns(self, life: Life) -> int:
+        """When it has ended for certain: one that is killed at its next commit has one soon."""
+        if life.ending in (Ending.KILLED, Ending.STOPPED):
+            return life.end_ns
+        return min(life.latest_ns, life.end_ns + CHECKPOINT_NS + 2 * self.tick_ns)
+
     def remembered_ns(self, life: Life) -> int:
         """What came later may have died with the daemon."""
         if life.ending is Ending.STOPPED:

@@ -56,6 +56,10 @@ class Network:
         if self.collector.is_restored(self._now_ns()) or self.collector.is_away(self._now_ns()) or breaks:
             raise Broken
 
+    def doubles(self) -> bool:
+        """Whether a message arrives twice, as it may where something between sends it again."""
+        return self._rng.randrange(100) < self._breaks_percent
+
 
 class Uplink:
     """Sends what the log holds, one stream at a time."""
@@ -137,6 +141,8 @@ class Uplink:
         self._replay.take(Said(seq, len(raw)))
         await self._network.carry()
         answer = self._network.collector.offer(self._host_id, raw, self._time.now_ns())
+        if self._network.doubles():
+            answer = self._network.collector.offer(self._host_id, raw, self._time.now_ns())
         await self._network.carry()
         await self._take(answer)
 
