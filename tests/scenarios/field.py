@@ -112,8 +112,8 @@ class Field:
                 return found
             more = {"after": page["next"]}
 
-    def wait_for_frames(self, within_s: float = 20.0) -> None:
-        """Until the ledger has everything that the daemon's log holds."""
+    def wait_for_frames(self, within_s: float = 90.0) -> None:
+        """Until the ledger has everything that the daemon's log holds; an uplink may rest for 30 s between tries."""
         deadline_s = time.monotonic() + within_s
         while self.status()["log"]["unacked_frames"]:
             assert time.monotonic() < deadline_s, "frames are still not acknowledged"

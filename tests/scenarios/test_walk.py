@@ -33,8 +33,10 @@ def test_a_collector_away_for_30_s_under_load_costs_nothing(tmp_path: Path) -> N
         time.sleep(3)
         field.kill_collector()
         for _ in range(10):
-            field.rig.end(field.rig.start("late", DOCKER.format("late"), 2, 3))
-            time.sleep(3)
+            late = field.rig.start("late", DOCKER.format("late"), 2, 3)
+            time.sleep(1.5)  # long enough to be seen: what nobody saw is in no record
+            field.rig.end(late)
+            time.sleep(1.5)
         assert field.status()["log"]["unacked_frames"] > 0
         field.start_collector()
         field.wait_for_frames()
