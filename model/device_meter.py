@@ -281,6 +281,12 @@ class DeviceMeter:
         return self.book.counter(until_ns, None)
 
     def _account(self, pieces: Pieces, until_ns: int, counter: Counter, claims: tuple[Claim, ...]) -> None:
+        if len(pieces) == 1 and not (claims or self.told or self.book.claims):  # as at almost every tick
+            ((from_ns, to_ns, add, _),) = pieces
+            self.book.spend(from_ns, to_ns, counter, add)
+            self.book.uncertain_ns = 0
+            self.book.settle(until_ns, counter)
+            return
         for start_ns, end_ns, active in stretches(self.told, claims, self.book.settled_ns, until_ns):
             self.book.claim(start_ns, active, counter)
             for first_ns, last_ns, add, holders in pieces:

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import fields, is_dataclass
 from enum import Enum
 from functools import cache
+from operator import attrgetter
 from typing import Any, Union, get_args, get_origin, get_type_hints
 
 DERIVED = {"derived": True}
@@ -65,8 +66,10 @@ def _optional(inner: _Form) -> _Form:
 
 
 def _mapping(origin: Any, value_kind: Any, key: _Form, value: _Form) -> _Form:
+    write_key, write_value = key.write, value.write
+
     def write(pairs: Any) -> Any:
-        return [[key.write(k), value.write(v)] for k, v in pairs.items()]
+        return [[write_key(k), write_value(v)] for k, v in pairs.items()]
 
     def read(data: Any) -> Any:
         pairs = {key.read(k): value.read(v) for k, v in data}
@@ -78,31 +81,40 @@ def _mapping(origin: Any, value_kind: Any, key: _Form, value: _Form) -> _Form:
 def _sequence(origin: Any, args: tuple[Any, ...]) -> _Form:
     is_fixed = origin is tuple and args[-1] is not Ellipsis
     forms = [_form(arg) for arg in args if arg is not Ellipsis]
+    write_one = forms[0].write
 
-    def among(items: Any) -> list[_Form]:
-        return forms if is_fixed else forms * len(items)
-
-    def write(items: Any) -> Any:
-        return [form.write(item) for form, item in zip(among(items), items, strict=True)]
+    def write_many(items: Any) -> Any:
+        return list(items) if forms[0].as_is else [write_one(item) for item in items]
 
     def read(data: Any) -> Any:
-        items: list[Any] = [form.read(item) for form, item in zip(among(data), data, strict=True)]
+        among = forms if is_fixed else forms * len(data)
+        items: list[Any] = [form.read(item) for form, item in zip(among, data, strict=True)]
         return items if origin is list else tuple(items)
 
-    return _Form(write, read)
+    return _Form(_writing(forms) if is_fixed else write_many, read)
+
+
+def _writing(forms: list[_Form]) -> Step:
+    """Writes so many values in a row. Most are plain already: only the others cost a call."""
+    others = [(place, form.write) for place, form in enumerate(forms) if not form.as_is]
+
+    def write(values: Any) -> Any:
+        told = list(values)
+        for place, write_one in others:
+            told[place] = write_one(told[place])
+        return told
+
+    return write
 
 
 def _named_tuple(cls: Any) -> _Form:
     kinds = get_type_hints(cls)
     forms = [_form(kinds[name]) for name in cls._fields]
 
-    def write(value: Any) -> Any:
-        return [form.write(item) for form, item in zip(forms, value, strict=True)]
-
     def read(data: Any) -> Any:
         return cls(*(form.read(item) for form, item in zip(forms, data, strict=True)))
 
-    return _Form(write, read)
+    return _Form(_writing(forms), read)
 
 
 def _dataclass(cls: Any) -> _Form:
@@ -110,8 +122,10 @@ def _dataclass(cls: Any) -> _Form:
     kept = [(f.name, _form(kinds[f.name])) for f in fields(cls) if not f.metadata.get("derived")]
     derived = [f.name for f in fields(cls) if f.metadata.get("derived")]
 
+    fetch, write_all = _fetching([name for name, _ in kept]), _writing([form for _, form in kept])
+
     def write(value: Any) -> Any:
-        return [getattr(value, n) if form.as_is else form.write(getattr(value, n)) for n, form in kept]
+        return write_all(fetch(value))
 
     def read(data: Any) -> Any:
         made: Any = cls.__new__(cls)
@@ -122,6 +136,13 @@ def _dataclass(cls: Any) -> _Form:
         return made
 
     return _Form(write, read)
+
+
+def _fetching(names: list[str]) -> Step:
+    """All of these fields at once, in C where there are several."""
+    if len(names) > 1:
+        return attrgetter(*names)
+    return lambda value: tuple(getattr(value, name) for name in names)
 
 
 def _leaf(kind: Any) -> _Form:
