@@ -473,3 +473,16 @@ def test_two_looks_closer_together_than_two_samples_do_not_make_anybody_idle() -
         host.stop()
         told[gap_ms] = sum(r.busy_ns for r in host.records) * 1000 // S
         assert told[gap_ms] == expected_ms
+
+
+def test_windows_that_end_while_the_daemon_is_down_are_closed_each_by_itself_when_it_is_back() -> None:
+    host = PaperHost([Run(1, "a", 0, 900 * S)])
+    for tick in (*range(20), *range(250, 310)):
+        if tick == 250:
+            restart(host)
+        host.tick(tick * S)
+    host.stop()
+    edges = [(row.segment.boot.start_ns // S, row.segment.boot.end_ns // S) for row in host.rows]
+    assert edges == [(0, 60), (60, 120), (120, 180), (180, 240), (240, 300), (300, 309)]
+    assert [r.inferred_ns // S for r in host.records] == [41, 60, 60, 60, 10, 0]
+    lawful(host)

@@ -13,11 +13,13 @@ from typing import Any
 import pytest
 
 from gputally.cli.socket_asking import ask_daemon
+from gputally.simulator.audit import audit
 from gputally.simulator.driver import DriverBuildError, build_driver
 from gputally.simulator.rig import Rig
 from gputally.simulator.scenario import Scenario
 from gputally.simulator.stack import Program, addresses, ask, collector_config, daemon_config, start
 from gputally.simulator.truth import slack_ns, true_shares
+from gputally.storage.ledger_reader import LedgerReader
 
 S = 1_000_000_000
 DOCKER = "/tenants.slice/tenant-{}/docker-" + "a1" * 32 + ".scope"
@@ -130,8 +132,14 @@ class Field:
             found[key] = found.get(key, 0) + int(record["allocated_ns"])
         return {key: amount for key, amount in found.items() if amount}
 
+    def frames(self) -> list[bytes]:
+        """Everything the ledger has, as the host sent it."""
+        with LedgerReader(self.folder / "ledger") as reader:
+            return [entry.body for entry in reader.read(0, 100_000, 1 << 30)]
+
     def assert_lawful(self) -> None:
-        """Conservation is exact, and rows tile without hole or overlap."""
+        """Conservation is exact, and rows tile without hole or overlap: so says the API, and who reads frames only."""
+        assert audit(self.frames()) == []
         told = self.conservation()
         assert told["summary"]["exact"] is True, told
         for device in told["devices"]:

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from gputally.simulator.audit import audit
 from gputally.simulator.models import cut_into
 from gputally.simulator.scenario import Fault, Scenario, SimProcess, boottime_ns
 
@@ -68,6 +69,7 @@ def test_seven_mig_instances_are_one_gpu_to_the_nanosecond_and_the_millijoule(tm
         field.rig.publish(field.rig.scenario.without_mig_instance(0, layout.device(0).instances[6].gpu_instance))
         time.sleep(6)
         field.stop_daemon()
+        assert audit(field.frames()) == []
         told = field.conservation()
         assert told["summary"]["exact"] is True, told
         mig = told["summary"]["mig"]
