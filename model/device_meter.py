@@ -61,7 +61,8 @@ class DeviceMeter:
     """When this life first asked for the device."""
     crew: Crew | None = field(default=None, compare=False, metadata=DERIVED)
     """Who was booked last: worked out again from the holders whenever it does not fit."""
-
+    crew_for: dict[ProcessId, Holder] | None = field(default=None, compare=False, metadata=DERIVED)
+    """Whose crew it is: the very holders of ``sight``, where the last two readings had the same."""
     past: list[Past] | None = field(default=None, compare=False, metadata=DERIVED)
     """The last stretches that were observed, for evidence that comes late."""
 
@@ -98,6 +99,9 @@ class DeviceMeter:
         if now.passed:
             now.passed = self._explain_late(now)
         before, too_old = self.sight, now.at_ns - self.book.settled_ns > PATIENCE * interval_ns
+        quiet = not too_old and not claims and rules_version == self.book.rules_version
+        if before is not None and quiet and self._goes_on(before, now):
+            return
         if before is not None and self.resumed:
             self._bridge(before, now, rules_version, claims)
         elif before is None or too_old:
@@ -106,6 +110,8 @@ class DeviceMeter:
             self._meter(before, now, claims)
         self.sight, self.gap_reason, self.resumed = now, None, False
         same_holders = before is not None and before.holders == now.holders
+        if before is not None and same_holders:
+            self.crew_for = now.holders = before.holders
         if rules_version != self.book.rules_version or not (same_holders or self._may_go_on(now)):
             self.book.rules_version = rules_version
             self.book.cut()
@@ -156,6 +162,42 @@ class DeviceMeter:
         if self.resumed_ns is None:
             self.resumed_ns = at_ns
         return at_ns - self.resumed_ns <= RESUME_WITHIN_NS
+
+    def _goes_on(self, before: Sight, now: Sight) -> bool:
+        """As at almost every tick: nobody came or left, nobody claims it, and nothing else lies between.
+
+        Books just what ``_meter`` would, in a third of the time; False: it has to.
+        """
+        book, opened = self.book, self.book.open
+        if before.holders != now.holders or before.at_ns != book.settled_ns or now.at_ns >= opened.edge_ns:
+            return False
+        if self.resumed or now.passed or self.told or book.claims or now.at_ns - before.at_ns < SAMPLE_HOLDS_NS:
+            return False
+        if book.device.partition is not None or now.energy_mj is None or opened.energy_start_mj is None:
+            return False
+        if self._grown(now, now.energy_mj) is not Growth.ON:
+            return False
+        counter = book.counter(now.at_ns, now.energy_mj)
+        samples = Samples(before.memory_bytes, now.sm_percent, before.utilization_percent)
+        if not self._book_on(before, opened.tally, now.at_ns - before.at_ns, now.energy_mj, samples):
+            return False
+        touched = [(opened, before.at_ns, now.at_ns)]
+        self.past = [*(self.past or ())[1 - GRACE :], Past(before, now, dict(self.ended), samples, counter, touched)]
+        book.settled_ns, book.energy_mj, self.counted_ns = now.at_ns, now.energy_mj, now.at_ns
+        now.holders, self.sight, self.gap_reason = before.holders, now, None
+        return True
+
+    def _book_on(self, before: Sight, tally: Tally, length_ns: int, energy_mj: int, samples: Samples) -> bool:
+        """On the crew of the last tick, if it is still the one, or as idle where there is nobody."""
+        spent_mj = energy_mj - (self.book.energy_mj or 0)
+        if not before.holders:
+            tally.add_idle(length_ns, spent_mj)
+            return True
+        crew = self.crew
+        if crew is None or crew.tally is not tally or self.crew_for is not before.holders:
+            return False
+        crew.add(length_ns, spent_mj, samples)
+        return True
 
     # The three ways in which a stretch of time is explained.
 

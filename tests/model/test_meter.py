@@ -2,14 +2,16 @@
 
 from dataclasses import dataclass, replace
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gputally.model.checkpoint import load, save
 from gputally.model.conservation import check_batch, tile
+from gputally.model.device_meter import DeviceMeter
 from gputally.model.reading import DeviceGap, DeviceReading, GapReason
 from gputally.model.refused import Refused
-from gputally.model.usage import POLICIES, Sharing
+from gputally.model.usage import POLICIES, Batch, Sharing
 from gputally.model.workload import Attribution, Holder, Owner, Workload
 
 from .host import HostRun, PaperHost, Run, S, true_shares
@@ -486,3 +488,31 @@ def test_windows_that_end_while_the_daemon_is_down_are_closed_each_by_itself_whe
     assert edges == [(0, 60), (60, 120), (120, 180), (180, 240), (240, 300), (300, 309)]
     assert [r.inferred_ns // S for r in host.records] == [41, 60, 60, 60, 10, 0]
     lawful(host)
+
+
+@settings(max_examples=80, deadline=None)
+@given(
+    lives=st.lists(processes, max_size=6),
+    sharing=st.sampled_from(POLICIES),
+    delays=st.lists(st.integers(200_000_000, 2_800_000_000), min_size=3, max_size=150),
+    hangs=st.sets(st.integers(1, 150), max_size=5),
+)
+def test_the_short_way_of_a_quiet_tick_books_just_what_the_long_way_does(
+    lives: list[tuple[int, int, int]], sharing: Sharing, delays: list[int], hangs: set[int]
+) -> None:
+    told: list[list[Batch]] = []
+    for quick in (True, False):
+        runs = [
+            Run(n + 1, f"t{t}", start, start + length, sm_percent=None if n == 3 else 7 * n)
+            for n, (t, start, length) in enumerate(lives)
+        ]
+        host, at_ns = PaperHost(runs, sharing=sharing), 0
+        with pytest.MonkeyPatch.context() as patch:
+            if not quick:
+                patch.setattr(DeviceMeter, "_goes_on", lambda *_: False)
+            for tick, delay in enumerate(delays):
+                host.tick(at_ns, {GPU: GapReason.NVML_HANG} if tick in hangs else None)
+                at_ns += delay
+            host.stop()
+        told.append(host.batches)
+    assert told[0] == told[1]
