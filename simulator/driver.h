@@ -97,6 +97,7 @@ enum quirk {
     QUIRK_ZERO_ROWS = 512,        /* process lists are padded with zeros */
     QUIRK_HUGE_MEMORY = 1024,     /* processes hold twice the memory that the device has */
     QUIRK_GROWING_LIST = 2048,    /* process lists grow by one while their caller makes room */
+    QUIRK_MIG_PRIVATE = 4096,     /* a cut device tells nobody who is on it, only its MIG devices do */
 };
 
 /* A compute instance, which is what a MIG device is. A GPU instance is there while one of its is. */

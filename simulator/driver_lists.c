@@ -105,11 +105,18 @@ static nvmlReturn_t answer_list(struct call *call, const struct list *list, unsi
     return NVML_SUCCESS;
 }
 
+/* In MIG mode the whole device tells only those with privileges, says the header. */
+static bool is_private(const struct call *call) {
+    return call->device->quirks & QUIRK_MIG_PRIVATE && call->device->mig == MIG_ENABLED && !call->instance;
+}
+
 static nvmlReturn_t give_list(struct list list, nvmlDevice_t handle, unsigned int *count, void *rows) {
     struct call call;
     nvmlReturn_t answer = open_any_call(&call, list.function, handle);
     if (answer == NVML_SUCCESS && (!count || (*count && !rows)))
         answer = NVML_ERROR_INVALID_ARGUMENT;
+    if (answer == NVML_SUCCESS && is_private(&call))
+        answer = NVML_ERROR_NO_PERMISSION;
     if (answer == NVML_SUCCESS)
         answer = answer_list(&call, &list, count, rows);
     return close_call(answer);

@@ -158,6 +158,7 @@ const char *read_quirks(const char *value, void *into) {
         {"zero_rows", QUIRK_ZERO_ROWS},
         {"huge_memory", QUIRK_HUGE_MEMORY},
         {"growing_list", QUIRK_GROWING_LIST},
+        {"mig_private", QUIRK_MIG_PRIVATE},
         {NULL, 0}};
     while (value && *value) {
         size_t length = strcspn(value, ",");

@@ -9,7 +9,7 @@ Accounting = Literal["disabled", "enabled", "unsupported"]
 Support = Literal["supported", "unsupported"]
 Quirk = Literal[
     "zeros", "junk", "wide_rows", "empty_success", "stale_count", "mig_energy", "slow_accounting",
-    "wild_utilization", "odd_pids", "zero_rows", "huge_memory", "growing_list",
+    "wild_utilization", "odd_pids", "zero_rows", "huge_memory", "growing_list", "mig_private",
 ]  # fmt: skip
 DeviceKey = int | str
 """A device by its index in the scenario, or by its UUID."""

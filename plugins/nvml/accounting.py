@@ -49,24 +49,15 @@ class Accounting:
     """Of one device."""
 
     __slots__ = (
-        "_begun_ns",
-        "_calls",
-        "_device_bytes",
-        "_facts",
-        "_here",
-        "_junk",
-        "_known",
-        "_on",
-        "_pids",
-        "_waiting",
-    )
+        "_begun_ns", "_calls", "_device_bytes", "_facts", "_here", "_junk", "_known", "_pids", "_waiting", "on",
+    )  # fmt: skip
 
     def __init__(self, asker: AccountingCalls, facts: Facts, device_bytes: int, junk: Junk) -> None:
         self._calls = asker
         self._device_bytes = device_bytes
         self._facts = facts
         self._junk = junk
-        self._on = False
+        self.on = False
         self._pids = b""
         self._known: dict[int, int] = {}
         """Pids that were told, or are not to be, by the start of the process."""
@@ -86,13 +77,13 @@ class Accounting:
         """Who has ended, by pid what codec.py calls accounted. ``here`` are on the device. Raises UnreadableError."""
         facts = self._facts
         if tick % MODE_EVERY_TICKS == 0:
-            self._on = bool(facts.value(binding.ACCOUNTING_MODE, self._calls.mode))
-        if not self._on:
+            self.on = bool(facts.value(binding.ACCOUNTING_MODE, self._calls.mode))
+        if not self.on:
             return {}
         code, pids = self._calls.pids(facts.handle)
         if code:
             facts.learn(binding.ACCOUNTING_PIDS, code)
-            self._on = not facts.refused(binding.ACCOUNTING_PIDS)
+            self.on = not facts.refused(binding.ACCOUNTING_PIDS)
             return {}
         self._note(pids, here)
         return self._ask(here) if self._waiting else {}

@@ -3,7 +3,7 @@
 import time
 
 from . import binding, calls, marker
-from .accounting import Accounting
+from .accounting import MODE_EVERY_TICKS, Accounting
 from .binding import Handle
 from .facts import Facts, UnreadableError
 from .junk import Junk
@@ -86,28 +86,30 @@ class WatchedDevice:
         """Who is on it, outside of its MIG instances where it is cut; and what codec.py calls mig."""
         if self._mig.is_due(tick + self.index):
             self._look()
-        groups = self._groups(at_ns, tick)
-        if groups is not None and groups is not self._here[0]:
-            if not self._mig.on and any(ids != _OUTSIDE for ids in groups):
-                self._look()  # it was cut since
-            self._here = groups, united(groups.values())
         if not self._mig.on:
-            return self._here[1], None
-        return groups.get(_OUTSIDE, {}) if groups else {}, self._mig.read(groups, at_ns, tick)
+            groups = self._lists.read(self._facts, at_ns, tick)
+            if groups is self._here[0]:
+                return self._here[1], None
+            self._here = groups, united(groups.values())
+            if all(ids == _OUTSIDE for ids in groups):
+                return self._here[1], None
+            self._look()  # it was cut since
+        return self._partitioned(at_ns, tick) if self._mig.on else (self._here[1], None)
 
     def _look(self) -> None:
         """Whether it is cut. If that is another than before, what was refused may be asked for again."""
         if self._mig.look():
             self._facts.forget()
 
-    def _groups(self, at_ns: int, tick: int) -> Groups | None:
-        """None for a GPU that does not tell who is in its instances. Raises UnreadableError."""
+    def _partitioned(self, at_ns: int, tick: int) -> tuple[Holders, list[object]]:
+        """Where the GPU does not tell who is in its instances, they are asked themselves."""
+        groups: Groups | None = None
         try:
-            return self._lists.read(self._facts, at_ns, tick)
+            groups = self._lists.read(self._facts, at_ns, tick)
         except UnreadableError:
-            if self._mig.on and self._facts.refused(binding.COMPUTE):
-                return None
-            raise
+            if not self._facts.refused(binding.COMPUTE):
+                raise
+        return groups.get(_OUTSIDE, {}) if groups else {}, self._mig.read(groups, at_ns, tick)
 
     def _power_mw(self) -> int | None:
         """Only of boards without an energy counter."""
@@ -136,7 +138,8 @@ class WatchedDevice:
     def _asides(self, here: Holders, at_ns: int, tick: int) -> tuple[dict[int, int], list[list[object]]]:
         """Per cent by pid, and the processes that are in no list, as codec.py describes them."""
         taken, boot_ns = self._samples(here, at_ns), self._cursors.boot_ns
-        accounted = self._accounting.read(here, tick)
+        accounting = self._accounting
+        accounted = accounting.read(here, tick) if accounting.on or tick % MODE_EVERY_TICKS == 0 else {}
         if not (taken.stamps_us or accounted):
             return taken.percent, []
         passed: list[list[object]] = []

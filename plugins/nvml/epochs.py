@@ -38,8 +38,8 @@ class DeviceEpoch:
 
     base: int = 0
     """By the kernel's evidence."""
-    anew: int = 0
-    """How often this daemon saw that the counter may have begun anew."""
+    number: int = 0
+    """``base``, and how often this daemon saw that the counter may have begun anew."""
     reader: int = 0
     """The youngest child that read the device well."""
     away: bool = False
@@ -47,14 +47,11 @@ class DeviceEpoch:
     last: Value | None = None
     doubted: Value | None = None
 
-    @property
-    def number(self) -> int:
-        return self.base + self.anew
-
     def introduced(self, base: int) -> None:
         """A child has initialised, and this is the evidence then."""
         if base != self.base:
-            self.base, self.last, self.doubted = base, None, None
+            self.base, self.number = base, self.number - self.base + base
+            self.last = self.doubted = None
 
     def gone(self, child: int) -> None:
         """A child cannot reach it. One that is older than who reads it well is none to tell."""
@@ -94,5 +91,5 @@ class DeviceEpoch:
         return mj
 
     def _begin_anew(self) -> None:
-        self.anew += 1
+        self.number += 1
         self.last = self.doubted = None

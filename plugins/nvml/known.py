@@ -101,10 +101,14 @@ class KnownDevice:
         return "; ".join([words(xid.code), *told] if xid else told)
 
     def _take_good(self, row: Row, child: int) -> None:
-        self.epoch.read(child)
+        if self.epoch.away or child != self.epoch.reader:
+            self.epoch.read(child)
+        self._fresh, self._parts = self._reading(row), ()
+        if row.mig is None and self._cut.partition is None:
+            return  # as at almost every tick
         if self._cut.become(row.mig, self._device.device_id):
             self.introduced(self._device)
-        self._fresh, self._parts = self._reading(row), self._cut.seen(row, self.epoch.number)
+        self._parts = self._cut.seen(row, self.epoch.number)
 
     def _reason(self, code: int) -> GapReason:
         """An error that says nothing is explained by the event before it."""

@@ -16,17 +16,16 @@ call has frozen GPUs in the field, and none can wake one in uninterruptible slee
 """
 
 import logging
-import os
 import random
-import select
 import signal
-import time
 from collections.abc import Mapping
 from contextlib import suppress
 
 import trio
 
 from ...model.reading import GapReason, HostReading
+from .children import Children
+from .clocks import boot_ns, both_clocks
 from .evidence import Evidence
 from .gap_log import GapLog
 from .host import Host, trouble
@@ -42,22 +41,8 @@ __all__ = ["Evidence", "NvmlProbe", "Patience", "check_namespaces"]
 log = logging.getLogger(__name__)
 
 _S = 1_000_000_000
-CLOCKS_WITHIN_NS = 1_000_000
-CLOCK_TRIES = 5
 MIN_SOFT_NS = _S // 10
 """Below this a late answer says more about a busy machine than about a driver."""
-
-
-def _boot_ns() -> int:
-    return time.clock_gettime_ns(time.CLOCK_BOOTTIME)
-
-
-def _both_clocks(tries: int = CLOCK_TRIES) -> tuple[int, int]:
-    """Boot and wall clock of one instant: what preemption pulled apart would look like a clock that was set."""
-    before_ns, wall_ns, after_ns = _boot_ns(), time.time_ns(), _boot_ns()
-    if after_ns - before_ns < CLOCKS_WITHIN_NS or tries == 1:
-        return before_ns, wall_ns
-    return _both_clocks(tries - 1)
 
 
 class NvmlProbe:
@@ -82,7 +67,6 @@ class NvmlProbe:
         self.other_calls = 0
         """Seldom ones, and those about MIG."""
         self._deadline_ns = int(deadline_s * _S)
-        self._environment = environment
         self._roster = Roster(patience or Patience())
         self._host = Host(evidence)
         self._accounting = accounting
@@ -90,8 +74,7 @@ class NvmlProbe:
         """Until a child hangs while it looks for them."""
         self._notes = Notes()
         self._gap_log = GapLog()
-        self._children: dict[int, Child] = {}
-        self._born = 0
+        self._children = Children(environment)
         self._why = GapReason.NVML_HANG
         """Of what nobody reads: the latest thing that went wrong. Mere silence is a hang."""
         self._told: str = ""
@@ -100,8 +83,6 @@ class NvmlProbe:
         """Devices by the index at which some child met them last."""
         self._asked: set[int] = set()
         self._answered = False
-        self._epoll = select.epoll()
-        self._by_fd: dict[int, Child] = {}
 
     # ---- what others see
 
@@ -113,7 +94,7 @@ class NvmlProbe:
     @property
     def child_pids(self) -> tuple[int, ...]:
         """All of our processes, stuck and leaving ones included."""
-        return tuple(child.pid for child in self._children.values())
+        return tuple(child.pid for child in self._children)
 
     @property
     def abandoned(self) -> int:
@@ -132,7 +113,7 @@ class NvmlProbe:
 
         ``interval_ns`` is the cadence in force.
         """
-        begin_ns = _boot_ns()
+        begin_ns = boot_ns()
         self.driver_calls = self.other_calls = 0
         self._answered = False
         self._asked.clear()
@@ -143,8 +124,8 @@ class NvmlProbe:
         self._go_on(begin_ns)
         await self._until_answered(begin_ns, soft_ns)
         if not self._roster.settled():
-            self._roster.tick_over(self._deadline_ns, _boot_ns())
-            self._tell_dismissed()
+            self._roster.tick_over(self._deadline_ns, boot_ns())
+            self._children.dismiss(self._roster.dismissed)
         return self._reading(begin_ns, interval_ns)
 
     def _soft_ns(self, interval_ns: int) -> int:
@@ -154,9 +135,9 @@ class NvmlProbe:
     async def _until_answered(self, begin_ns: int, soft_ns: int) -> None:
         end_ns, look_ns = begin_ns + self._deadline_ns, begin_ns + soft_ns
         while (awaited_ns := self._roster.awaited_until_ns(self._deadline_ns)) is not None:
-            await self._event(min(end_ns, awaited_ns, look_ns))
+            await self._children.wait(self._roster.main, min(end_ns, awaited_ns, look_ns))
             self._take_events()
-            now_ns = _boot_ns()
+            now_ns = boot_ns()
             if self._roster.settled() or now_ns >= end_ns:
                 return
             if now_ns >= awaited_ns:
@@ -165,20 +146,6 @@ class NvmlProbe:
                 self._look(soft_ns, now_ns)
                 look_ns = now_ns + soft_ns // 2
             self._go_on(now_ns)
-
-    async def _event(self, until_ns: int) -> None:
-        only = self._only_child()
-        fd = self._epoll.fileno() if only is None else only.reply_fd
-        with trio.move_on_after(max(until_ns - _boot_ns(), 0) / _S):
-            await trio.lowlevel.wait_readable(fd)
-
-    def _only_child(self) -> Child | None:
-        """The main child while there is no other: what happens to it shows on its reply pipe first."""
-        main = self._roster.main
-        if main is None or len(self._children) > 1:
-            return None
-        child = self._children[main]
-        return child if child.reply_fd in self._by_fd else None
 
     def _look(self, soft_ns: int, now_ns: int) -> None:
         """At everybody who is late. One device may take half of what all may before somebody looks."""
@@ -207,9 +174,9 @@ class NvmlProbe:
             otherwise, suspects = GapReason.RELEASED, {}
         readings = self._host.take_readings(suspects, otherwise, self._roster.asked_ns(begin_ns))
         self._gap_log.tell(readings, self._host.cause)
-        boot_ns, wall_ns = _both_clocks()
+        now_ns, wall_ns = both_clocks()
         return HostReading(
-            boot_ns=boot_ns,
+            boot_ns=now_ns,
             wall_ns=wall_ns,
             interval_ns=interval_ns,
             readings=readings,
@@ -226,21 +193,12 @@ class NvmlProbe:
     # ---- children
 
     def _start(self, skip: frozenset[int], now_ns: int) -> None:
-        self._born += 1
         try:
-            child = Child(
-                self._born,
-                os.environ if self._environment is None else self._environment,
-                (self._accounting, self._events),
-            )
+            child = self._children.start(self._accounting, self._events)
         except OSError as error:
             log.error("cannot start a process for NVML: %s", error.strerror)
             self._roster.not_started(now_ns, random.randrange(1001))
             return
-        self._children[child.number] = child
-        for fd in (child.reply_fd, child.pid_fd):
-            self._epoll.register(fd, select.EPOLLIN)
-            self._by_fd[fd] = child
         self._roster.started(child.number, skip, now_ns)
         self._ask(child, skip)
 
@@ -251,32 +209,28 @@ class NvmlProbe:
             child.ask(skip)
 
     def _take_events(self) -> None:
-        only = self._only_child()
-        for fd, _ in self._epoll.poll(0) if only is None else [(only.reply_fd, 0)]:
-            child = self._by_fd.get(fd)
-            if child is None:
-                continue  # buried by an earlier event
-            if fd == child.pid_fd:
+        for child, ended in self._children.happened(self._roster.main):
+            if ended:
                 self._bury(child)
             else:
                 self._hear(child)
-        self._tell_dismissed()
+        self._children.dismiss(self._roster.dismissed)
 
     def _hear(self, child: Child) -> None:
         try:
             reply = child.receive()
         except ChildGoneError as error:
-            self._forget_fd(child.reply_fd)
+            self._children.stop_listening(child)
             self._give_up(child, str(error))
             return
         except EOFError:
-            self._forget_fd(child.reply_fd)  # it is about to end, and that is the event to wait for
+            self._children.stop_listening(child)  # it is about to end, and that is the event to wait for
             return
         if reply is not None:
             self._take_reply(child, reply)
 
     def _take_reply(self, child: Child, reply: Reply) -> None:
-        now_ns = _boot_ns()
+        now_ns = boot_ns()
         self.driver_calls += reply.driver_calls
         self.other_calls += reply.other_calls
         if reply.rejected:
@@ -305,31 +259,15 @@ class NvmlProbe:
         if not self._roster.seats[child.number].leaving:
             log.error("NVML process %d %s; starting another", child.pid, why)
             self._why = GapReason.NVML_ERROR
-        self._roster.broke(child.number, _boot_ns(), random.randrange(1001))
+        self._roster.broke(child.number, boot_ns(), random.randrange(1001))
 
     def _bury(self, child: Child) -> None:
         """Its process has ended. What it said last is heard first."""
-        if child.reply_fd in self._by_fd:
+        if self._children.may_speak(child):
             self._hear(child)
         self._give_up(child, f"ended with status {child.ended()}")
         self._roster.ended(child.number)
-        self._let_go(child)
-
-    def _let_go(self, child: Child) -> None:
-        for fd in (child.reply_fd, child.pid_fd):
-            self._forget_fd(fd)
-        child.close()
-        del self._children[child.number]
-
-    def _forget_fd(self, fd: int) -> None:
-        if self._by_fd.pop(fd, None) is not None:
-            self._epoll.unregister(fd)
-
-    def _tell_dismissed(self) -> None:
-        for number in self._roster.dismissed:
-            if number in self._children:
-                self._children[number].leave()
-        self._roster.dismissed.clear()
+        self._children.let_go(child)
 
     # ---- letting go
 
@@ -339,15 +277,15 @@ class NvmlProbe:
         Until ``resume`` each reading is a gap. False: a child that hangs still holds
         the driver after ``within_s``.
         """
-        self._roster.dismiss_all(_boot_ns())
-        self._tell_dismissed()
+        self._roster.dismiss_all(boot_ns())
+        self._children.dismiss(self._roster.dismissed)
         self._host.released()
-        await self._all_ended(_boot_ns() + int(within_s * _S))
+        await self._all_ended(boot_ns() + int(within_s * _S))
         return not self._children
 
     def resume(self) -> None:
         """Takes NVML up again with the next reading."""
-        self._roster.reopen(_boot_ns())
+        self._roster.reopen(boot_ns())
 
     async def aclose(self, deadline_s: float) -> None:
         """Ends every child, politely as long as there is time, and returns within ``deadline_s``.
@@ -355,23 +293,22 @@ class NvmlProbe:
         At first they are told to leave, at half time a signal wakes calls that can be
         woken, towards the end they are killed; one in uninterruptible sleep is left behind.
         """
-        if self._epoll.closed:
+        if self._children.closed:
             return
-        begin_ns = _boot_ns()
+        begin_ns = boot_ns()
         self._roster.dismiss_all(begin_ns)
-        self._tell_dismissed()
+        self._children.dismiss(self._roster.dismissed)
         with trio.CancelScope(shield=True):
             for share, end in ((0.5, signal.SIGTERM), (0.8, signal.SIGKILL), (1.0, None)):
                 await self._all_ended(begin_ns + int(share * deadline_s * _S))
-                for child in self._children.values():
-                    if end is not None:
-                        child.send(end)
-        for child in list(self._children.values()):
+                if end is not None:
+                    self._children.send(end)
+        for child in self._children:
             log.error("NVML process %d does not end (it hangs in the driver): leaving it behind", child.pid)
-            self._let_go(child)
-        self._epoll.close()
+            self._children.let_go(child)
+        self._children.close()
 
     async def _all_ended(self, until_ns: int) -> None:
-        while self._children and _boot_ns() < until_ns:
-            await self._event(until_ns)
+        while self._children and boot_ns() < until_ns:
+            await self._children.wait(self._roster.main, until_ns)
             self._take_events()

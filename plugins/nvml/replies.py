@@ -1,6 +1,6 @@
 """A child's reply as the daemon reads it: checked for shape, since it comes from another process."""
 
-from typing import NamedTuple, cast
+from typing import Any, NamedTuple, cast
 
 from ...model.reading import GapReason
 from . import errors
@@ -97,7 +97,7 @@ class Reply(NamedTuple):
 
 
 _Shape = tuple[
-    int, int, int, tuple[str, list[list[int]]] | None, list[list[object]], str, dict[str, int], list[int] | None
+    int, int, int, tuple[str, list[list[int]]] | None, list[list[Any]], str, dict[str, int], list[int] | None
 ]
 
 
@@ -107,17 +107,25 @@ def parse(message: object) -> Reply:
         calls, others, code, host, rows, why, rejected, xids = cast("_Shape", message)
         told = None if host is None else Introduction(str(host[0]), [Told._make(device) for device in host[1]])
         found = None if xids is None else XidsTold._make(xids)
-        return Reply(calls, others, code, told, [_row(row) for row in rows], str(why), dict(rejected), found)
+        return Reply(
+            calls,
+            others,
+            code,
+            told,
+            [Row._make(row) if row[-1] is None else _cut(row) for row in rows],
+            str(why),
+            dict(rejected),
+            found,
+        )
     except (TypeError, ValueError, IndexError) as error:
         raise BrokenFrameError(f"not a reply: {error}") from error
 
 
-def _row(told: list[object]) -> Row:
-    """Raises TypeError or ValueError."""
-    if told[-1] is not None:
-        compute_of, memory_of, instances = cast("tuple[int, int, list[list[int]]]", told[-1])
-        told[-1] = MigRow(compute_of, memory_of, [InstanceRow._make(one) for one in instances])
-    return Row._make(cast("list[int]", told))
+def _cut(told: list[Any]) -> Row:
+    """A row of a GPU in MIG mode. Raises TypeError or ValueError."""
+    compute_of, memory_of, instances = told[-1]
+    told[-1] = MigRow(compute_of, memory_of, [InstanceRow._make(one) for one in instances])
+    return Row._make(told)
 
 
 def unusable(reply: Reply, skipped: bool) -> tuple[GapReason, str] | None:

@@ -25,59 +25,13 @@ All times are CLOCK_BOOTTIME in nanoseconds.
 
 from dataclasses import dataclass, field
 
-from .backoff import Backoff
 from .marker import IDLE, INIT, OPEN, READ, Where
+from .pauses import Search, Starts
+from .seat import Patience, Seat
 
-_S = 1_000_000_000
+__all__ = ["MAX_CHILDREN", "Patience", "Roster"]
+
 MAX_CHILDREN = 9
-
-
-@dataclass(frozen=True, slots=True)
-class Patience:
-    """How long what may take before somebody else is asked, and the pauses between tries."""
-
-    init_ns: int = 30 * _S
-    """nvmlInit: on a host where nothing keeps the driver awake it takes many seconds."""
-    open_ns: int = 5 * _S
-    """Taking one device's handle, which may have to wake the device."""
-    spare_ns: int = 60 * _S
-    """How long an idle child is kept in case the main one is late again."""
-    retry_ns: int = 2 * _S
-    retry_cap_ns: int = 10 * _S
-    """Between tries on a host whose driver cannot be used."""
-    renew_ns: int = 5 * _S
-    renew_cap_ns: int = 60 * _S
-    """Between looks for lost devices."""
-    revive_ns: int = _S // 2
-    revive_cap_ns: int = 30 * _S
-    """Between starts of a child that keeps dying; the first death costs no pause."""
-    proven_ns: int = 60 * _S
-    """A child that lived this long did not die of its start."""
-
-
-@dataclass(slots=True)
-class Seat:
-    """One child."""
-
-    skip: frozenset[int]
-    """Devices (by index) that it was started without and never opened."""
-    born_ns: int
-    asked_ns: int
-    busy: bool = True
-    overdue: bool = False
-    """Let a whole deadline pass: no tick waits for it any more."""
-    stuck: bool = False
-    """Not relied upon until it answers."""
-    suspect: int | None = None
-    scout: bool = False
-    leaving: bool = False
-    sees: frozenset[int] = frozenset()
-    """The devices it read well in its latest answer."""
-
-    def outdoes(self, other: "Seat") -> bool:
-        """It sees all that the other one sees, and more, or left out less at its start."""
-        more = len(self.sees) > len(other.sees) or len(self.skip) < len(other.skip)
-        return more and self.sees >= other.sees
 
 
 @dataclass(slots=True)
@@ -92,20 +46,12 @@ class Roster:
     deaths: int = 0
     closed: bool = False
     """Nobody is started any more."""
-    _doubted: set[int] = field(default_factory=set[int])
-    _start_ns: int = 0
-    _scout_ns: int | None = None
-    _starts: Backoff = field(init=False)
-    _retries: Backoff = field(init=False)
-    _renewals: Backoff = field(init=False)
-    _hangs: Backoff = field(init=False)
+    _starts: Starts = field(init=False)
+    _search: Search = field(init=False)
 
     def __post_init__(self) -> None:
-        wait = self.patience
-        self._starts = Backoff(wait.revive_ns, wait.revive_cap_ns)
-        self._retries = Backoff(wait.retry_ns, wait.retry_cap_ns)
-        self._renewals = Backoff(wait.renew_ns, wait.renew_cap_ns)
-        self._hangs = Backoff(wait.init_ns, 16 * wait.init_ns)
+        self._starts = Starts(self.patience)
+        self._search = Search(self.patience)
 
     # ---- questions
 
@@ -116,7 +62,7 @@ class Roster:
     def skip(self) -> frozenset[int]:
         """Devices that are not to be asked for. What only a scout found hanging is not among them."""
         suspects = {seat.suspect for seat in self.seats.values() if not seat.scout}
-        return frozenset(self._doubted.union(index for index in suspects if index is not None))
+        return frozenset(self._search.doubted.union(index for index in suspects if index is not None))
 
     def scout_skip(self) -> frozenset[int]:
         """The doubted ones are what a scout is for; those where somebody hangs are not."""
@@ -126,16 +72,16 @@ class Roster:
         """A child should be started now, without these devices; None: nobody should."""
         if self.main is None:
             return self.skip() if self.wants_main(devices, now_ns) else None
-        if self._scout_ns is not None and self.wants_scout(devices, now_ns):
+        if self._search.due_ns is not None and self.wants_scout(devices, now_ns):
             return self.scout_skip()
         return None
 
     def wants_main(self, devices: int, now_ns: int) -> bool:
         free = len(self.seats) < self.bound(devices)
-        return self.main is None and not self.closed and free and now_ns >= self._start_ns
+        return self.main is None and not self.closed and free and now_ns >= self._starts.due_ns
 
     def wants_scout(self, devices: int, now_ns: int) -> bool:
-        due = self._scout_ns is not None and now_ns >= self._scout_ns
+        due = self._search.is_due(now_ns)
         calm = self.main is not None and not self.closed and not self.seats[self.main].busy
         looking = any(s.scout and not s.leaving and s.suspect is None for s in self.seats.values())
         return due and calm and not looking and len(self.seats) < self.bound(devices)
@@ -171,14 +117,15 @@ class Roster:
         scout = self.main is not None
         self.seats[child] = Seat(skip, now_ns, now_ns, scout=scout)
         if scout:
-            self._scout_ns = now_ns + self._renewals.next_ns()
+            self._search.went(now_ns)
         else:
             self.main = child
 
     def not_started(self, now_ns: int, per_mille: int) -> None:
         """The system refused a process."""
-        self._start_ns = now_ns + self._starts.next_ns(per_mille)
-        self._scout_ns = self._start_ns if self._scout_ns is not None else None
+        self._starts.failed(now_ns, per_mille)
+        if self._search.due_ns is not None:
+            self._search.due_ns = self._starts.due_ns
 
     def asked(self, child: int, now_ns: int) -> None:
         seat = self.seats[child]
@@ -195,9 +142,8 @@ class Roster:
         if child != self.main:
             self._compare(child, now_ns)
         if child == self.main:
-            self._retries.reset()
-            self._hangs.reset()
-            self._plan_scout(missing, now_ns)
+            self._starts.answered()
+            self._search.plan(missing, now_ns)
 
     def failed(self, child: int, now_ns: int) -> None:
         """It says that the driver cannot be used. It will not be able to, ever."""
@@ -207,7 +153,7 @@ class Roster:
         self._dismiss(child, now_ns)
         if was_main:
             self._drop_spare(now_ns)
-            self._start_ns = now_ns if seat.sees else now_ns + self._retries.next_ns()
+            self._starts.refused(seat, now_ns)
 
     def broke(self, child: int, now_ns: int, per_mille: int) -> None:
         """It ended, or speaks nonsense; ``per_mille`` (0 to 1000) spreads the next start."""
@@ -216,12 +162,12 @@ class Roster:
             return
         self.deaths += 1
         if seat.suspect is not None and not seat.scout:
-            self._doubted.add(seat.suspect)
-            self._plan_scout(True, now_ns)
+            self._search.doubted.add(seat.suspect)
+            self._search.plan(True, now_ns)
         was_main = child == self.main
         self._dismiss(child, now_ns)
         if was_main:
-            self._pause_after_death(seat, now_ns, per_mille)
+            self._starts.died(seat, now_ns, per_mille)
             self._take_spare(seat, now_ns)
 
     def ended(self, child: int) -> None:
@@ -239,7 +185,7 @@ class Roster:
         seat.stuck = True
         seat.suspect = where.device if where.stage in (OPEN, READ) else None
         if where.stage == INIT:
-            self._start_ns = now_ns + self._hangs.next_ns()
+            self._starts.hung(now_ns)
         if child == self.main:
             self.main = None
             self._take_spare(seat, now_ns)
@@ -258,12 +204,11 @@ class Roster:
         self.closed = True
         for child in self.seats:
             self._dismiss(child, now_ns)
-        self._doubted.clear()
-        self._scout_ns = None
+        self._search.stop()
 
     def reopen(self, now_ns: int) -> None:
         self.closed = False
-        self._start_ns = now_ns
+        self._starts.due_ns = now_ns
 
     # ---- inside
 
@@ -296,7 +241,7 @@ class Roster:
             self.spare = None
         self.main = child
         seat.scout = False
-        self._doubted &= seat.skip
+        self._search.doubted &= seat.skip
         if main is not None and not self.seats[main].busy:
             self._retire(main, seat, now_ns)
 
@@ -304,8 +249,8 @@ class Roster:
         """What only the one that goes can read. Not for scouts: they would call for each other for ever."""
         alone = returned.sees - main.sees
         if alone and not returned.scout:
-            self._doubted |= alone & main.skip
-            self._scout_ns = now_ns
+            self._search.doubted |= alone & main.skip
+            self._search.due_ns = now_ns
 
     def _retire(self, child: int, main: Seat, now_ns: int) -> None:
         seat = self.seats[child]
@@ -339,17 +284,3 @@ class Roster:
             seat.leaving = seat.busy = True  # busy leaving
             seat.asked_ns = now_ns
             self.dismissed.append(child)
-
-    def _plan_scout(self, missing: bool, now_ns: int) -> None:
-        if not missing and not self._doubted:
-            self._scout_ns = None
-            self._renewals.reset()
-        elif self._scout_ns is None:
-            self._scout_ns = now_ns + self._renewals.next_ns()
-
-    def _pause_after_death(self, seat: Seat, now_ns: int, per_mille: int) -> None:
-        if seat.sees and now_ns - seat.born_ns >= self.patience.proven_ns:
-            self._starts.reset()
-        first = self._starts.tries == 0
-        pause_ns = self._starts.next_ns(per_mille)
-        self._start_ns = now_ns if first else now_ns + pause_ns

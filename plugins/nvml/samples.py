@@ -13,7 +13,7 @@ more. So everything begins anew there, and one look gives nothing.
 """
 
 import struct
-from collections.abc import Container, Iterable
+from collections.abc import Container
 from typing import NamedTuple
 
 from .junk import Junk
@@ -49,7 +49,7 @@ NOTHING = Taken({}, {})
 class Cursors:
     """The cursors of one device."""
 
-    __slots__ = ("_asked_us", "_floor_us", "_former_us", "_looked_us", "_offset_us", "_seen_us")
+    __slots__ = ("_asked_us", "_floor_us", "_former_us", "_looked_us", "_offset_us", "_oldest_us", "_seen_us")
 
     def __init__(self) -> None:
         self._seen_us: dict[int, int] = {}
@@ -59,6 +59,8 @@ class Cursors:
         self._asked_us: int = 0
         self._floor_us: int = 0
         self._offset_us: int = 0
+        self._oldest_us: int = 0
+        """No cursor is older."""
 
     def ask_from(self, wall_us: int, boot_us: int) -> int:
         """The stamp after which to ask, so that nothing new is missed. Never 0. Both clocks, read together, are now."""
@@ -67,7 +69,7 @@ class Cursors:
             self._floor_us, self._looked_us = wall_us - FIRST_LOOK_BACK_US, wall_us
         elif abs(offset_us - self._offset_us) > STEP_US:
             self._former_us, self._seen_us = self._seen_us, {}
-            self._floor_us, self._looked_us = wall_us, wall_us
+            self._floor_us, self._looked_us, self._oldest_us = wall_us, wall_us, 0
         self._offset_us = offset_us
         self._asked_us = max(1, self._floor_us, self._looked_us - LATE_US)
         self._looked_us = wall_us
@@ -87,23 +89,30 @@ class Cursors:
         what is younger than the lists is left for the next look: it may yet be listed.
         """
         percent: dict[int, int] = {}
-        passed: dict[int, list[int]] = {}
-        newest: dict[int, int] = {}
+        passed: dict[int, list[tuple[int, int]]] = {}
         seen_us, asked_us, former_us = self._seen_us, self._asked_us, self._former_us
         for pid, stamp_us, sm, memory, encoder, decoder in SAMPLE.iter_unpack(rows[: count * SAMPLE.size]):
-            seen = seen_us.get(pid, asked_us)
-            if (seen == stamp_us and pid in seen_us) or (former_us and former_us.get(pid) == stamp_us):
+            new = sm <= 100 and seen_us.get(pid, asked_us) < stamp_us <= now_us
+            if new and former_us and former_us.get(pid) == stamp_us:
                 continue
-            listed = pid in here
-            if sm > 100 or not seen < stamp_us <= now_us or not (listed or _passes(pid, sm, memory, encoder, decoder)):
+            if new and pid in here:
+                seen_us[pid], percent[pid] = stamp_us, sm
+            elif not (new and _passes(pid, sm, memory, encoder, decoder)):
                 self._reject(pid, stamp_us, sm, now_us, junk)
-            elif listed or stamp_us <= listed_us:
-                if stamp_us > newest.get(pid, 0):
-                    newest[pid], percent[pid] = stamp_us, sm
-                if not listed:
-                    passed.setdefault(pid, []).append(stamp_us)
-        seen_us.update(newest)
-        return Taken(percent, _bounded(passed, junk) if passed else passed)
+            elif stamp_us <= listed_us:
+                passed.setdefault(pid, []).append((stamp_us, sm))
+        return Taken(percent, self._note_passed(passed, percent, junk) if passed else {})
+
+    def _note_passed(
+        self, passed: dict[int, list[tuple[int, int]]], percent: dict[int, int], junk: Junk
+    ) -> dict[int, list[int]]:
+        """Rising stamps of the latest that fit."""
+        if len(passed) > MAX_PASSED:
+            junk.add("sample_crowd", len(passed) - MAX_PASSED)
+        for pid, told in passed.items():
+            self._seen_us[pid], percent[pid] = max(told)
+        kept = sorted(passed, key=lambda pid: self._seen_us[pid])[-MAX_PASSED:]
+        return {pid: sorted({stamp_us for stamp_us, _ in passed[pid]}) for pid in kept}
 
     def _reject(self, pid: int, stamp_us: int, sm: int, now_us: int, junk: Junk) -> None:
         """Counts it, unless it only is one that was taken before."""
@@ -120,9 +129,9 @@ class Cursors:
 
     def _forget(self) -> None:
         """Cursors before what is asked for guard nothing; of too many the oldest give way, and what they guarded."""
-        asked_us, seen_us = self._asked_us, self._seen_us
-        if seen_us and min(seen_us.values()) < asked_us:
-            self._seen_us = {pid: us for pid, us in seen_us.items() if us >= asked_us}
+        if self._asked_us > self._oldest_us:
+            self._seen_us = {pid: us for pid, us in self._seen_us.items() if us >= self._asked_us}
+            self._oldest_us = min(self._seen_us.values(), default=self._asked_us)
         if len(self._seen_us) > MAX_CURSORS:
             floor_us = sorted(self._seen_us.values())[-(MAX_CURSORS // 2)]
             self._floor_us = self._asked_us = floor_us
@@ -134,12 +143,3 @@ class Cursors:
 def _passes(pid: int, *percents: int) -> bool:
     """Whether a sample says that a process that no list shows has done something."""
     return 0 < pid <= MAX_PID and any(0 < percent <= 100 for percent in percents)
-
-
-def _bounded(passed: dict[int, list[int]], junk: Junk) -> dict[int, list[int]]:
-    """Rising stamps of the latest that fit."""
-    kept: Iterable[int] = passed
-    if len(passed) > MAX_PASSED:
-        junk.add("sample_crowd", len(passed) - MAX_PASSED)
-        kept = sorted(passed, key=lambda pid: passed[pid][-1])[-MAX_PASSED:]
-    return {pid: sorted(set(passed[pid])) for pid in kept}

@@ -86,7 +86,7 @@ class Meter:
     """A device whose counter is read every second by child 1."""
 
     def __init__(self) -> None:
-        self.epoch, self.rejected, self.now_ns = DeviceEpoch(base=100), Counter[str](), 0
+        self.epoch, self.rejected, self.now_ns = DeviceEpoch(base=100, number=100), Counter[str](), 0
 
     def read(self, mj: int | None, after_s: int = 1, child: int = 1) -> tuple[int | None, int]:
         """What is told: the counter and the epoch."""

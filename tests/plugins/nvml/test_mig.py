@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import trio
 
-from gputally.model.reading import Device, DeviceReading, GapReason, HostReading, ProcessOnDevice
+from gputally.model.reading import Device, DeviceGap, DeviceReading, GapReason, HostReading, ProcessOnDevice
 from gputally.model.usage import Partition
 from gputally.simulator.scenario import Fault, Scenario, SimInstance, SimProcess, cut_into
 
@@ -20,6 +20,12 @@ needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="needs root: a driver 
 
 def sliced(*profiles: str, gpus: int = 1, model: str = A100) -> Scenario:
     return Scenario.host(gpus, model).with_mig_layout(0, cut_into(model, *profiles))
+
+
+def private(*profiles: str) -> Scenario:
+    """As without privileges: only the instances tell who is in them."""
+    scenario = sliced(*profiles)
+    return scenario.with_device(replace(scenario.devices[0], quirks=("mig_private",)))
 
 
 def within(pid: int, gpu_instance: int, compute_instance: int = 0) -> SimProcess:
@@ -123,8 +129,10 @@ def test_a_family_is_read_at_one_instant_and_only_the_gpu_counts_energy(tmp_path
     on_host(tmp_path, scenario, story)
 
 
-def test_each_process_is_in_its_own_instance(tmp_path: Path) -> None:
-    scenario = sliced("3g.40gb", "3g.40gb")
+@pytest.mark.parametrize("private_lists", [False, True])
+def test_each_process_is_in_its_own_instance(tmp_path: Path, private_lists: bool) -> None:
+    """Also where the driver does not tell who is on the whole GPU."""
+    scenario = (private if private_lists else sliced)("3g.40gb", "3g.40gb")
     for process in (
         within(11, 1),
         within(12, 2),
@@ -291,6 +299,24 @@ def test_what_befalls_the_gpu_befalls_its_instances(tmp_path: Path, trouble: str
         assert (await host.until(all_good)).devices == before.devices
 
     on_host(tmp_path, sliced("3g.40gb", "3g.40gb", gpus=2), story)
+
+
+def test_an_instance_whose_own_list_cannot_be_read_is_a_gap_alone(tmp_path: Path) -> None:
+    scenario = private("3g.40gb", "3g.40gb")
+
+    async def story(host: Host) -> None:
+        first, second = instances(await host.read())
+        fault = Fault(
+            "nvmlDeviceGetComputeRunningProcesses", "UNKNOWN", device=second.device_id.removeprefix("nvidia:")
+        )
+        await host.becomes(host.scenario.with_fault(fault))
+        _, one, other = (await host.read()).readings
+        assert isinstance(one, DeviceReading)
+        assert one.device_id == first.device_id
+        assert isinstance(other, DeviceGap)
+        assert other.reason is GapReason.NVML_ERROR
+
+    on_host(tmp_path, scenario, story)
 
 
 def test_a_cut_gpu_that_does_not_say_into_how_much_is_a_gap(tmp_path: Path) -> None:

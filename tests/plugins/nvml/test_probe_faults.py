@@ -431,7 +431,7 @@ def test_the_child_leaves_when_the_daemon_dies(tmp_path: Path) -> None:
         host = Host(tmp_path, Scenario.host(1), HASTY, DEADLINE_S)
         await host.read()
         pid = host.probe.child_pid or 0
-        child = next(iter(host.probe._children.values()))  # pyright: ignore[reportPrivateUsage]
+        child = next(iter(host.probe._children))  # pyright: ignore[reportPrivateUsage]
         child.leave()  # all that a dead daemon does: its end of the pipe is closed
         with trio.fail_after(3):
             while alive(pid):
