@@ -3,12 +3,15 @@
 import sys
 import time
 from collections import Counter
+from dataclasses import dataclass, field
 
 import click
 
 from ..model.exits import Exit
 from ..model.interval import NS_PER_HOUR, NS_PER_S
+from ..simulator.seeds.controls import CONTROLS
 from ..simulator.seeds.runs import Length, Outcome, be_quiet, run_seed, run_seeds
+from ..simulator.seeds.script import Kind
 from ..simulator.seeds.words import describe
 
 MOST_TOLD = 10
@@ -26,6 +29,13 @@ def command() -> None:
 @click.option("--minutes", type=click.IntRange(10), help="Simulated time of each seed.  [default: 30]")
 @click.option("--hours", type=click.IntRange(1), help="The same in hours.")
 @click.option("--cadence", type=click.FloatRange(0.5, 60), help="Seconds between readings; drawn, if not given.")
+@click.option(
+    "--only",
+    multiple=True,
+    type=click.Choice([str(kind) for kind in Kind]),
+    help="A kind of fault; all, if none is given.",
+)
+@click.option("--without", type=click.Choice(list(CONTROLS)), help="Switch a protection off: seeds must then fail.")
 @click.option("--jobs", default=2, show_default=True, type=click.IntRange(1), help="Processes at once.")
 @click.option("--twice", is_flag=True, help="Run each seed twice and compare the traces.")
 @click.option("--tell", is_flag=True, help="Tell each script in words.")
@@ -35,6 +45,8 @@ def seeds(
     minutes: int | None,
     hours: int | None,
     cadence: float | None,
+    only: tuple[str, ...],
+    without: str | None,
     jobs: int,
     twice: bool,
     tell: bool,
@@ -46,39 +58,66 @@ def seeds(
     """
     if minutes is not None and hours is not None:
         raise click.BadOptionUsage("hours", "give --minutes or --hours, not both")
-    length = Length(hours * 60 if hours else minutes or 30, cadence)
+    asked = Asked(Length(hours * 60 if hours else minutes or 30, cadence), tuple(map(Kind, only)), without)
     be_quiet()
     begin_s, totals = time.monotonic(), Totals()
-    for outcome in run_seeds(range(first, first + count), length, jobs):
+    for outcome in run_seeds(range(first, first + count), asked.length, jobs, asked.kinds, without):
         problems = list(outcome.violations)
-        if twice and run_seed(outcome.seed, length).trace_hash != outcome.trace_hash:
+        if twice and run_seed(outcome.seed, asked.length, asked.kinds, without).trace_hash != outcome.trace_hash:
             problems.append("the same seed gave another trace")
         totals.add(outcome, bool(problems))
         if problems or tell:
-            _tell(outcome, problems, length)
+            _tell(outcome, problems, asked)
     totals.show(time.monotonic() - begin_s)
     sys.exit(Exit.SOFTWARE if totals.failed else Exit.OK)
 
 
-def _tell(outcome: Outcome, problems: list[str], length: Length) -> None:
-    for line in describe(length.script(outcome.seed)):
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What was asked for, but for which seeds."""
+
+    length: Length
+    only: tuple[Kind, ...]
+    without: str | None
+
+    @property
+    def kinds(self) -> tuple[Kind, ...]:
+        return self.only or tuple(Kind)
+
+    def again(self, seed: int) -> str:
+        """The command that runs one seed again."""
+        options = [f"--minutes {self.length.minutes}"]
+        options += [f"--cadence {self.length.cadence_s:g}"] if self.length.cadence_s else []
+        options += [f"--only {kind}" for kind in self.only]
+        options += [f"--without {self.without}"] if self.without else []
+        return f"gputally simulate seeds --seeds 1 --first {seed} {' '.join(options)} --tell"
+
+
+def _tell(outcome: Outcome, problems: list[str], asked: Asked) -> None:
+    for line in describe(asked.length.script(outcome.seed, asked.kinds)):
         click.echo(line)
     for problem in problems[:MOST_TOLD]:
         click.echo(f"  VIOLATION: {problem}")
     if len(problems) > MOST_TOLD:
         click.echo(f"  and {len(problems) - MOST_TOLD} more")
-    cadence = f" --cadence {length.cadence_s:g}" if length.cadence_s else ""
-    again = f"gputally simulate seeds --seeds 1 --first {outcome.seed} --minutes {length.minutes}{cadence}"
-    click.echo(f"  trace {outcome.trace_hash or '-'}; again: {again} --tell")
+    click.echo(f"  trace {outcome.trace_hash or '-'}; again: {asked.again(outcome.seed)}")
 
 
+@dataclass(slots=True)
 class Totals:
     """Of all seeds."""
 
-    def __init__(self) -> None:
-        self.seeds = self.failed = self.ticks = self.frames = self.compared = self.exact = 0
-        self.device_ns = self.inferred_ns = self.cpu_ns = 0
-        self.unobserved_ns, self.faults = Counter[str](), Counter[str]()
+    seeds: int = 0
+    failed: int = 0
+    ticks: int = 0
+    frames: int = 0
+    compared: int = 0
+    exact: int = 0
+    device_ns: int = 0
+    inferred_ns: int = 0
+    cpu_ns: int = 0
+    unobserved_ns: Counter[str] = field(default_factory=Counter[str])
+    faults: Counter[str] = field(default_factory=Counter[str])
 
     def add(self, outcome: Outcome, failed: bool) -> None:
         self.seeds += 1
@@ -95,8 +134,8 @@ class Totals:
         click.echo(f"{self.ticks} ticks, {self.frames} frames, {self.device_ns / NS_PER_HOUR:.0f} device hours")
         share = 100 * self.exact / max(self.compared, 1)
         click.echo(f"{self.compared} shares compared with the truth: {share:.1f} % exact to the nanosecond")
-        click.echo(f"inferred {self.inferred_ns / NS_PER_HOUR:.2f} h; unobserved " + _hours(self.unobserved_ns))
-        click.echo(f"{self.faults.total()} faults: " + _counts(self.faults))
+        click.echo(f"inferred {self.inferred_ns / NS_PER_HOUR:.2f} h; unobserved {_hours(self.unobserved_ns)}")
+        click.echo(f"{self.faults.total()} faults: {_counts(self.faults)}")
 
 
 def _hours(lengths_ns: Counter[str]) -> str:

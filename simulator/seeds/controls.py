@@ -17,6 +17,7 @@ from ...model.meter import Meter
 from ...model.reading import DeviceGap, DeviceReading, GapReason, HostReading, ProcessOnDevice
 from ...model.refused import Refused
 from ...model.tally import Tally
+from ...model.usage import Batch
 from ...model.workload import Attribution
 from ...storage.frame import read_frame
 from ...storage.wal import Entry
@@ -69,7 +70,11 @@ def on_readings(change: Change) -> AbstractContextManager[None]:
 
 def no_checkpoint() -> AbstractContextManager[None]:
     append = SimulatedLog.append
-    return instead(SimulatedLog, "append", lambda self, entries, _: append(self, entries, None))
+
+    def append_frames(self: SimulatedLog, entries: Sequence[Entry], _: bytes | None) -> int:
+        return append(self, entries, None)
+
+    return instead(SimulatedLog, "append", append_frames)
 
 
 def two_transactions() -> AbstractContextManager[None]:
@@ -85,7 +90,7 @@ def two_transactions() -> AbstractContextManager[None]:
 
 
 def identity_not_compared() -> AbstractContextManager[None]:
-    return instead(device_meter, "_unchanged", lambda *_: True)
+    return instead(device_meter, "_unchanged", _always)
 
 
 def stop_is_a_kill() -> AbstractContextManager[None]:
@@ -128,7 +133,7 @@ def rules_not_cut() -> AbstractContextManager[None]:
         return replace(attribute(self, reading), rules_version="always")
 
     off.enter_context(instead(RuledAttributor, "attribute", unversioned))
-    off.enter_context(instead(device_meter.DeviceMeter, "_may_go_on", lambda *_: True))
+    off.enter_context(instead(device_meter.DeviceMeter, "_may_go_on", _always))
     return _entered(off)
 
 
@@ -136,7 +141,10 @@ def rules_not_cut() -> AbstractContextManager[None]:
 
 
 def gap_is_idle() -> AbstractContextManager[None]:
-    return instead(Tally, "add_unobserved", lambda self, ns, mj, _: self.add_idle(ns, mj))
+    def add_idle(self: Tally, length_ns: int, energy_mj: int, _: GapReason) -> None:
+        self.add_idle(length_ns, energy_mj)
+
+    return instead(Tally, "add_unobserved", add_idle)
 
 
 def gap_is_empty(*reasons: GapReason) -> Off:
@@ -183,7 +191,10 @@ def index_is_identity() -> AbstractContextManager[None]:
 
 
 def epoch_ignored() -> AbstractContextManager[None]:
-    return _judging(lambda before_mj, *_: Growth.ANEW if before_mj is None else Growth.ON)
+    def trusting(before_mj: int | None, _now_mj: int, _elapsed_ns: int, _same_epoch: bool) -> Growth:
+        return Growth.ANEW if before_mj is None else Growth.ON
+
+    return _judging(trusting)
 
 
 def decrease_ignored() -> AbstractContextManager[None]:
@@ -265,7 +276,10 @@ def readings_hold_for_ever() -> AbstractContextManager[None]:
 
 
 def refused_forgotten() -> AbstractContextManager[None]:
-    return instead(Refused, "with_batch", lambda self, _: self)
+    def unchanged(self: Refused, _: Batch) -> Refused:
+        return self
+
+    return instead(Refused, "with_batch", unchanged)
 
 
 CONTROLS: Final[Mapping[str, Control]] = {
@@ -300,6 +314,10 @@ CONTROLS: Final[Mapping[str, Control]] = {
     "readings_hold_for_ever": Control((Kind.SLOW_DISK,), "lost readings are bridged", readings_hold_for_ever),
     "refused_forgotten": Control((Kind.FULL_LOG,), "what a full log refuses is forgotten", refused_forgotten),
 }
+
+
+def _always(*_: object) -> bool:
+    return True
 
 
 def _shifted(reading: HostReading, by_ns: int) -> HostReading:

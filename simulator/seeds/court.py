@@ -50,7 +50,7 @@ class Court:
         self._count(row)
         yield from self._try_reach(row)
         shares = self.truth.shares(row.device_id, row.start_ns, row.end_ns)
-        slack_ns = row.uncertainty_ns + shares.sets + self._missable_ns(row)
+        slack_ns = row.uncertainty_ns + shares.sets + self._missable_ns(row) + self._late_ns(row)
         yield from self._try_shares(row, shares, slack_ns)
         yield from self._try_idle(row, shares, slack_ns)
         yield from self._try_held(row, slack_ns)
@@ -60,6 +60,10 @@ class Court:
         self.inferred_ns += row.inferred_ns
         for gap in row.row.unobserved:
             self.unobserved_ns[gap.reason] += gap.length_ns
+
+    def _late_ns(self, row: Row) -> int:
+        """Who has ended before his first reading was attributed is nobody by then, and his start is not known."""
+        return min(within(self.reach.late, row.start_ns, row.end_ns), self.reach.tick_ns)
 
     def _missable_ns(self, row: Row) -> int:
         """What those had who may have come and gone between two readings, unseen."""
@@ -143,7 +147,8 @@ class Court:
                 metered[record.owner.tenant] += record.allocated_ns
                 inferred[record.owner.tenant] += record.inferred_ns
             rounded_ns = self.truth.shares(row.device_id, row.start_ns, row.end_ns).edges + 1
-            slack_ns += row.uncertainty_ns + self._missable_ns(row) + rounded_ns + self._ruled_late_ns(row)
+            slack_ns += row.uncertainty_ns + self._missable_ns(row) + rounded_ns
+            slack_ns += self._late_ns(row) + self._ruled_late_ns(row)
             unknown_ns += row.unobserved_ns + row.inferred_ns + row.nameless_ns
             nameless_ns += row.nameless_ns
         inferred[UNATTRIBUTED] += nameless_ns

@@ -81,6 +81,7 @@ def _freeze(seed: int, plan: Plan) -> Script:
         hang_ns=round(plan.rng.choice((0.5, 1.5)) * fine_s * S),
         blinds=tuple(plan.blinds),
         restarts=tuple(plan.restarts),
+        glitches=tuple(plan.glitches),
         orders=tuple(sorted(plan.orders)),
         instances=tuple(plan.instances),
         leases=tuple(sorted(draw_leases(plan), key=lambda each: each.start_ns)),

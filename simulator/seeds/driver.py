@@ -13,6 +13,7 @@ from ...model.reading import (
     ProcessOnDevice,
 )
 from ...model.usage import Partition, Slices
+from ...plugins.nvml.epochs import DeviceEpoch
 from .clocks import Clocks
 from .energy import Counter
 from .script import COMPUTE_SLICES, MEMORY_SLICES, MS, Blind, Gpu, Instance, Script
@@ -32,6 +33,7 @@ class Driver:
         self._counters = {gpu.device_id: Counter(gpu, script) for gpu in script.gpus}
         self._met: dict[str, Device] = {}
         self._told_ns: dict[str, int] = {}
+        self._epochs = {gpu.device_id: DeviceEpoch() for gpu in script.gpus}
         self._is_released = False
 
     async def release(self, within_s: float) -> bool:
@@ -101,11 +103,13 @@ class Driver:
         return self._reading(device, true_ns)
 
     def _gap(self, device_id: str, true_ns: int, reason: str) -> DeviceGap:
+        if device_id in self._epochs and reason in (GapReason.GPU_LOST, GapReason.DRIVER_RELOAD):
+            self._epochs[device_id].gone(child=0)
         return DeviceGap(device_id, self._clocks.boot_ns(true_ns), GapReason(reason))
 
     def _reading(self, device: Device, true_ns: int) -> DeviceReading:
         held = self._timelines[device.device_id].at(true_ns).holdings
-        counter = self._counters.get(device.device_id)
+        energy_mj, epoch = self._count(device.device_id, true_ns)
         before_ns = self._told_ns.get(device.device_id, true_ns)
         self._told_ns[device.device_id] = true_ns
         percent = next((g.utilization_percent for g in self._script.gpus if g.device_id == device.device_id), None)
@@ -115,10 +119,20 @@ class Driver:
             processes=tuple(ProcessOnDevice(each.process.pid, each.use.memory_bytes) for each in held),
             utilization_percent=None if percent is None or device.partition else percent if held else 0,
             memory_used_bytes=sum(each.use.memory_bytes for each in held),
-            energy_mj=counter.read_mj(true_ns) if counter else None,
-            epoch=counter.epoch(true_ns) if counter else 0,
+            energy_mj=energy_mj,
+            epoch=epoch,
             passed=() if device.slices or device.partition else tuple(self._passed(device, before_ns, true_ns)),
         )
+
+    def _count(self, device_id: str, true_ns: int) -> tuple[int | None, int]:
+        """What the probe believes of the counter, and the epoch that it gives it."""
+        if device_id not in self._counters:
+            return None, 0
+        counter, epoch = self._counters[device_id], self._epochs[device_id]
+        epoch.introduced(counter.epoch(true_ns))
+        epoch.read(child=0)
+        energy_mj = epoch.energy_mj(counter.read_mj(true_ns), self._clocks.boot_ns(true_ns), lambda _: None)
+        return energy_mj, epoch.number
 
     def _passed(self, device: Device, from_ns: int, until_ns: int) -> Iterator[PassedProcess]:
         """Who is not there now and used the device since the last reading, as far as the driver's buffers show."""

@@ -8,6 +8,7 @@ from .ledger import Row
 from .reach import Reach
 from .script import Gpu, Script, Stretch
 
+_AWAY = ("gpu_lost", "driver_reload")
 ROUNDED_MJ = 2
 """A row's two ends are whole millijoules, on a scale of whole millijoules."""
 
@@ -45,10 +46,21 @@ def _check_family(script: Script, reach: Reach, gpu: Gpu, counter: Counter, rows
 
 def _uncounted(script: Script, reach: Reach, gpu: Gpu, start_ns: int, end_ns: int) -> Iterator[Stretch]:
     """What a counter that began anew no longer shows, back to the last reading before, and on to the next."""
-    for restart in script.restarts:
-        if restart.device_id == gpu.device_id:
-            around = [each for each in reach.blind[gpu.device_id] if restart.at_ns in each]
-            from_ns = min([restart.at_ns - reach.tick_ns, *(each.from_ns for each in around)])
-            until_ns = max([restart.at_ns + 2 * reach.tick_ns, *(each.until_ns for each in around)])
-            if from_ns < end_ns and start_ns < until_ns:
-                yield Stretch(max(from_ns, start_ns), min(until_ns, end_ns))
+    for each in _doubtful(script, reach, gpu):
+        edges = (each.from_ns, each.until_ns)
+        around = [blind for blind in reach.blind[gpu.device_id] if any(edge in blind for edge in edges)]
+        from_ns = min([each.from_ns - reach.tick_ns, *(blind.from_ns for blind in around)])
+        until_ns = max([each.until_ns + 3 * reach.tick_ns, *(blind.until_ns for blind in around)])
+        if from_ns < end_ns and start_ns < until_ns:
+            yield Stretch(max(from_ns, start_ns), min(until_ns, end_ns))
+
+
+def _doubtful(script: Script, reach: Reach, gpu: Gpu) -> list[Stretch]:
+    """When its counter begins anew, or may have: after a loss the probe does not compare, whatever it reads.
+
+    It forgets how often, with each life of the daemon: then it does not compare once more.
+    """
+    found = [Stretch(x.from_ns, x.until_ns) for x in script.glitches if x.device_id == gpu.device_id]
+    found += [Stretch(x.at_ns, x.at_ns) for x in script.restarts if x.device_id == gpu.device_id]
+    found += [Stretch(x.from_ns, x.until_ns) for x in reach.blinds_of(gpu.device_id) if x.reason in _AWAY]
+    return found + (reach.down[gpu.device_id] if found else [])

@@ -16,11 +16,15 @@ class Counter:
         mine = sorted((each.at_ns, each.evident) for each in script.restarts if each.device_id == gpu.device_id)
         self._restarts = [gpu.power[0].at_ns, *(at_ns for at_ns, _ in mine)]
         self._evident = [at_ns for at_ns, evident in mine if evident]
+        self._glitches = [each for each in script.glitches if each.device_id == gpu.device_id]
         self._sums = list(_running_sums(gpu))
         self._starts = [power.at_ns for power in gpu.power]
 
     def read_mj(self, true_ns: int) -> int:
         """What the driver says at this instant."""
+        for glitch in self._glitches:
+            if glitch.from_ns <= true_ns < glitch.until_ns:
+                return glitch.mj
         restart_ns = self._restarts[bisect_right(self._restarts, true_ns) - 1]
         return (self._spent_pj(true_ns) - self._spent_pj(restart_ns)) // _PJ_PER_MJ
 

@@ -16,6 +16,7 @@ from .script import (
     Blind,
     Ending,
     Fault,
+    Glitch,
     Kind,
     Loss,
     Process,
@@ -30,6 +31,8 @@ from .script import (
 Draw = Callable[[Plan, int, int], Fault]
 STOP_NS: Final = 20 * S
 """What a graceful stop may take, and a bit."""
+ONCE_NS: Final = 400_000_000
+"""A driver in trouble tells nonsense once: shorter than any two readings are apart."""
 _KILLS: Final = (Ending.KILLED, Ending.KILLED, Ending.KILLED_BEFORE_COMMIT, Ending.KILLED_AFTER_COMMIT)
 _STEPS_S: Final = (1, 7, 90, 3_600, 86_400, 5 * 86_400)
 
@@ -105,7 +108,16 @@ def hang_all(plan: Plan, from_ns: int, until_ns: int) -> Fault:
 
 
 def garbage(plan: Plan, from_ns: int, until_ns: int) -> Fault:
-    return _blind(plan, Kind.GARBAGE, from_ns, min(until_ns, from_ns + 40 * S), "bad_reading", "tells garbage")
+    """Either the probe does not believe the reading, or only the energy counter is nonsense."""
+    until_ns = min(until_ns, from_ns + 40 * S)
+    if plan.rng.random() < 0.5:
+        return _blind(plan, Kind.GARBAGE, from_ns, until_ns, "bad_reading", "tells garbage")
+    at_ns, device_id = from_ns + plan.rng.randrange(10 * S), plan.draw_gpu().device_id
+    stretch = Stretch(at_ns, at_ns + ONCE_NS)
+    mj = plan.rng.choice((0, 1, plan.rng.getrandbits(40), (1 << 64) - 1))
+    plan.glitches.append(Glitch(device_id, stretch.from_ns, stretch.until_ns, mj))
+    words = f"tells that it has used {mj} mJ so far"
+    return Fault(Kind.GARBAGE, stretch.from_ns, stretch.until_ns, words, device_id)
 
 
 def lost(plan: Plan, from_ns: int, until_ns: int) -> Fault:

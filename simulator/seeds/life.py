@@ -20,6 +20,7 @@ from ...model.meter import Meter
 from ...model.reading import HostReading
 from ...model.usage import Sharing
 from ...model.window import seconds_ns
+from ...model.workload import Attribution
 from ...storage.wal import Log, LogBroken
 from .clocks import Clocks, LifeTime
 from .collector import Collector
@@ -81,7 +82,7 @@ class Daemon:
             keeper=Keeper(log, self.writer),
             new_meter=self.new_meter,
             on_kept=self.uplink.wake,
-            on_tick=lambda *_: None,
+            on_tick=_nothing,
             claims=Claims([LeaseSource(world.script, world.clocks.boot(life.start_ns).up_ns)]),
         )
 
@@ -187,3 +188,7 @@ class Daemon:
         boot_id = self.world.clocks.boot(self.time.now_ns()).boot_id
         window_ns = seconds_ns(self.world.script.window_s)
         return Meter(HOST_ID, boot_id, window_ns, Sharing.EQUAL, self.attributor.rules_version)
+
+
+def _nothing(_reading: HostReading, _attribution: Attribution) -> None:
+    """Nobody asks this daemon how it is."""

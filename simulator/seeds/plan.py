@@ -11,6 +11,7 @@ from .script import (
     Boot,
     Ending,
     Fault,
+    Glitch,
     Gpu,
     Instance,
     Job,
@@ -43,6 +44,7 @@ class Plan:
     boots: list[Boot] = field(default_factory=list[Boot])
     lives: list[Life] = field(default_factory=list[Life])
     blinds: list[Blind] = field(default_factory=list[Blind])
+    glitches: list[Glitch] = field(default_factory=list[Glitch])
     restarts: list[Restart] = field(default_factory=list[Restart])
     orders: list[tuple[int, tuple[int, ...]]] = field(default_factory=list[tuple[int, tuple[int, ...]]])
     instances: list[Instance] = field(default_factory=list[Instance])

@@ -56,11 +56,14 @@ class Reach:
         """What came later may have died with the daemon."""
         if life.ending is Ending.STOPPED:
             return life.end_ns - self._script.answer_ns - self._script.hang_ns
-        written_ns = life.end_ns
-        for slow in self._script.slow:
-            if slow.from_ns <= written_ns <= slow.until_ns + self.tick_ns:
-                written_ns = slow.from_ns
-        return written_ns - CHECKPOINT_NS - 3 * self.tick_ns
+        return self._waited_ns(life.end_ns) - CHECKPOINT_NS - 3 * self.tick_ns
+
+    def _waited_ns(self, at_ns: int) -> int:
+        """Since when a commit may have waited for the disk that is due now."""
+        for slow in reversed(self._script.slow):
+            if slow.from_ns <= at_ns <= slow.until_ns + 2 * self.tick_ns:
+                at_ns = slow.from_ns
+        return at_ns
 
     def _blind(self, device_id: str) -> Iterator[Stretch]:
         yield from self._down(device_id)
@@ -70,7 +73,7 @@ class Reach:
         yield from self._around(self._script.slow)
         window_ns = self._script.window_s * S
         for each in self._around(self._script.full):
-            yield Stretch(each.from_ns - window_ns, each.until_ns + window_ns)
+            yield Stretch(self._waited_ns(each.from_ns) - window_ns, each.until_ns + window_ns)
 
     def _ruled(self) -> Iterator[Stretch]:
         for rules in self._script.rules[1:]:

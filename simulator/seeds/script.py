@@ -189,6 +189,16 @@ class Blind:
 
 
 @dataclass(frozen=True, slots=True)
+class Glitch:
+    """The device's energy counter reads ``mj`` in ``[from_ns, until_ns)``, whatever it is."""
+
+    device_id: str
+    from_ns: int
+    until_ns: int
+    mj: int
+
+
+@dataclass(frozen=True, slots=True)
 class Restart:
     """The device's energy counter begins at 0 again; whether the driver's epoch says so."""
 
@@ -253,6 +263,7 @@ class Script:
     """How long a reading takes when something begins to hang."""
     blinds: tuple[Blind, ...] = ()
     restarts: tuple[Restart, ...] = ()
+    glitches: tuple[Glitch, ...] = ()
     orders: tuple[tuple[int, tuple[int, ...]], ...] = ()
     """From when on the driver numbers the GPUs otherwise."""
     instances: tuple[Instance, ...] = ()

@@ -11,6 +11,7 @@ from .energies import check_energies
 from .host import Lived
 from .inference import check_inference
 from .ledger import read_rows
+from .quantities import check_quantities
 from .script import Script
 
 
@@ -39,6 +40,7 @@ def judge(script: Script, lived: Lived) -> Verdict:
     found += court.try_windows(rows)
     found += check_inference(script, rows)
     found += check_energies(script, rows)
+    found += check_quantities(script, rows)
     found += check_courses(script, rows, lived.ledger)
     return Verdict(found, court.compared, court.exact, court.device_ns, court.inferred_ns, court.unobserved_ns)
 
