@@ -35,8 +35,10 @@ from gputally.storage.wal import Log
 TENANTS = tuple(f"t{number}" for number in range(5))
 CAP_MIB = 16
 GPUS = 8
-MEAN_PERCENT = 200 * 15 // (5 * GPUS)
-"""What 200 jobs a second of 0.2 s each at 15 % keep a device busy on average: where a driver gives no samples of
+JOB_PERCENT = 8
+"""What each job keeps its device busy: a dozen at once, when starts bunch up, are still less than all of it."""
+MEAN_PERCENT = 200 * JOB_PERCENT // (5 * GPUS)
+"""What 200 jobs a second of 0.2 s each keep a device busy on average: where a driver gives no samples of
 processes, its utilization is all there is."""
 GROUPS = Path("/sys/fs/cgroup/unified" if Path("/sys/fs/cgroup/unified/cgroup.procs").exists() else "/sys/fs/cgroup")
 
@@ -102,7 +104,7 @@ def measure(variant: Variant, seconds: float) -> Outcome:
             places = RealGroups(GROUPS)
             stack.callback(places.remove)
         config = _config(folder, variant, rig if isinstance(places, PaperGroups) else None)
-        storm = Storm(rig.folder / "scenario", scenario, _tenants(), places)
+        storm = Storm(rig.folder / "scenario", scenario, _tenants(), places, sm_percent=JOB_PERCENT)
         with running(["daemon", "--config", str(config)], folder / "daemon.log", rig.environment) as daemon:
             time.sleep(2.5)
             storm.run(seconds)

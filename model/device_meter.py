@@ -254,7 +254,8 @@ class DeviceMeter:
                 tally.idle_energy_mj += energy_mj
             elif holders or tally.claims:
                 self._crew_of(tally, holders).add(length_ns, energy_mj, samples)
-                tally.note_edges(held.edges)
+                if held.edges:
+                    tally.note_edges(holders, held.edges)
             else:
                 tally.add_idle(length_ns, energy_mj)
 

@@ -102,7 +102,7 @@ class Held:
 
     slices: tuple[Slice, ...]
     uncertainty_ns: int = 0
-    edges: tuple[tuple[Workload, Edge], ...] = ()
+    edges: Mapping[Workload, tuple[Edge, ...]] = field(default_factory=dict[Workload, tuple[Edge, ...]])
 
 
 class _Found(NamedTuple):
@@ -126,8 +126,16 @@ def held_between(before: Sight, now: Sight, ended: Mapping[ProcessId, int]) -> H
     return Held(
         tuple(_slices(before.at_ns, now.at_ns, holds)),
         sum(one.uncertainty_ns for one in found),
-        tuple((one.hold.holder.workload, edge) for one in found for edge in one.edges),
+        _edges_of(found),
     )
+
+
+def _edges_of(found: Sequence[_Found]) -> dict[Workload, tuple[Edge, ...]]:
+    edges: dict[Workload, set[Edge]] = {}
+    for one in found:
+        if one.edges:
+            edges.setdefault(one.hold.holder.workload, set()).update(one.edges)
+    return {workload: tuple(sorted(words)) for workload, words in edges.items()}
 
 
 def _earlier(before: Sight, now: Sight, ended: Mapping[ProcessId, int]) -> Iterator[_Found]:
@@ -174,7 +182,19 @@ def _stays(holder: Holder, later: Holder | None) -> bool:
 
 
 def _slices(start_ns: int, end_ns: int, holds: Sequence[Hold]) -> Iterator[Slice]:
-    """Cuts [start, end) wherever a hold begins or ends; together the slices are the whole stretch."""
-    inner = {edge for hold in holds for edge in (hold.start_ns, hold.end_ns) if start_ns < edge < end_ns}
-    for left, right in pairwise([start_ns, *sorted(inner), end_ns]):
-        yield Slice(left, right, tuple(h.holder for h in holds if h.start_ns <= left and right <= h.end_ns))
+    """Cuts [start, end) wherever a hold begins or ends; together the slices are the whole stretch.
+
+    In one sweep: a storm of short jobs has as many edges as holds.
+    """
+    changes: dict[int, list[tuple[int, bool]]] = {start_ns: [], end_ns: []}
+    for number, hold in enumerate(holds):
+        changes.setdefault(max(hold.start_ns, start_ns), []).append((number, True))
+        changes.setdefault(min(hold.end_ns, end_ns), []).append((number, False))
+    here: dict[int, Holder] = {}
+    for left, right in pairwise(sorted(changes)):
+        for number, begins in changes[left]:
+            if begins:
+                here[number] = holds[number].holder
+            else:
+                here.pop(number, None)
+        yield Slice(left, right, tuple(here[number] for number in sorted(here)))

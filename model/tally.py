@@ -5,9 +5,10 @@ for 30 s, then A and B for 30 s, is 45 and 15, however many ticks it took.
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
+from functools import lru_cache
 from typing import NamedTuple
 
 from .claims import Claim
@@ -81,10 +82,11 @@ class Account:
     memory_known: bool = False
     edges: str = ""
 
-    def note(self, edge: Edge) -> None:
-        """How an edge of it is known, each word once, sorted."""
-        if edge.value not in self.edges.split(","):
-            self.edges = ",".join(sorted(filter(None, (*self.edges.split(","), edge.value))))
+
+@lru_cache(maxsize=1024)
+def with_edges(known: str, edges: tuple[Edge, ...]) -> str:
+    """The words of both, each once, sorted."""
+    return ",".join(sorted({*filter(None, known.split(",")), *edges}))
 
 
 @dataclass(slots=True)
@@ -138,11 +140,12 @@ class Tally:
             self.accounts[workload] = account
         return account
 
-    def note_edges(self, edges: Iterable[tuple[Workload, Edge]]) -> None:
-        for workload, edge in edges:
-            account = self.accounts.get(self.book_on(workload))
+    def note_edges(self, holders: Iterable[Holder], edges: Mapping[Workload, tuple[Edge, ...]]) -> None:
+        """How the edges of these are known."""
+        for workload in {holder.workload for holder in holders}:
+            account = self.accounts.get(self.book_on(workload)) if workload in edges else None
             if account is not None:
-                account.note(edge)
+                account.edges = with_edges(account.edges, edges[workload])
 
 
 def sharers_of(holders: Sequence[Holder]) -> tuple[Workload, ...]:
