@@ -2,7 +2,7 @@
 
 On real cgroups (root) each job moves itself into its tenant's group; on paper,
 its group is written into a procfs that the daemon is shown. The scenario of the
-fake driver is written anew with all jobs about every 50 ms.
+fake driver is written anew with all jobs about every 10 ms.
 """
 
 import os
@@ -20,8 +20,9 @@ from .nouns import SimProcess
 from .scenario import Scenario
 from .scenario_text import process_line
 
-PUBLISH_EVERY_S: Final = 0.05
-KEPT_NS: Final = 5_000_000_000
+PUBLISH_EVERY_S: Final = 0.01
+"""What the driver does not know yet when a list is read, it tells of too late: a real one knows at once."""
+KEPT_NS: Final = 3_000_000_000
 """How long the driver is told of a job that has ended: its samples can be asked for until then."""
 _LAUNCHER: Final = Path(__file__).with_name("storm_launcher.py")
 _ENDS_WITHIN_S: Final = 10.0
