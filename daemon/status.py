@@ -55,6 +55,7 @@ def describe_sampling(vitals: Vitals, refused: int, child_pid: int | None) -> di
         "missed": vitals.missed + refused,
         "cpu_ms_per_tick": _cpu_ms_per_tick(vitals, child_pid),
         "nvml_calls_per_tick": vitals.reading.driver_calls if vitals.reading else None,
+        "rejected": dict(vitals.reading.rejected) if vitals.reading else {},
     }
 
 

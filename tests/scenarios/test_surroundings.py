@@ -134,7 +134,7 @@ def test_status_says_all_that_scripts_rely_on(tmp_path: Path) -> None:
         assert told["log"].keys() >= {
             "epoch", "first_seq", "last_seq", "acked_seq", "unacked_frames", "unacked_records", "bytes", "cap_bytes",
         }  # fmt: skip
-        assert told["sampling"].keys() >= {"ticks", "missed", "cpu_ms_per_tick", "nvml_calls_per_tick"}
+        assert told["sampling"].keys() >= {"ticks", "missed", "cpu_ms_per_tick", "nvml_calls_per_tick", "rejected"}
         assert json.loads(json.dumps(told)) == told
         field.stop_daemon()
 
