@@ -51,6 +51,7 @@ class Court:
         yield from self._try_reach(row)
         shares = self.truth.shares(row.device_id, row.start_ns, row.end_ns)
         slack_ns = row.uncertainty_ns + shares.sets + self._missable_ns(row) + self._late_ns(row)
+        slack_ns += self._unstated_ns(row)
         yield from self._try_shares(row, shares, slack_ns)
         yield from self._try_idle(row, shares, slack_ns)
         yield from self._try_held(row, slack_ns)
@@ -60,6 +61,12 @@ class Court:
         self.inferred_ns += row.inferred_ns
         for gap in row.row.unobserved:
             self.unobserved_ns[gap.reason] += gap.length_ns
+
+    def _unstated_ns(self, row: Row) -> int:
+        """A segment without records has nowhere to say that somebody may have come a tick before he was seen."""
+        if row.records or not self.truth.opens_late(row.device_id, row.start_ns, row.end_ns):
+            return 0
+        return self.reach.tick_ns
 
     def _late_ns(self, row: Row) -> int:
         """Who has ended before his first reading was attributed is nobody by then, and his start is not known."""
@@ -148,7 +155,7 @@ class Court:
                 inferred[record.owner.tenant] += record.inferred_ns
             rounded_ns = self.truth.shares(row.device_id, row.start_ns, row.end_ns).edges + 1
             slack_ns += row.uncertainty_ns + self._missable_ns(row) + rounded_ns
-            slack_ns += self._late_ns(row) + self._ruled_late_ns(row)
+            slack_ns += self._late_ns(row) + self._ruled_late_ns(row) + self._unstated_ns(row)
             unknown_ns += row.unobserved_ns + row.inferred_ns + row.nameless_ns
             nameless_ns += row.nameless_ns
         inferred[UNATTRIBUTED] += nameless_ns

@@ -95,7 +95,8 @@ class Crowd:
             if spare_ns > 0 and rng.random() < 0.15:
                 uses[index] = replace(use, open_ns=self._awake(use.open_ns + least_ns + rng.randrange(spare_ns)))
             elif spare_ns > 0 and rng.random() < 0.15:
-                uses[index] = replace(use, close_ns=self._awake(use.close_ns - least_ns - rng.randrange(spare_ns)))
+                close_ns = self._awake(use.close_ns - least_ns - rng.randrange(spare_ns))
+                uses[index] = replace(use, close_ns=min(close_ns, process.end_ns))
         return replace(process, uses=tuple(use for use in uses if use.open_ns < use.close_ns))
 
     @property

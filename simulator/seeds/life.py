@@ -34,7 +34,7 @@ from .uplink import Network, Uplink
 
 HOST_ID = "simulated"
 RETAIN_EVERY_S = 60.0
-KEEP_ACKED_NS = 120 * S
+KEEP_ACKED_NS = 400 * S
 """And two windows: a ledger that was restored is noticed when there is something to say."""
 
 

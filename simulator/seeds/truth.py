@@ -85,6 +85,14 @@ class Truth:
             if any(is_meant(holding.use) for holding in piece.holdings)
         )
 
+    def opens_late(self, device_id: str, start_ns: int, end_ns: int) -> bool:
+        """Whether somebody in the stretch has the device, but not since his process began."""
+        return any(
+            holding.use.open_ns != holding.process.start_ns
+            for piece in self._timelines[device_id].between(start_ns, end_ns)
+            for holding in piece.holdings
+        )
+
     def held_through(self, device_id: str, who: tuple[str, str], start_ns: int, end_ns: int) -> bool:
         """Whether one and the same process of a workload had the device at both ends."""
         before = {holding.process for holding in self._timelines[device_id].at(start_ns).holdings}
