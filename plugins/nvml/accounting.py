@@ -83,7 +83,7 @@ class Accounting:
         code, pids = self._calls.pids(facts.handle)
         if code:
             facts.learn(binding.ACCOUNTING_PIDS, code)
-            self.on = not facts.refused(binding.ACCOUNTING_PIDS)
+            self.on = binding.ACCOUNTING_PIDS not in facts.refused
             return {}
         self._note(pids, here)
         return self._ask(here) if self._waiting else {}

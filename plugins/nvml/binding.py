@@ -86,14 +86,14 @@ def _pointer(names: tuple[str, ...]) -> "pynvml.Function | None":
 class Asker:
     """Calls the driver, says where it is while it does, and counts."""
 
-    __slots__ = ("_marker", "_pointers", "apart", "calls")
+    __slots__ = ("_now_in", "_pointers", "apart", "calls")
 
     def __init__(self, where: marker.Marker) -> None:
         self.calls = 0
         """Those in the budget of a tick."""
         self.apart = 0
         """The others: seldom ones, MIG, GPM, accounting, events."""
-        self._marker = where
+        self._now_in = where.now_in
         self._pointers = {fact: _pointer(names) for fact, names in _SYMBOLS.items()}
 
     def ask(self, fact: int, *arguments: object) -> int:
@@ -101,7 +101,7 @@ class Asker:
         pointer = self._pointers[fact]
         if pointer is None:
             return errors.FUNCTION_NOT_FOUND
-        self._marker.call(fact)
+        self._now_in[0] = fact  # before each call, so that a hang can be named
         if fact < FIRST_APART:
             self.calls += 1
         else:

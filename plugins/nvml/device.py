@@ -8,7 +8,7 @@ from .binding import Handle
 from .facts import Facts, UnreadableError
 from .junk import Junk
 from .mig import MigWatch
-from .processes import ProcessLists
+from .processes import RARE_EVERY_TICKS, ProcessLists
 from .rows import NO_INSTANCE, Groups, Holders, united
 from .samples import NOTHING, Cursors, Taken
 
@@ -73,8 +73,11 @@ class WatchedDevice:
         facts, driver = self._facts, self._driver
         here, mig = self._holders(at_ns, tick)
         energy_mj = facts.value(binding.ENERGY, driver.energy_mj)
-        power_mw = self._power_mw() if energy_mj is None and facts.refused(binding.ENERGY) else None
-        utilization = self._percent(facts.value(binding.UTILIZATION, driver.utilization_percent))
+        power_mw = self._power_mw() if energy_mj is None and binding.ENERGY in facts.refused else None
+        utilization = facts.value(binding.UTILIZATION, driver.utilization_percent)
+        if utilization is not None and utilization > 100:
+            self._junk.add("rate_percent")
+            utilization = None
         memory_bytes = self._memory_bytes()
         percent, passed = self._asides(here, at_ns, tick) if mig is None else ({}, [])
         processes: list[int | None] = []
@@ -83,8 +86,11 @@ class WatchedDevice:
         return [self.index, at_ns, 0, utilization, memory_bytes, energy_mj, power_mw, processes, passed, mig]
 
     def _holders(self, at_ns: int, tick: int) -> tuple[Holders, list[object] | None]:
-        """Who is on it, outside of its MIG instances where it is cut; and what codec.py calls mig."""
-        if self._mig.is_due(tick + self.index):
+        """Who is on it, outside of its MIG instances where it is cut; and what codec.py calls mig.
+
+        That a GPU was cut is seen by what it refuses from then on, by processes in instances, and now and then.
+        """
+        if self._mig.on or self._facts.learned or (tick + self.index) % RARE_EVERY_TICKS == 0:
             self._look()
         if not self._mig.on:
             groups = self._lists.read(self._facts, at_ns, tick)
@@ -107,7 +113,7 @@ class WatchedDevice:
         try:
             groups = self._lists.read(self._facts, at_ns, tick)
         except UnreadableError:
-            if not self._facts.refused(binding.COMPUTE):
+            if binding.COMPUTE not in self._facts.refused:
                 raise
         return groups.get(_OUTSIDE, {}) if groups else {}, self._mig.read(groups, at_ns, tick)
 
@@ -119,16 +125,10 @@ class WatchedDevice:
             return None
         return power_mw
 
-    def _percent(self, percent: int | None) -> int | None:
-        if percent is not None and percent > 100:
-            self._junk.add("rate_percent")
-            return None
-        return percent
-
     def _memory_bytes(self) -> int | None:
         facts, driver = self._facts, self._driver
         used_bytes = facts.value(binding.MEMORY, driver.memory_used_bytes)
-        if used_bytes is None and facts.refused(binding.MEMORY):
+        if used_bytes is None and binding.MEMORY in facts.refused:
             used_bytes = facts.value(binding.MEMORY_V1, driver.memory_used_bytes_v1)
         if used_bytes is not None and used_bytes > self._bytes > 0:
             self._junk.add("memory_total")
@@ -151,7 +151,7 @@ class WatchedDevice:
         return taken.percent, passed
 
     def _samples(self, here: Holders, at_ns: int) -> Taken:
-        if self._facts.refused(binding.SAMPLES):
+        if binding.SAMPLES in self._facts.refused:
             return NOTHING
         code, taken = self._driver.samples(self._facts.handle, self._cursors, at_ns, here, self._junk)
         if taken is None:

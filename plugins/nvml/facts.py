@@ -20,30 +20,30 @@ class UnreadableError(Exception):
 class Facts:
     """What became of each fact of one device (or MIG instance) when it was asked for."""
 
-    __slots__ = ("_refused", "handle")
+    __slots__ = ("handle", "learned", "refused")
 
     def __init__(self, handle: Handle) -> None:
         self.handle = handle
-        self._refused: dict[int, int] = {}
-
-    def refused(self, fact: int) -> int:
-        """The code with which it was refused for good, or 0."""
-        return self._refused.get(fact, 0)
+        self.refused: dict[int, int] = {}
+        """What was refused for good, with NVML's code."""
+        self.learned = True
+        """Something was refused that was not before, or nothing is known yet: the device may be in another mode."""
 
     def learn(self, fact: int, code: int) -> None:
         """Raises UnreadableError if the code says that nothing else will be answered either."""
         if code in errors.PERMANENTS:
-            self._refused[fact] = code
+            self.refused[fact] = code
+            self.learned = True
         elif errors.condemns_device(code):
             raise UnreadableError(code)
 
     def forget(self) -> None:
         """What was refused may be asked for again."""
-        self._refused = {}
+        self.refused = {}
 
     def value(self, fact: int, ask: Ask) -> int | None:
         """None where the driver does not say: that alone is no gap, unless the device is lost (UnreadableError)."""
-        if fact in self._refused:
+        if fact in self.refused:
             return None
         code, value = ask(self.handle)
         if code:

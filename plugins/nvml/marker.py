@@ -40,12 +40,14 @@ class Where:
 class Marker:
     """The page, as its writer and its reader see it. ``fd`` is a memfd of PAGE_BYTES."""
 
-    __slots__ = ("_map", "_small", "_times")
+    __slots__ = ("_map", "_small", "_times", "now_in")
 
     def __init__(self, fd: int) -> None:
         self._map = mmap.mmap(fd, PAGE_BYTES)
         self._times = memoryview(self._map)[:8].cast("Q")
         self._small = memoryview(self._map)[8:20].cast("I")
+        self.now_in = self._small[2:]
+        """The number of the call it is in, to be written before each."""
 
     def enter(self, stage: int, device: int, now_ns: int) -> None:
         """Before the first of a series of calls; ``now_ns`` is CLOCK_BOOTTIME."""
@@ -53,16 +55,13 @@ class Marker:
         self._small[1] = device
         self._small[0] = stage
 
-    def call(self, number: int) -> None:
-        """Before each call, so that a hang can be named."""
-        self._small[2] = number
-
     def where(self) -> Where:
         stage, device, call = self._small
         return Where(stage, device, call, self._times[0])
 
     def close(self) -> None:
         self._times.release()
+        self.now_in.release()
         self._small.release()
         self._map.close()
 

@@ -20,7 +20,7 @@ from .junk import Junk
 from .mig_calls import MigCalls, Whole
 from .rows import NO_INSTANCE, Groups
 
-FREE_EVERY_TICKS = MODE_EVERY_TICKS = 2
+FREE_EVERY_TICKS = 2
 MOST_INSTANCES = 64
 """Far more than any board can be cut into."""
 
@@ -35,7 +35,6 @@ class MigWatch:
         "_gpu",
         "_instances",
         "_junk",
-        "_looked",
         "_most",
         "_unsettled",
         "_whole",
@@ -44,7 +43,6 @@ class MigWatch:
 
     def __init__(self, driver: calls.Driver, gpu: Facts, junk: Junk) -> None:
         self.on = False
-        self._looked = False
         self._driver = driver
         self._calls = MigCalls(driver.asker)
         self._gpu = gpu
@@ -57,16 +55,12 @@ class MigWatch:
         self._unsettled = True
         """All free indices are to be looked at."""
 
-    def is_due(self, tick: int) -> bool:
-        """Whether to look at the mode: that of a GPU that is not cut is asked for at every second tick."""
-        return self.on or not self._looked or tick % MODE_EVERY_TICKS == 0
-
     def look(self) -> bool:
         """Whether the mode is another than the last time. Raises UnreadableError."""
-        self._looked = True
+        self._gpu.learned = False
         on = self._gpu.value(binding.MIG_MODE, self._calls.mode)
         if on is None:  # never, on this board; or not now: then it is what it was
-            on = self.on and not self._gpu.refused(binding.MIG_MODE)
+            on = self.on and binding.MIG_MODE not in self._gpu.refused
         if bool(on) == self.on:
             return False
         for index in list(self._instances):

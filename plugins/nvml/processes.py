@@ -29,7 +29,7 @@ class RareList:
 
     def read(self, facts: Facts, lists: "ProcessLists") -> None:
         """Boards without graphics or MPS refuse. Raises UnreadableError."""
-        if facts.refused(self.fact):
+        if self.fact in facts.refused:
             return
         code, raw = lists.driver.list_rows(facts.handle, self.fact)
         if code:
@@ -39,7 +39,7 @@ class RareList:
 
     def _fail(self, facts: Facts, code: int) -> None:
         facts.learn(self.fact, code)
-        if facts.refused(self.fact):
+        if self.fact in facts.refused:
             self.known, self.failures = {}, 0
             return
         self.failures += 1
@@ -51,7 +51,8 @@ class ProcessLists:
     """The lists of one device. ``stagger`` spreads the rare ones, so that no tick is dear."""
 
     __slots__ = (
-        "_compute", "_device_bytes", "_here", "_junk", "_rare_due", "_rare_ns", "_raw", "_seldom", "_stagger", "driver",
+        "_changed", "_compute", "_device_bytes", "_here", "_junk", "_rare_due", "_rare_ns", "_raw", "_seldom",
+        "_stagger", "driver",
     )  # fmt: skip
 
     def __init__(self, driver: calls.Driver, device_bytes: int, stagger: int, junk: Junk) -> None:
@@ -65,14 +66,17 @@ class ProcessLists:
         self._rare_due = True
         self._rare_ns = 0
         self._here: Groups = {}
+        self._changed = False
+        """Since they were put together: another read may fail in between."""
 
     def read(self, facts: Facts, at_ns: int, tick: int) -> Groups:
         """Who is here, the same object as the last time if the same are. Raises UnreadableError."""
-        changed = self._read_compute(facts)
+        self._read_compute(facts)
         staggered = (tick + self._stagger) % RARE_EVERY_TICKS == 0
         if self._rare_due or staggered or at_ns - self._rare_ns >= RARE_EVERY_NS:
-            changed = self._read_rare(facts, at_ns) or changed
-        if changed:
+            self._read_rare(facts, at_ns)
+        if self._changed:
+            self._changed = False
             self._here = united_groups([self._compute, *(one.known for one in self._seldom)])
         return self._here
 
@@ -84,25 +88,22 @@ class ProcessLists:
             self._junk.add(error.reason)
             raise UnreadableError(errors.BAD_ROWS) from error
 
-    def _read_compute(self, facts: Facts) -> bool:
-        """Whether it is another than the last time."""
-        code, raw = facts.refused(binding.COMPUTE), b""
+    def _read_compute(self, facts: Facts) -> None:
+        code, raw = facts.refused.get(binding.COMPUTE, 0), b""
         if not code:
             code, raw = self.driver.list_rows(facts.handle, binding.COMPUTE)
         if code:
             facts.learn(binding.COMPUTE, code)
             raise UnreadableError(code)
-        if raw == self._raw:
-            return False
-        self._raw = None  # until it is found to be true
-        self._compute = self.checked(raw)
-        self._raw = raw
-        return True
+        if raw != self._raw:  # it mostly is what it was
+            self._raw = None  # until it is found to be true
+            self._compute = self.checked(raw)
+            self._raw, self._changed = raw, True
 
-    def _read_rare(self, facts: Facts, at_ns: int) -> bool:
+    def _read_rare(self, facts: Facts, at_ns: int) -> None:
         self._rare_due = True  # until all of them were read
         before = [one.known for one in self._seldom]
         for one in self._seldom:
             one.read(facts, self)
         self._rare_ns, self._rare_due = at_ns, any(one.failures for one in self._seldom)
-        return before != [one.known for one in self._seldom]
+        self._changed = self._changed or before != [one.known for one in self._seldom]

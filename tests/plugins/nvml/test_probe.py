@@ -285,3 +285,16 @@ def test_a_tick_of_eight_busy_gpus_costs_at_most_64_calls(tmp_path: Path) -> Non
         assert host.probe.driver_calls == calls[-1]
 
     on_host(tmp_path, scenario, story)
+
+
+def test_a_process_that_came_while_another_list_could_not_be_read_is_there_when_it_can(tmp_path: Path) -> None:
+    async def story(host: Host) -> None:
+        await host.read()
+        await host.becomes(host.scenario.with_fault(Fault("nvmlDeviceGetGraphicsRunningProcesses", "UNKNOWN")))
+        await host.until(lambda reading: bool(gaps(reading)))  # that list is due now and then
+        await host.becomes(host.scenario.with_process(0, BUSY))
+        assert gaps(await host.read()) == {0: GapReason.NVML_ERROR}
+        await host.becomes(host.scenario.without_faults())
+        assert [p.pid for p in good(await host.read())[0].processes] == [4001]
+
+    on_host(tmp_path, Scenario.host(1), story)
