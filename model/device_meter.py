@@ -110,7 +110,8 @@ class DeviceMeter:
             self._meter(before, now, claims)
         self.sight, self.gap_reason, self.resumed = now, None, False
         same_holders = before is not None and before.holders == now.holders
-        if before is not None and same_holders:
+        if before is not None and same_holders and not now.passed:
+            # Whoever passed by was booked last, and is none of those who go on.
             self.crew_for = now.holders = before.holders
         if rules_version != self.book.rules_version or not (same_holders or self._may_go_on(now)):
             self.book.rules_version = rules_version

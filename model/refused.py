@@ -9,13 +9,17 @@ from .identity import records_digest
 from .interval import Interval
 from .reading import GapReason
 from .uptime import Uptime
-from .usage import Batch, DeviceWindow, HostGap, HostWindow
+from .usage import Batch, DeviceWindow, Event, EventKind, HostGap, HostWindow
 
 NO_RECORDS = records_digest(())
 SAME_CLOCK_NS = 100_000_000
 """Neighbouring rows whose wall clocks agree so well are one stretch."""
 MAX_STRETCHES = 16
 """Of one device; beyond that neighbours are joined whatever lies between them, so that a checkpoint stays small."""
+
+MAX_EVENTS = 64
+JUDGED_BY = (EventKind.DEVICE_REMOVED, EventKind.DEVICE_RETIRED, EventKind.CLOCK_STEPPED)
+"""A device owes rows until one of the first two, and the third names them otherwise: see what a watermark says."""
 
 Device = tuple[str, str, int]
 """Boot, device and generation."""
@@ -25,14 +29,17 @@ Device = tuple[str, str, int]
 class Refused:
     """The stretches that were given up, however long the log stays full. A value: ``with_batch`` gives a new one.
 
-    What the host itself was up to is kept, in as few pieces; events, and what workloads used apart from
-    devices, are not: where they are missing, the rows say ``buffer_full``.
+    What the host itself was up to is kept, in as few pieces, and the events without which the rows around
+    cannot be judged; other events, and what workloads used apart from devices, are not: where they are
+    missing, the rows say ``buffer_full``.
     """
 
     stretches: dict[Device, tuple[DeviceWindow, ...]] = field(default_factory=dict[Device, tuple[DeviceWindow, ...]])
     up: dict[str, tuple[HostWindow, ...]] = field(default_factory=dict[str, tuple[HostWindow, ...]])
     """By boot."""
     host_gaps: tuple[tuple[str, HostGap], ...] = ()
+    events: tuple[tuple[str, Event], ...] = ()
+    """By boot as well, the newest MAX_EVENTS of JUDGED_BY."""
 
     def with_batch(self, batch: Batch) -> "Refused":
         """What the batch said is given up; that this time existed is not."""
@@ -44,11 +51,13 @@ class Refused:
         for window in batch.hosts:
             up[batch.boot_id] = _lengthened(up.get(batch.boot_id, ()), window)
         gaps = (*self.host_gaps, *((batch.boot_id, gap) for gap in batch.host_gaps))
-        return Refused(found, up, gaps[-MAX_STRETCHES:])
+        events = (*self.events, *((batch.boot_id, event) for event in batch.events if event.kind in JUDGED_BY))
+        return Refused(found, up, gaps[-MAX_STRETCHES:], events[-MAX_EVENTS:])
 
     def batches(self, host_id: str) -> list[Batch]:
         """The gaps as rows again, cut at the edges of windows; one batch for each boot, in no order."""
-        told = [*(boot_id for boot_id, _, _ in self.stretches), *self.up, *(boot_id for boot_id, _ in self.host_gaps)]
+        apart = (boot_id for boot_id, _ in (*self.host_gaps, *self.events))
+        told = [*(boot_id for boot_id, _, _ in self.stretches), *self.up, *apart]
         return [
             Batch(
                 host_id,
@@ -56,6 +65,7 @@ class Refused:
                 rows=tuple(self._rows(boot_id)),
                 hosts=tuple(row for stretch in self.up.get(boot_id, ()) for row in _host_rows(stretch)),
                 host_gaps=tuple(gap for of_boot, gap in self.host_gaps if of_boot == boot_id),
+                events=tuple(event for of_boot, event in self.events if of_boot == boot_id),
             )
             for boot_id in dict.fromkeys(told)
         ]

@@ -59,8 +59,8 @@ class Host:
     """Whether its wall clock went backwards since it last named a watermark: old windows are then open again."""
     last: dict[DeviceLife, Span] = field(default_factory=dict[DeviceLife, Span])
     """The newest row of each device of this boot that still exists."""
-    gone: set[DeviceLife] = field(default_factory=set[DeviceLife])
-    """Those that have ended: their rows too."""
+    gone: dict[DeviceLife, int] = field(default_factory=dict[DeviceLife, int])
+    """Those that have ended, and when (CLOCK_BOOTTIME)."""
     expected: dict[str, int] = field(default_factory=dict[str, int])
     """Devices of the boot before without a row in this one, and the wall clock (UTC) since when they owe one."""
     up: Span | None = None
@@ -80,7 +80,7 @@ class Host:
 
     def take_row(self, life: DeviceLife, span: Span) -> Iterator[str]:
         """A row that was not there before, in the order in which rows came."""
-        if life in self.gone:
+        if span.end_ns > self.gone.get(life, span.end_ns):
             yield "comes after its device was removed: another that bears its name has another generation"
         before = self.last.get(life)
         if before is not None and before.start_ns < span.start_ns:
@@ -88,7 +88,7 @@ class Host:
             self.went_back |= _offset_ns(span) < _offset_ns(before) - SLEW_NS
         if self.through_ns is not None and span.window_start_ns < self.through_ns and not self.went_back:
             yield f"comes after the watermark {self.through_ns} that says its window was complete"
-        if before is None or before.start_ns < span.start_ns:
+        if life not in self.gone and (before is None or before.start_ns < span.start_ns):
             self.last[life] = span
             self.expected.pop(life.device_id, None)
 
@@ -121,7 +121,7 @@ class Host:
             for life in [life for life in self.last if life.device_id == event.subject]:
                 if self.last[life].end_ns <= event.boot_ns:
                     del self.last[life]
-                    self.gone.add(life)
+                    self.gone[life] = event.boot_ns
 
     def take_watermark(self, through_ns: int) -> Iterator[str]:
         if self.through_ns is not None and through_ns < self.through_ns:

@@ -19,6 +19,7 @@ from ...model.refused import Refused
 from ...model.tally import Tally
 from ...model.usage import Batch
 from ...model.workload import Attribution
+from ...plugins.nvml.epochs import DeviceEpoch
 from ...storage.frame import read_frame
 from ...storage.wal import Entry
 from . import life as lives
@@ -204,7 +205,13 @@ def decrease_ignored() -> AbstractContextManager[None]:
         falls = before_mj is not None and now_mj < before_mj and same_epoch
         return Growth.ON if falls else judge(before_mj, now_mj, elapsed_ns, same_epoch)
 
-    return _judging(trusting)
+    def believed(_self: DeviceEpoch, mj: int | None, _at_ns: int, _reject: Any) -> int | None:
+        return mj
+
+    off = ExitStack()
+    off.enter_context(instead(DeviceEpoch, "energy_mj", believed))
+    off.enter_context(_judging(trusting))
+    return _entered(off)
 
 
 def generation_ignored() -> AbstractContextManager[None]:

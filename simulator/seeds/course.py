@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from itertools import pairwise
 
+from ..audit.segment import SLEW_NS
 from .clocks import Clocks
 from .ledger import Row, place_of, read_batches
 from .reach import CHECKPOINT_NS, Reach
@@ -58,8 +59,11 @@ def _last_kept_ns(reach: Reach, lives: list[Life]) -> int:
 def _check_names(script: Script, reach: Reach, rows: list[Row]) -> Iterator[str]:
     """Each row bears the name that the wall clock gave its start, but for where a step had not been noticed yet."""
     clocks = Clocks(script)
+    # Who sets a clock by so little slews it: no segment is cut for that.
+    slewed_ns = sum(abs(step.by_ns) for step in script.steps if abs(step.by_ns) <= SLEW_NS)
     for row in rows:
-        if row.segment.wall_start_ns != clocks.wall_ns(row.start_ns) and not _step_near(script, reach, row):
+        off_ns = abs(row.segment.wall_start_ns - clocks.wall_ns(row.start_ns))
+        if off_ns > slewed_ns and not _step_near(script, reach, row):
             yield f"{place_of(script, row)} begins at {row.segment.wall_start_ns} by a wall clock that showed " + str(
                 clocks.wall_ns(row.start_ns)
             )

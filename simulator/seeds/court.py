@@ -12,6 +12,8 @@ from .script import MS, Script, Use
 from .truth import UNATTRIBUTED, Shares, Truth
 
 Subject = tuple[str, str]
+QUALITIES = 3
+"""Observed, inferred and blind time of one set is rounded apart."""
 SAMPLED_NS = 250 * MS
 """Whoever holds a device for so long is in the driver's buffer of samples, and was looked at while alive."""
 
@@ -50,7 +52,7 @@ class Court:
         self._count(row)
         yield from self._try_reach(row)
         shares = self.truth.shares(row.device_id, row.start_ns, row.end_ns)
-        slack_ns = row.uncertainty_ns + shares.sets + self._missable_ns(row) + self._late_ns(row)
+        slack_ns = row.uncertainty_ns + QUALITIES * shares.sets + self._missable_ns(row) + self._late_ns(row)
         slack_ns += self._unstated_ns(row)
         yield from self._try_shares(row, shares, slack_ns)
         yield from self._try_idle(row, shares, slack_ns)
@@ -109,7 +111,7 @@ class Court:
         for who in sorted(true.keys() | metered.keys()):
             # A lease is known to all from its own start to its own end, whoever looks.
             is_lease = who[0] == "lease"
-            off_ns, hidden_ns = (shares.sets, row.refused_ns) if is_lease else (slack_ns, unknown_ns)
+            off_ns, hidden_ns = (QUALITIES * shares.sets, row.refused_ns) if is_lease else (slack_ns, unknown_ns)
             over_ns = Fraction(metered.get(who, 0)) - true.get(who, Fraction())
             inferred_ns = row.inferred_of(who)
             self._note(over_ns, shares.sets)

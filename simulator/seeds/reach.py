@@ -55,7 +55,13 @@ class Reach:
     def remembered_ns(self, life: Life) -> int:
         """What came later may have died with the daemon."""
         if life.ending is Ending.STOPPED:
-            return life.end_ns - self._script.answer_ns - self._script.hang_ns
+            last_ns = life.end_ns - self._script.answer_ns - self._script.hang_ns
+            blinds = (
+                blind
+                for blind in self._script.blinds
+                if blind.from_ns <= life.end_ns <= blind.until_ns + 2 * self.tick_ns
+            )
+            return min([last_ns, *(blind.from_ns - self.tick_ns for blind in blinds)])
         return self._waited_ns(life.end_ns) - CHECKPOINT_NS - 3 * self.tick_ns
 
     def _waited_ns(self, at_ns: int) -> int:

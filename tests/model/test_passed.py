@@ -64,6 +64,21 @@ def test_a_sample_alone_holds_from_its_stamp_to_the_list_that_lacks_it() -> None
     assert (record.allocated_ns, record.edges) == (600_000_000, "absent,evidence")
 
 
+def test_who_only_passed_by_is_not_billed_on_while_those_in_the_list_stay_the_same() -> None:
+    """The quiet ticks after it book on those who were listed, not on those who were booked last."""
+    passing = Run(9, "flash", 0, 0)
+    host = PaperHost([Run(1, "a", 0, 100 * S)])
+    for second in range(61):
+        at_ns, found = second * S, second == 4
+        passed = (PassedProcess(9, (3 * S + 400_000_000,), 60),) if found else ()
+        part = replace(host.look(GPU, at_ns), passed=passed)
+        told = replace(host.attribution(at_ns), passed={9: Passage(passing.holder, None, None, 0)} if found else {})
+        host.observe(at_ns, (part,), told)
+    billed = {record.owner.tenant: record.allocated_ns for record in host.records}
+    assert billed == {"a": 59 * S + 700_000_000, "flash": 300_000_000}
+    lawful(host)
+
+
 def test_an_old_process_that_uses_the_device_between_two_ticks_is_billed_from_the_evidence_not_from_its_start() -> None:
     old = Run(9, "old", 1, 5 * S + 700_000_000)
     host = PaperHost([])

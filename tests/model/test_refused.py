@@ -3,8 +3,8 @@
 from dataclasses import replace
 
 from gputally.model.conservation import check_batch, tile
-from gputally.model.refused import MAX_STRETCHES, Refused
-from gputally.model.usage import Batch
+from gputally.model.refused import MAX_EVENTS, MAX_STRETCHES, Refused
+from gputally.model.usage import Batch, Event, EventKind
 
 from .host import PaperHost, Run, S
 
@@ -59,6 +59,19 @@ def test_a_clock_that_steps_all_the_time_does_not_grow_what_is_remembered_withou
     assert check_batch(gaps) == []
     existed_ns = sum(row.segment.boot.length_ns for batch in host.batches for row in batch.rows)
     assert sum(row.segment.boot.length_ns for row in gaps.rows) == existed_ns
+
+
+def test_that_a_device_was_removed_or_the_clock_stepped_is_not_forgotten_with_the_rest() -> None:
+    """Without it, a watermark would seem to pass a device that owes no rows any more."""
+    (told,) = minutes(1)
+    kinds = (EventKind.WORKLOAD_SEEN, EventKind.DEVICE_REMOVED, EventKind.CLOCK_STEPPED)
+    events = tuple(Event(kind, "nvidia:MIG-1", 5, 6) for kind in kinds)
+    refused = refusing([replace(told, events=events)])
+    assert [event.kind for batch in refused.batches("host") for event in batch.events] == list(kinds[1:])
+    for _ in range(3 * MAX_EVENTS):
+        refused = refused.with_batch(Batch("host", "boot", events=events))
+    (gaps,) = refused.batches("host")
+    assert len(gaps.events) == MAX_EVENTS
 
 
 def test_nothing_refused_is_nothing_to_say() -> None:
