@@ -1,9 +1,11 @@
 """What all tests share: the option for long runs, and skips that say why and are counted at the end."""
 
 import atexit
+import logging
 import os
 import sys
 from collections import Counter
+from collections.abc import Iterator
 
 import pytest
 from hypothesis import settings
@@ -18,6 +20,13 @@ def pytest_configure(config: pytest.Config) -> None:
     settings.register_profile("steady", derandomize=True, deadline=None)
     settings.register_profile("exploring", deadline=None, max_examples=1_000)
     settings.load_profile("exploring" if config.getoption("--long") else "steady")
+
+
+@pytest.fixture(autouse=True)
+def _heard() -> Iterator[None]:  # pyright: ignore[reportUnusedFunction]
+    """Whoever silences the log for a while, as simulations do, does not do so for the next test."""
+    yield
+    logging.disable(logging.NOTSET)
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

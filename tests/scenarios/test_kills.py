@@ -186,6 +186,8 @@ def test_a_reboot_is_a_gap_with_its_reason_and_nothing_is_inferred_over_it(tmp_p
         field.rig.start("a", DOCKER.format("a"), 0)
         field.start_daemon()
         time.sleep(2)
+        field.rig.start("b", DOCKER.format("b"), 1)  # an edge is kept at once: what came before is durable
+        time.sleep(1.5)
         if end == "stop":
             field.stop_daemon()
         else:
