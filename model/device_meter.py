@@ -110,9 +110,9 @@ class DeviceMeter:
             self._meter(before, now, claims)
         self.sight, self.gap_reason, self.resumed = now, None, False
         same_holders = before is not None and before.holders == now.holders
-        if before is not None and same_holders and not now.passed:
-            # Whoever passed by was booked last, and is none of those who go on.
-            self.crew_for = now.holders = before.holders
+        if before is not None and same_holders:
+            now.holders = before.holders
+            self.crew_for = before.holders if self._is_booked_for(before) else None
         if rules_version != self.book.rules_version or not (same_holders or self._may_go_on(now)):
             self.book.rules_version = rules_version
             self.book.cut()
@@ -187,6 +187,10 @@ class DeviceMeter:
         book.settled_ns, book.energy_mj, self.counted_ns = now.at_ns, now.energy_mj, now.at_ns
         now.holders, self.sight, self.gap_reason = before.holders, now, None
         return True
+
+    def _is_booked_for(self, sight: Sight) -> bool:
+        """Whether who was booked last is just who is listed: not so after a gap, or where somebody passed by."""
+        return self.crew is not None and self.crew.holders == tuple(sight.holders.values())
 
     def _book_on(self, before: Sight, tally: Tally, length_ns: int, energy_mj: int, samples: Samples) -> bool:
         """On the crew of the last tick, if it is still the one, or as idle where there is nobody."""

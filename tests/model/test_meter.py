@@ -490,6 +490,15 @@ def test_windows_that_end_while_the_daemon_is_down_are_closed_each_by_itself_whe
     lawful(host)
 
 
+def test_who_left_just_before_a_gap_is_not_billed_on_in_the_quiet_ticks_after_it() -> None:
+    host = PaperHost([Run(1, "a", 0, 10 * S), Run(2, "b", 0, 100 * S)])
+    for second in [*range(11), *range(30, 61)]:
+        host.tick(second * S)
+    assert host.unobserved_ns() == {"overload": 20 * S}
+    assert (host.allocated_ns("a"), host.allocated_ns("b")) == (5 * S, 35 * S)
+    lawful(host)
+
+
 @settings(max_examples=80, deadline=None)
 @given(
     lives=st.lists(processes, max_size=6),
