@@ -113,7 +113,7 @@ async def _answer(client: trio.SocketStream, describe: Callable[[], Told], comma
         asked: Any = json.loads(line)
         name = asked["request"]
         command = commands[name]
-    except (ValueError, TypeError, LookupError):
+    except (ValueError, TypeError, LookupError, RecursionError):  # the last: brackets in brackets
         return {"request": None, "outcome": Outcome.BAD, "words": f"not a request; known are {', '.join(commands)}"}
     if not _may_ask(uid := _uid_of(client)):
         words = f"only root and the daemon's own user (uid {os.geteuid()}) may ask for this, not uid {uid}"

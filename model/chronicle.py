@@ -28,14 +28,21 @@ class Chronicle:
         else:
             self.left_out += 1
 
-    def note_workloads(self, held: Mapping[ProcessId, Holder], ended: Mapping[ProcessId, int], now_ns: int) -> None:
-        """Who holds any device now; ``ended`` tells of exits since the last time."""
+    def note_workloads(
+        self, held: Mapping[ProcessId, Holder], ended: Mapping[ProcessId, int], now_ns: int, all_seen: bool
+    ) -> None:
+        """Who holds any device now; ``ended`` tells of exits since the last time.
+
+        Unless ``all_seen``, nobody is said to have ended: the device may be one that cannot be read.
+        """
         here: dict[Workload, int] = {}
         for process, holder in held.items():
             since_ns = here.get(holder.workload, now_ns)
             here[holder.workload] = min(since_ns, process.start_ns or now_ns)
         for workload in sorted(here.keys() - self.present.keys()):
             self.note(EventKind.WORKLOAD_SEEN, workload.subject_id, here[workload])
+        if not all_seen:
+            here = {**self.present, **here}
         for workload in sorted(self.present.keys() - here.keys()):
             self.note(EventKind.WORKLOAD_ENDED, workload.subject_id, max(ended.values(), default=now_ns))
         self.present = here

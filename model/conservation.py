@@ -30,6 +30,7 @@ def check_batch(batch: Batch) -> list[Violation]:
 
 def _check_row(row: DeviceWindow, records: list[UsageRecord]) -> Iterator[Violation]:
     segment = row.segment
+    yield from _check_slices(segment)
     yield from _check_partition(row, records) if segment.partition else _check_time(row, records)
     if any(amount < 0 for amount in _amounts(row, records)):
         yield _violation(segment, "holds a negative amount")
@@ -40,6 +41,18 @@ def _check_row(row: DeviceWindow, records: list[UsageRecord]) -> Iterator[Violat
     if row.record_count != len(records) or row.records_digest != records_digest(records):
         yield _violation(segment, f"has {len(records)} records that are not the {row.record_count} its row names")
     yield from _check_energy(row, records)
+
+
+MOST_SLICES = 64
+"""Of a GPU; no board has more than eight. Usage is summed in parts of a GPU, which must stay numbers."""
+
+
+def _check_slices(segment: Segment) -> Iterator[Violation]:
+    slices, partition = segment.slices, segment.partition
+    parts = [] if slices is None else [(slices.compute, slices.compute_of), (slices.memory, slices.memory_of)]
+    whole = [] if partition is None else [(of, of) for of in partition]
+    if any(not (0 <= part <= of and 1 <= of <= MOST_SLICES) for part, of in (*parts, *whole)):
+        yield _violation(segment, "has slices that cannot be")
 
 
 def _check_time(row: DeviceWindow, records: list[UsageRecord]) -> Iterator[Violation]:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 from .claiming import in_force, stretches
 from .claims import Claim
-from .closing import Closed
+from .closing import Closed, Open
 from .counter import Counter
 from .crew import Crew, Samples, blind, hold, infer
 from .energy import Epoch, Growth, PowerIntegral, judge
@@ -61,8 +61,6 @@ class DeviceMeter:
     """When this life first asked for the device."""
     crew: Crew | None = field(default=None, compare=False, metadata=DERIVED)
     """Who was booked last: worked out again from the holders whenever it does not fit."""
-    crew_for: dict[ProcessId, Holder] | None = field(default=None, compare=False, metadata=DERIVED)
-    """Whose crew it is: the very holders of ``sight``, where the last two readings had the same."""
     past: list[Past] | None = field(default=None, compare=False, metadata=DERIVED)
     """The last stretches that were observed, for evidence that comes late."""
 
@@ -111,8 +109,7 @@ class DeviceMeter:
         self.sight, self.gap_reason, self.resumed = now, None, False
         same_holders = before is not None and before.holders == now.holders
         if before is not None and same_holders:
-            now.holders = before.holders
-            self.crew_for = before.holders if self._is_booked_for(before) else None
+            now.holders = before.holders  # the very ones: to be compared in no time
         if rules_version != self.book.rules_version or not (same_holders or self._may_go_on(now)):
             self.book.rules_version = rules_version
             self.book.cut()
@@ -149,7 +146,7 @@ class DeviceMeter:
         """The GPU's partition, or who has which part of it, may be another from here on: whether it is."""
         if (device, slices) == (self.device, self.stranded):
             return False
-        self.stranded = slices
+        self.stranded, self.past = slices, None
         self.book.become(device)
         return True
 
@@ -188,10 +185,6 @@ class DeviceMeter:
         now.holders, self.sight, self.gap_reason = before.holders, now, None
         return True
 
-    def _is_booked_for(self, sight: Sight) -> bool:
-        """Whether who was booked last is just who is listed: not so after a gap, or where somebody passed by."""
-        return self.crew is not None and self.crew.holders == tuple(sight.holders.values())
-
     def _book_on(self, before: Sight, tally: Tally, length_ns: int, energy_mj: int, samples: Samples) -> bool:
         """On the crew of the last tick, if it is still the one, or as idle where there is nobody."""
         spent_mj = energy_mj - (self.book.energy_mj or 0)
@@ -199,7 +192,8 @@ class DeviceMeter:
             tally.add_idle(length_ns, spent_mj)
             return True
         crew = self.crew
-        if crew is None or crew.tally is not tally or self.crew_for is not before.holders:
+        # Who passed by, or was told of late, may have been booked since.
+        if crew is None or crew.tally is not tally or crew.holders != tuple(before.holders.values()):
             return False
         crew.add(length_ns, spent_mj, samples)
         return True
@@ -224,15 +218,16 @@ class DeviceMeter:
 
     def _explain_late(self, now: Sight) -> tuple[Passing, ...]:
         """Takes up what came too late for its stretch; what remains belongs to the one that ends now."""
-        remaining = now.passed
+        remaining, changed = now.passed, dict[int, Open]()
         for past in self.past or ():
             late = [passing for passing in remaining if past.covers(passing)]
             if late:
                 known = {p.holder.process: now.sm_percent.get(p.holder.process) for p in late}
                 percents = {process: percent for process, percent in known.items() if percent is not None}
-                for opened in past.explain_anew(late, percents, self._seen):
-                    self.book.revise(opened)
+                changed |= {id(opened): opened for opened in past.explain_anew(late, percents, self._seen)}
                 remaining = tuple(passing for passing in remaining if not past.covers(passing))
+        for opened in changed.values():
+            self.book.revise(opened)  # once, whatever there was to say of it
         return remaining
 
     def _lose(self, now: Sight, reason: GapReason, claims: tuple[Claim, ...]) -> None:
@@ -246,7 +241,8 @@ class DeviceMeter:
         if now.holders.keys() != before.holders.keys():
             self.book.uncertain_ns = away_ns
             self.book.open.tally.uncertainty_ns += away_ns
-        add = self._inferred(before, kept) if kept else self._unobserved(GapReason.DAEMON_DOWN)
+        holds = bool(kept) and self.device.partition is None  # a GPU in MIG mode is held by nobody
+        add = self._inferred(before, kept) if holds else self._unobserved(GapReason.DAEMON_DOWN)
         self._account_to(now, [(self.book.settled_ns, now.at_ns, add, ())], claims)
         self.book.uncertain_ns = 0
 

@@ -182,12 +182,14 @@ class Meter:
             self.host_gaps.append(replace(gap, wall=Interval(gap.wall.start_ns, reading.wall_ns)))
 
     def _note_workloads(self, attribution: Attribution, edges: int, reading: HostReading) -> None:
-        if self.edges == edges or any(meter.sight is None for meter in self.devices.values()):
+        """On a device that cannot be read, whoever was there may be there still."""
+        if self.edges == edges:
             return
         held: dict[ProcessId, Holder] = {}
         for meter in self.devices.values():
             held.update(meter.sight.holders if meter.sight else {})
-        self.chronicle.note_workloads(held, attribution.ended, reading.boot_ns)
+        dark = any(meter.sight is None for meter in self.devices.values())
+        self.chronicle.note_workloads(held, attribution.ended, reading.boot_ns, all_seen=not dark)
 
     def _step(self, reading: HostReading, offset_ns: int) -> None:
         """Time is neither lost nor made: only the windows' names change. The first segment after it says so."""
@@ -353,6 +355,8 @@ class _Tick:
         at_ns = self.good[slices.parent_id].at_ns
         meter.remove(at_ns, self.reading.interval_ns, family.of(device_id) if family else None)
         self.meter.forget(device_id)
+        if family is not None:
+            family.totals_mj.pop(device_id, None)
         self.meter.chronicle.note(EventKind.DEVICE_REMOVED, device_id, at_ns)
 
     # MIG

@@ -45,6 +45,8 @@ class Refused:
         """What the batch said is given up; that this time existed is not."""
         found = dict(self.stretches)
         for row in batch.rows:
+            if row.revision:
+                continue  # what it would say better is kept, or refused, already
             device = batch.boot_id, row.segment.device_id, row.segment.generation
             found[device] = _extended(found.get(device, ()), row)
         up = dict(self.up)

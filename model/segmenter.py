@@ -158,7 +158,8 @@ class Segmenter:
     def _open_at(self, start_ns: int, following_ns: int | None = None) -> Open:
         wall_ns, length_ns = self.wall.wall_ns(start_ns), self.window_length_ns
         window_ns = window_start_ns(wall_ns, length_ns)
-        if following_ns is not None and -length_ns < wall_ns - following_ns < length_ns:
+        on_grid = following_ns is not None and following_ns % length_ns == 0  # not after windows of another length
+        if following_ns is not None and on_grid and -length_ns < wall_ns - following_ns < length_ns:
             window_ns = following_ns  # a slewing clock must not name one window twice
         return Open(
             start_ns=start_ns,

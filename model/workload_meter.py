@@ -6,7 +6,7 @@ over that time, in integers, so that rows end where their windows do. What nobod
 read is None in the row of that time, never 0.
 """
 
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from dataclasses import dataclass, field, fields, replace
 
 from .consumption import Consumed, Increment, Where, increment, join, places_of
@@ -65,11 +65,11 @@ class WorkloadMeter:
         window_ns = window_start_ns(now_ns + offset_ns, self.window_length_ns)
         if not read and held == self.holders and window_ns == self.window_ns:
             return
-        self.holders = held
         here, owners = places_of(held), {holder.workload: holder.owner for holder in held}
         self.offset_ns = offset_ns
+        groups = {group_of(holder) for holder in self.holders or ()}
         for workload in list(self.present):
-            self._reach(workload, now_ns, read.get(workload), stays=workload in here)
+            self._reach(workload, now_ns, read.get(workload), stays=workload in here, groups=groups)
         for workload in sorted(here.keys() - self.present.keys()):
             first = read.get(workload, NO_LONGER_READ)
             self.present[workload] = Presence(owners[workload], here[workload], now_ns, now_ns, first)
@@ -80,7 +80,7 @@ class WorkloadMeter:
             if known.owner != owners.get(workload, known.owner):
                 self._close(workload, known, now_ns)
                 known.owner = owners[workload]
-        self.window_ns = window_ns
+        self.window_ns, self.holders = window_ns, held
 
     def cut(self) -> None:
         """Open rows end where they are accounted for."""
@@ -91,9 +91,11 @@ class WorkloadMeter:
         taken, self.closed = tuple(self.closed), []
         return taken
 
-    def _reach(self, workload: Workload, now_ns: int, read: Consumed | None, stays: bool) -> None:
+    def _reach(
+        self, workload: Workload, now_ns: int, read: Consumed | None, stays: bool, groups: Container[str]
+    ) -> None:
         known = self.present[workload]
-        known.lives = [life._replace(end_ns=now_ns) for life in known.lives]
+        known.lives = [life._replace(end_ns=now_ns) if life.group in groups else life for life in known.lives]
         if read is not None or not stays:
             self._add(workload, known, now_ns, read or NO_LONGER_READ)
         if not stays:
@@ -113,6 +115,8 @@ class WorkloadMeter:
             self._close(workload, known, edge_ns)
         known.sum = rest if known.sum is None else join(known.sum, rest)
         known.last, known.read_ns = read, now_ns
+        if self._edge_ns(rest.boot.start_ns) == now_ns:
+            self._close(workload, known, now_ns)
 
     def _edge_ns(self, start_ns: int) -> int:
         length_ns = self.window_length_ns

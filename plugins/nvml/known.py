@@ -92,6 +92,8 @@ class KnownDevice:
             self._note_gap(seen)
             return seen, *self._cut.gaps(seen.at_ns, seen.reason)
         self._lost, self._code, self._good_ns = False, 0, seen.at_ns
+        if self.passing.waiting:  # whichever child saw it, and however many of them answered
+            seen = replace(seen, passed=self.passing.take())
         return seen, *self._parts
 
     def cause(self) -> str:
@@ -126,7 +128,6 @@ class KnownDevice:
             self._lost, self.lost_ns = True, gap.at_ns
 
     def _reading(self, row: Row) -> DeviceReading:
-        """Who passed is told with it, whichever child saw that."""
         return DeviceReading(
             self._device.device_id,
             row.at_ns,
@@ -136,5 +137,4 @@ class KnownDevice:
             self.epoch.energy_mj(row.energy_mj, row.at_ns, self._reject),
             row.power_mw,
             self.epoch.number,
-            self.passing.take() if self.passing.waiting else (),
         )
