@@ -65,6 +65,8 @@ def release(path: str, within_s: float) -> None:
     Every GPU is a gap `released` until `gputally daemon resume`. Exit codes: 0 nothing of the daemon
     has a GPU open, 75 not yet (ask again: the order stands), 69 no daemon, 77 not allowed.
     """
+    if within_s != within_s:
+        raise click.BadOptionUsage("within", "--within must be a number")
     click.echo(f"letting go of the driver, for up to {within_s:g} s", err=True)
     _ask(path, {"request": "release", "within_s": within_s}, within_s + ANSWER_WITHIN_S)
 

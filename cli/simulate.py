@@ -56,6 +56,8 @@ def seeds(
     Each seed is a script: processes on GPUs, and five faults or more. The ledger
     that comes of it is compared with what was so, and audited. See docs/simulation.md.
     """
+    if cadence is not None and cadence != cadence:
+        raise click.BadOptionUsage("cadence", "--cadence must be a number from 0.5 to 60")
     if minutes is not None and hours is not None:
         raise click.BadOptionUsage("hours", "give --minutes or --hours, not both")
     asked = Asked(Length(hours * 60 if hours else minutes or 30, cadence), tuple(map(Kind, only)), without)

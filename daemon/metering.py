@@ -129,6 +129,6 @@ def _retire(meter: Meter, device: str) -> Retired:
     known = next((one for one in meter.devices if device in (one, one.partition(":")[2])), None)
     if known is None:
         return Retired.UNKNOWN
-    if meter.devices[known].gap_reason is None:
-        return Retired.ALIVE
+    if meter.devices[known].gap_reason in (None, GapReason.RELEASED):
+        return Retired.ALIVE  # of one that nobody may ask while the driver is released, nobody knows
     return Retired.DONE if meter.retire(known) else Retired.UNKNOWN

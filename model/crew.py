@@ -91,32 +91,35 @@ class Crew:
                 self._weigh(Sharing.MEMORY, member, here * length_ns if found else None)
 
     def _add_busy(self, length_ns: int, samples: Samples) -> None:
-        """By the processes' own samples, together at most all of the device; without any, the device's utilization."""
-        whole = self._add_own(length_ns, samples.sm_percent) if samples.sm_percent else 0
+        """By the processes' own samples, together at most all of the device; without any, the device's utilization.
+
+        Weights are in percent-ns times the number of members, so that an equal part of a percent is whole.
+        """
+        members = self.members
+        sampled = self._sampled(samples.sm_percent) if samples.sm_percent else []
+        whole = sum(sampled)
         percent = min(whole, FULL_PERCENT) if whole else samples.utilization_percent
         if percent is None:
             self.shared.partly_unknown |= self.tally.sharing is Sharing.BUSY
             return
         self.busy.percent_ns += percent * length_ns
-        for member in self.members:
+        own, by_policy = self.busy.own, self.by_policy
+        for place, member in enumerate(members):
             member.account.busy_known_ns += length_ns
-            if self.by_policy and not whole:
-                self._weigh(Sharing.BUSY, member, percent * length_ns)
+            weight = (sampled[place] * len(members) if whole else percent) * length_ns
+            own[member.workload] = own.get(member.workload, 0) + weight
+            if by_policy:
+                self._weigh(Sharing.BUSY, member, weight)
 
-    def _add_own(self, length_ns: int, known: Mapping[ProcessId, int]) -> int:
-        """What each member's samples say of it; returns the sum of them, in percent."""
-        whole, own = 0, self.busy.own
+    def _sampled(self, known: Mapping[ProcessId, int]) -> list[int]:
+        """What each member's samples say, in percent."""
+        found: list[int] = []
         for member in self.members:
             here = 0
             for process in member.processes:
                 here += known.get(process, 0)
-            whole += here
-            own[member.workload] = own.get(member.workload, 0) + here * length_ns
-        if self.by_policy and whole:
-            for member in self.members:
-                here = sum(known.get(process, 0) for process in member.processes)
-                self._weigh(Sharing.BUSY, member, here * length_ns)
-        return whole
+            found.append(here)
+        return found
 
     def _weigh(self, by: Sharing, member: Member, weight: int | None) -> None:
         """What the policy goes by, integrated; unknown for a moment makes it unknown for the set."""

@@ -65,6 +65,12 @@ class Sight:
     """Whose sample is an older one, and of when: see ``carry_samples``."""
 
 
+SAMPLE_PERIOD_NS = 166_667_000
+"""How long a process may go on after its newest sample without there being another: a driver's usual period."""
+RACE_NS = 50_000_000
+"""A process that began so shortly before a list was read may have opened the device just after; procfs gives starts
+up to 10 ms early, besides."""
+
 SAMPLE_HOLDS_NS = 400_000_000
 """A driver samples processes six times a second, some once. Without a new sample for so long a process is idle."""
 
@@ -156,9 +162,11 @@ def _new(before: Sight, now: Sight) -> Iterator[_Found]:
         earlier = before.holders.get(process)
         if earlier is not None and _stays(earlier, holder):
             continue
-        if earlier is None and process.start_ns > before.at_ns:
-            hold = Hold(holder, min(process.start_ns, now.at_ns), now.at_ns)
-            yield _Found(hold, holder.edge_uncertainty_ns, (Edge.START,))
+        if earlier is None and process.start_ns > before.at_ns - RACE_NS:
+            start_ns = min(max(process.start_ns, before.at_ns), now.at_ns)
+            raced = process.start_ns <= before.at_ns
+            uncertainty_ns = now.at_ns - before.at_ns if raced else holder.edge_uncertainty_ns
+            yield _Found(Hold(holder, start_ns, now.at_ns), uncertainty_ns, (Edge.START,))
         else:
             yield _Found(Hold(holder, now.at_ns, now.at_ns), now.at_ns - before.at_ns, (Edge.SEEN,))
 
@@ -168,10 +176,11 @@ def _passed(before: Sight, now: Sight) -> Iterator[_Found]:
     for passing in now.passed:
         if passing.holder.process in before.holders or passing.holder.process in now.holders:
             continue
-        after = (start for start in passing.starts if before.at_ns < start[0])
+        after = (start for start in passing.starts if before.at_ns - RACE_NS < start[0])
         start_ns, edge = next(after, (before.at_ns, Edge.EVIDENCE))
+        raced, start_ns = start_ns <= before.at_ns, max(start_ns, before.at_ns)
         end_ns = min(passing.end_ns, now.at_ns)
-        exact = edge is passing.end is Edge.MEMORY
+        exact = edge is passing.end is Edge.MEMORY and not raced
         uncertainty_ns = passing.uncertainty_ns if exact else now.at_ns - before.at_ns
         hold = Hold(passing.holder, min(start_ns, now.at_ns), max(start_ns, end_ns))
         yield _Found(hold, uncertainty_ns, (edge, passing.end))

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from .energy import Epoch
-from .holding import Edge, Passing, Sight
+from .holding import SAMPLE_PERIOD_NS, Edge, Passing, Sight
 from .reading import DeviceReading, PassedProcess
 from .usage import EnergySource
 from .workload import Attribution, Holder, Passage, ProcessId
@@ -71,7 +71,9 @@ def _end(passed: PassedProcess, passage: Passage, at_ns: int) -> tuple[int, Edge
         return passage.end_ns, Edge.MEMORY
     if passed.accounted is not None:
         return passed.accounted.start_ns + passed.accounted.time_ns, Edge.ACCOUNTED
-    return at_ns, Edge.ABSENT
+    # The driver tells each process's newest sample: had it gone on for longer, there would be a newer one.
+    newest_ns = max(passed.evidence_ns, default=at_ns)
+    return min(newest_ns + SAMPLE_PERIOD_NS, at_ns), Edge.EVIDENCE
 
 
 def _percents(part: DeviceReading, attribution: Attribution) -> Iterator[tuple[ProcessId, int]]:

@@ -148,7 +148,29 @@ class Tally:
                 account.edges = with_edges(account.edges, edges[workload])
 
 
+HOST_SERVICES = (
+    "nvidia-mps",
+    "nvidia-persistenced",
+    "nvidia-dcgm",
+    "dcgm",
+    "display-manager",
+    "gdm",
+    "lightdm",
+    "sddm",
+    "xorg",
+    "x11",
+)
+"""How the names of units begin that serve the host's GPUs: an MPS server, monitoring, a display server."""
+
+
+def is_hosts_own(holder: Holder) -> bool:
+    """A process of the host itself, or of such a service, that no rule gives to anybody."""
+    if holder.owner.reason == Unattributed.NO_RULE and holder.workload.kind == "service":
+        return holder.workload.id.rpartition("/")[2].startswith(HOST_SERVICES)
+    return holder.owner.reason == Unattributed.HOST_PROCESS
+
+
 def sharers_of(holders: Sequence[Holder]) -> tuple[Workload, ...]:
     """Who divides the device's time: the host's own processes only where nobody else holds it."""
-    tenants = {h.workload for h in holders if h.owner.reason != Unattributed.HOST_PROCESS}
+    tenants = {h.workload for h in holders if not is_hosts_own(h)}
     return tuple(sorted(tenants or {h.workload for h in holders}))

@@ -11,28 +11,29 @@ from dataclasses import dataclass, field
 from typing import Final
 
 WRONG_CLOCK_NS: Final = 1_000 * 1_000_000_000
-"""An edge that had come and now lies farther ahead than this: the clock that brought it was wrong. As ntpd's panic."""
+"""A clock that is set back by more than this was wrong, and so was what it brought. As ntpd's panic."""
 
 
 @dataclass(slots=True)
 class Edges:
-    """Edges that have come, by wall time of each lease: CLOCK_BOOTTIME in ns."""
+    """Edges that have come, by wall time of each lease: CLOCK_BOOTTIME in ns, and how the wall clock lay on it then."""
 
-    came: dict[tuple[str, int], int] = field(default_factory=dict[tuple[str, int], int])
+    came: dict[tuple[str, int], tuple[int, int]] = field(default_factory=dict[tuple[str, int], tuple[int, int]])
 
     def boot_ns(self, lease_id: str, edge_ns: int, boot_ns: int, wall_ns: int, not_before_ns: int | None) -> int | None:
         """When this edge came; None: it is still to come. The two clocks were read together.
 
         ``not_before_ns``: an instant for which it was said that the edge had not come.
         """
-        key = lease_id, edge_ns
-        came_ns = self.came.get(key)
-        if came_ns is not None and edge_ns - wall_ns > WRONG_CLOCK_NS:
+        key, offset_ns = (lease_id, edge_ns), wall_ns - boot_ns
+        came_ns, by_offset_ns = self.came.get(key, (None, offset_ns))
+        if by_offset_ns - offset_ns > WRONG_CLOCK_NS:
             del self.came[key]
             came_ns = None
         if came_ns is None and wall_ns >= edge_ns:
-            came_ns = edge_ns - (wall_ns - boot_ns)
-            came_ns = self.came[key] = came_ns if not_before_ns is None else max(came_ns, not_before_ns)
+            came_ns = edge_ns - offset_ns
+            came_ns = came_ns if not_before_ns is None else max(came_ns, not_before_ns)
+            self.came[key] = came_ns, offset_ns
         return came_ns
 
     def keep(self, keys: Iterable[tuple[str, int]]) -> None:

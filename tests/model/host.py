@@ -45,6 +45,17 @@ class HostRun(Run):
         return Holder(self.process, Workload("host", "/"), Owner(reason=Unattributed.HOST_PROCESS.value), "/", 1, 0)
 
 
+@dataclass(frozen=True)
+class ServiceRun(Run):
+    """A process of a unit, named by its tenant, that no rule names."""
+
+    @property
+    def holder(self) -> Holder:
+        owner = Owner(reason=Unattributed.NO_RULE.value)
+        boundary = f"/system.slice/{self.tenant}"
+        return Holder(self.process, Workload("service", self.tenant), owner, boundary, 9, 0)
+
+
 @dataclass
 class PaperHost:
     """Hands readings to a real Meter, tick by tick."""

@@ -14,7 +14,7 @@ from gputally.model.refused import Refused
 from gputally.model.usage import POLICIES, Batch, Sharing
 from gputally.model.workload import Attribution, Holder, Owner, Workload
 
-from .host import HostRun, PaperHost, Run, S, true_shares
+from .host import HostRun, PaperHost, Run, S, ServiceRun, true_shares
 
 GPU = "nvidia:GPU-0"
 
@@ -525,3 +525,48 @@ def test_the_short_way_of_a_quiet_tick_books_just_what_the_long_way_does(
             host.stop()
         told.append(host.batches)
     assert told[0] == told[1]
+
+
+def test_a_tick_without_samples_is_shared_equally_and_weighs_no_more_than_others() -> None:
+    runs = [Run(1, "a", 0, 90 * S, sm_percent=80), Run(2, "b", 0, 90 * S, sm_percent=20)]
+    host = PaperHost(runs, sharing=Sharing.BUSY)
+    for tick in range(61):
+        host.runs = [replace(run, sm_percent=None) for run in runs] if tick > 30 else runs
+        host.observe(tick * S, (replace(host.look(GPU, tick * S), utilization_percent=100),))
+    assert (host.allocated_ns("a"), host.allocated_ns("b")) == (39 * S, 21 * S)
+    assert {r.owner.tenant: r.busy_ns for r in host.records} == {"a": 39 * S, "b": 21 * S}
+    lawful(host)
+
+
+def test_an_mps_server_or_a_display_server_without_a_rule_has_no_part_of_a_tenants_time() -> None:
+    for unit, has in (("nvidia-mps.service", 0), ("gdm.service", 0), ("trainer.service", 30 * S)):
+        host = PaperHost([Run(1, "a", 0, 90 * S), ServiceRun(2, unit, 0, 90 * S)])
+        for tick in range(61):
+            host.tick(tick * S)
+        served = [r for r in host.records if r.workload.kind == "service"]
+        assert [r.allocated_ns for r in served] == [has]
+        assert [r.held_ns for r in served] == [60 * S]
+        lawful(host)
+
+
+def test_a_process_that_began_a_moment_before_the_list_is_billed_from_the_list_on() -> None:
+    host = PaperHost([Run(1, "a", 10 * S - 15_000_000, 40 * S)])
+    for tick in range(61):
+        at_ns = tick * S
+        runs, host.runs = host.runs, host.runs if tick != 10 else []
+        host.tick(at_ns)
+        host.runs = runs
+    assert host.allocated_ns("a") == 30 * S
+    assert max(r.edge_uncertainty_ns for r in host.records) >= S
+
+
+def test_windows_of_another_length_after_a_restart_lie_on_their_own_grid() -> None:
+    host = PaperHost([Run(1, "a", 0, 900 * S)], window_s=10)
+    for tick in range(25):
+        host.tick(tick * S)
+    restart(host)
+    host.meter.reconfigure(60 * S, Sharing.EQUAL)
+    for tick in range(25, 300):
+        host.tick(tick * S)
+    assert {r.segment.window_start_ns % r.segment.window_length_ns for r in host.rows} == {0}
+    lawful(host)

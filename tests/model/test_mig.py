@@ -1,5 +1,6 @@
 """MIG: an instance's time is its own, its GPU has what nobody has, and energy is counted once."""
 
+from dataclasses import replace
 from fractions import Fraction
 
 from hypothesis import given, settings
@@ -10,7 +11,7 @@ from gputally.model.claims import Claim
 from gputally.model.conservation import check_batch, check_families, tile
 from gputally.model.reading import Device, GapReason
 from gputally.model.refused import Refused
-from gputally.model.usage import ClaimClass, EnergySource, EventKind
+from gputally.model.usage import ClaimClass, EnergySource, EventKind, Slices
 from gputally.model.workload import Owner, Workload
 
 from .host import S
@@ -150,3 +151,24 @@ def test_whatever_happens_to_a_family_slices_and_millijoules_are_counted_once(
     host.stop()
     lawful(host)
     assert host.spent_mj() == POWER_MW * last_ns // S - POWER_MW * first_ns // S
+
+
+def test_a_process_outside_all_instances_gets_nothing_of_a_gpu_in_mig_mode_over_a_restart() -> None:
+    host = MigHost(ONES[:3], {GPU: "outsider", ONES[0].device_id: "a"})
+    for tick in (*range(20), *range(40, 61)):
+        if tick == 40:
+            host.meter = load(save(host.meter, Refused()))[0]
+        host.tick(tick * S)
+    assert {r.owner.tenant for r in host.records} == {"a"}
+    lawful(host)
+
+
+def test_slices_that_cannot_be_are_a_violation() -> None:
+    host = MigHost(ONES)
+    for tick in range(61):
+        host.tick(tick * S)
+    batch = next(batch for batch in host.batches if batch.rows)
+    for slices in (Slices(GPU, 1, 0, 1, 8), Slices(GPU, 9, 7, 1, 8), Slices(GPU, 1, 4_000_000_000, 1, 8)):
+        row = next(row for row in batch.rows if row.segment.slices)
+        wrong = replace(row, segment=replace(row.segment, slices=slices))
+        assert "slices that cannot be" in str(check_batch(replace(batch, records=(), rows=(wrong,))))

@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gputally.model.conservation import check_batch
+from gputally.model.holding import SAMPLE_PERIOD_NS
 from gputally.model.reading import Accounted, DeviceReading, PassedProcess, ProcessOnDevice
 from gputally.model.usage import UsageRecord
 from gputally.model.workload import Attribution, Passage
@@ -53,7 +54,7 @@ def test_without_any_memory_of_it_accounting_says_when_it_was_there() -> None:
     lawful(host)
 
 
-def test_a_sample_alone_holds_from_its_stamp_to_the_list_that_lacks_it() -> None:
+def test_a_sample_alone_holds_from_its_stamp_for_a_sampling_period_for_then_there_would_be_another() -> None:
     unknown = Run(9, "?", 0, 0)
     host = PaperHost([])
     for second in range(61):
@@ -61,7 +62,8 @@ def test_a_sample_alone_holds_from_its_stamp_to_the_list_that_lacks_it() -> None
         passed = (PassedProcess(9, (3 * S + 400_000_000,), 60),) if found else ()
         tick(host, second * S, passed, {9: Passage(unknown.holder, None, None, 0)} if found else None)
     (record,) = host.records
-    assert (record.allocated_ns, record.edges) == (600_000_000, "absent,evidence")
+    assert (record.allocated_ns, record.edges) == (SAMPLE_PERIOD_NS, "evidence")
+    assert record.edge_uncertainty_ns == S
 
 
 def test_who_only_passed_by_is_not_billed_on_while_those_in_the_list_stay_the_same() -> None:
@@ -75,7 +77,8 @@ def test_who_only_passed_by_is_not_billed_on_while_those_in_the_list_stay_the_sa
         told = replace(host.attribution(at_ns), passed={9: Passage(passing.holder, None, None, 0)} if found else {})
         host.observe(at_ns, (part,), told)
     billed = {record.owner.tenant: record.allocated_ns for record in host.records}
-    assert billed == {"a": 59 * S + 700_000_000, "flash": 300_000_000}
+    half_ns = SAMPLE_PERIOD_NS // 2
+    assert billed == {"a": 60 * S - half_ns, "flash": half_ns}
     lawful(host)
 
 
@@ -187,3 +190,28 @@ def test_however_late_jobs_are_told_of_within_the_grace_the_bill_is_the_same(
         assert [v for batch in host.batches for v in check_batch(batch)] == []
         told.append([replace(record, revision=0, edges="") for record in in_force(host)])
     assert told[0] == told[1]
+
+
+def test_a_segment_that_two_pieces_of_late_evidence_touch_is_revised_once() -> None:
+    long, runs = Run(1, "long", 0, 900 * S), [Run(9, "x", 58 * S + 1, 58 * S + 9), Run(8, "y", 59 * S + 1, 59 * S + 9)]
+    host = PaperHost([long])
+    for second in range(66):
+        passed = tuple(PassedProcess(r.pid, (r.end_ns,), 80) for r in runs) if second == 61 else ()
+        passages = {r.pid: Passage(r.holder, r.start_ns, r.end_ns, 0) for r in runs}
+        tick(host, second * S, passed, passages)
+    host.stop()
+    assert [row.revision for row in host.rows] == [0, 1, 0]
+    assert [v for batch in host.batches for v in check_batch(batch)] == []
+    assert host.allocated_ns("x") == host.allocated_ns("y") == 4
+
+
+def test_late_evidence_does_not_leave_the_quiet_ticks_after_it_to_who_passed_by() -> None:
+    flash, host = Run(9, "flash", 2 * S + 100, 2 * S + 200), PaperHost([Run(1, "a", 0, 900 * S)])
+    for second in range(61):
+        passed = (PassedProcess(9, (flash.end_ns,), 80),) if second == 4 else ()
+        passages = {9: Passage(flash.holder, flash.start_ns, flash.end_ns, 0)}
+        part = replace(host.look(GPU, second * S), passed=passed)
+        told = replace(host.attribution(second * S), passed=passages if passed else {})
+        host.observe(second * S, (part,), told)
+    assert host.allocated_ns("flash") == 50
+    lawful(host)

@@ -76,3 +76,9 @@ def test_that_a_device_was_removed_or_the_clock_stepped_is_not_forgotten_with_th
 
 def test_nothing_refused_is_nothing_to_say() -> None:
     assert Refused().batches("host") == []
+
+
+def test_a_revision_that_a_full_log_refuses_takes_nothing_from_what_is_kept() -> None:
+    (told, *_) = minutes(1)
+    revised = replace(told, rows=tuple(replace(row, revision=1) for row in told.rows))
+    assert Refused().with_batch(revised).stretches == {}

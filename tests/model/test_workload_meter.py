@@ -114,3 +114,17 @@ def test_a_device_that_cannot_be_read_does_not_make_its_workloads_leave() -> Non
     host.meter.observe(reading, attribution, (), {})
     hung = replace(host.reading(2 * S), readings=())
     assert host.meter.due(hung, replace(attribution, holders={})) == {}
+
+
+def test_a_reading_just_on_the_edge_closes_the_window() -> None:
+    host = Host()
+    for at_s in range(181):
+        host.tick(at_s, holder("a"))
+    assert [(row.boot.start_ns // S, row.boot.end_ns // S) for row in host.rows] == [(0, 60), (60, 120), (120, 180)]
+
+
+def test_a_unit_that_is_started_anew_is_one_replica_before_and_one_after() -> None:
+    host = Host()
+    for at_s in range(181):
+        host.tick(at_s, holder("a", pid=1 if at_s < 90 else 2))
+    assert [((row.replica_ns or 0) // S, row.replica_max) for row in host.rows] == [(60, 1), (60, 1), (60, 1)]
