@@ -155,7 +155,8 @@ class Court:
             for record in row.records:
                 metered[record.owner.tenant] += record.allocated_ns
                 inferred[record.owner.tenant] += record.inferred_ns
-            rounded_ns = self.truth.shares(row.device_id, row.start_ns, row.end_ns).edges + 1
+            shares = self.truth.shares(row.device_id, row.start_ns, row.end_ns)
+            rounded_ns = QUALITIES * shares.sets * len(shares.jobs)  # one tenant may have several of the workloads
             slack_ns += row.uncertainty_ns + self._missable_ns(row) + rounded_ns
             slack_ns += self._late_ns(row) + self._ruled_late_ns(row) + self._unstated_ns(row)
             unknown_ns += row.unobserved_ns + row.inferred_ns + row.nameless_ns
