@@ -6,7 +6,7 @@ from .meter import Meter
 from .plain import from_plain, to_plain
 from .refused import Refused
 
-VERSION = 3
+VERSION = 4
 """Grows with every change to a dataclass that is kept here."""
 
 
