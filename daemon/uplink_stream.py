@@ -37,6 +37,8 @@ from .replay_events import (
 from .uplink_channel import Trouble, trouble_of
 from .uplink_words import answer_in
 
+_REST_S: Final = 5.0
+"""For so long a collector's unasked word may wait on a stream that has nothing to say."""
 _FRAMES_AT_ONCE: Final = 32
 """Copied out of the log in one read; what the host's memory holds of a backlog, however long that is."""
 
@@ -45,6 +47,10 @@ class _Call(Protocol):
     """What gRPC returns for a stream."""
 
     def __iter__(self) -> Iterator[wire.CollectorMessage]: ...
+
+    def __next__(self) -> wire.CollectorMessage: ...
+
+    def add_callback(self, callback: Callable[[], None]) -> bool: ...
 
     def cancel(self) -> bool: ...
 
@@ -80,7 +86,7 @@ class Stream:
         self._replay.take(opened)
         self._orders: deque[Acknowledge | Bury] = deque()
         self._call: _Call | None = None
-        self._welcomed = self._over = self._cancelled = False
+        self._welcomed = self._ended = self._over = self._cancelled = False
         self._moved_s = time.monotonic()
         self._trouble: Trouble | None = None
         self._fork: Fork | None = None
@@ -97,7 +103,9 @@ class Stream:
                 cancelled = self._cancelled
             if cancelled:
                 call.cancel()
-            for message in call:
+            if not call.add_callback(self._note_end):
+                self._note_end()
+            while (message := self._next(call)) is not None:
                 self._hear(message)
         except grpc.RpcError as error:
             self._end(trouble_of(error))
@@ -181,6 +189,26 @@ class Stream:
     def _read(self, room: Room) -> list[bytes]:
         return self._log.read(room.first_seq, min(room.frames, _FRAMES_AT_ONCE), room.size_bytes)
 
+    def _next(self, call: _Call) -> wire.CollectorMessage | None:
+        """What the collector says next; None when it has ended the stream.
+
+        gRPC looks ten times a second whether something has come. While nothing is on the wire nothing
+        needs an answer, so a stream that lingers is not asked at once.
+        """
+        with self._changed:
+            self._changed.wait_for(lambda: self._ended or self._done_saying or self._awaits_answer, _REST_S)
+        return next(call, None)
+
+    @property
+    def _awaits_answer(self) -> bool:
+        return not self._welcomed or self._replay.on_wire_frames > 0
+
+    def _note_end(self) -> None:
+        """Called by gRPC when the call has ended, however that came."""
+        with self._changed:
+            self._ended = True
+            self._changed.notify_all()
+
     def _wait_for_room(self) -> Room | None:
         """None: nothing more may be said on this stream."""
         with self._changed:
@@ -197,6 +225,7 @@ class Stream:
                 return False
             if self._replay.on_wire_frames == 0:
                 self._moved_s = time.monotonic()
+                self._changed.notify_all()
             self._replay.take(Said(seq, size_bytes))
             return True
 

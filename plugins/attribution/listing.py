@@ -8,8 +8,10 @@ def list_pids(reading: HostReading) -> dict[int, int]:
     listed: dict[int, int] = {}
     for device in reading.readings:
         if isinstance(device, DeviceReading):
-            for process in device.processes:
-                listed[process.pid] = min(device.at_ns, listed.get(process.pid, device.at_ns))
+            at_ns = device.at_ns
+            for pid, _, _ in device.processes:
+                if listed.setdefault(pid, at_ns) > at_ns:
+                    listed[pid] = at_ns
     return listed
 
 
