@@ -34,6 +34,9 @@ class Batch(_message.Message):
     HOSTS_FIELD_NUMBER: _builtins.int
     HOST_GAPS_FIELD_NUMBER: _builtins.int
     EVENTS_FIELD_NUMBER: _builtins.int
+    PREDECESSOR_FIELD_NUMBER: _builtins.int
+    CHECKPOINTS_FIELD_NUMBER: _builtins.int
+    KEYS_FIELD_NUMBER: _builtins.int
     host_id: _builtins.str
     boot_id: _builtins.str
     complete_through_ns: _builtins.int
@@ -54,6 +57,14 @@ class Batch(_message.Message):
     def host_gaps(self) -> _containers.RepeatedCompositeFieldContainer[Global___HostGap]: ...
     @_builtins.property
     def events(self) -> _containers.RepeatedCompositeFieldContainer[Global___Event]: ...
+    @_builtins.property
+    def predecessor(self) -> Global___Predecessor:
+        """only in the first frame of an epoch that follows another"""
+
+    @_builtins.property
+    def checkpoints(self) -> _containers.RepeatedCompositeFieldContainer[Global___SignedCheckpoint]: ...
+    @_builtins.property
+    def keys(self) -> _containers.RepeatedCompositeFieldContainer[Global___SigningKey]: ...
     def __init__(
         self,
         *,
@@ -67,16 +78,113 @@ class Batch(_message.Message):
         hosts: _abc.Iterable[Global___HostWindow] | None = ...,
         host_gaps: _abc.Iterable[Global___HostGap] | None = ...,
         events: _abc.Iterable[Global___Event] | None = ...,
+        predecessor: Global___Predecessor | None = ...,
+        checkpoints: _abc.Iterable[Global___SignedCheckpoint] | None = ...,
+        keys: _abc.Iterable[Global___SigningKey] | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_complete_through_ns", b"_complete_through_ns", "complete_through_ns", b"complete_through_ns"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_complete_through_ns", b"_complete_through_ns", "complete_through_ns", b"complete_through_ns", "predecessor", b"predecessor"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_complete_through_ns", b"_complete_through_ns", "boot_id", b"boot_id", "complete_through_ns", b"complete_through_ns", "events", b"events", "host_gaps", b"host_gaps", "host_id", b"host_id", "hosts", b"hosts", "records", b"records", "rows", b"rows", "segments", b"segments", "workloads", b"workloads"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_complete_through_ns", b"_complete_through_ns", "boot_id", b"boot_id", "checkpoints", b"checkpoints", "complete_through_ns", b"complete_through_ns", "events", b"events", "host_gaps", b"host_gaps", "host_id", b"host_id", "hosts", b"hosts", "keys", b"keys", "predecessor", b"predecessor", "records", b"records", "rows", b"rows", "segments", b"segments", "workloads", b"workloads"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__complete_through_ns: _TypeAlias = _typing.Literal["complete_through_ns"]  # noqa: Y015
     _WhichOneofArgType__complete_through_ns: _TypeAlias = _typing.Literal["_complete_through_ns", b"_complete_through_ns"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType__complete_through_ns) -> _WhichOneofReturnType__complete_through_ns | None: ...
 
 Global___Batch: _TypeAlias = Batch  # noqa: Y015
+
+@_typing.final
+class Predecessor(_message.Message):
+    """The log of which this epoch is the continuation."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    EPOCH_FIELD_NUMBER: _builtins.int
+    LAST_SEQ_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    epoch: _builtins.bytes
+    last_seq: _builtins.int
+    """the newest frame of it that is known; 0: none"""
+    reason: _builtins.str
+    """fork, damage"""
+    def __init__(
+        self,
+        *,
+        epoch: _builtins.bytes = ...,
+        last_seq: _builtins.int = ...,
+        reason: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["epoch", b"epoch", "last_seq", b"last_seq", "reason", b"reason"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Predecessor: _TypeAlias = Predecessor  # noqa: Y015
+
+@_typing.final
+class SignedCheckpoint(_message.Message):
+    """The host's word that the frame at seq of this epoch has this hash."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    KEY_ID_FIELD_NUMBER: _builtins.int
+    SEQ_FIELD_NUMBER: _builtins.int
+    HASH_FIELD_NUMBER: _builtins.int
+    SIGNATURE_FIELD_NUMBER: _builtins.int
+    key_id: _builtins.bytes
+    """the first 8 bytes of sha256(public key)"""
+    seq: _builtins.int
+    hash: _builtins.bytes
+    signature: _builtins.bytes
+    """Ed25519, 64 bytes: docs/formats.md"""
+    def __init__(
+        self,
+        *,
+        key_id: _builtins.bytes = ...,
+        seq: _builtins.int = ...,
+        hash: _builtins.bytes = ...,
+        signature: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["hash", b"hash", "key_id", b"key_id", "seq", b"seq", "signature", b"signature"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SignedCheckpoint: _TypeAlias = SignedCheckpoint  # noqa: Y015
+
+@_typing.final
+class SigningKey(_message.Message):
+    """A key with which checkpoints are signed from here on."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    KEY_ID_FIELD_NUMBER: _builtins.int
+    PUBLIC_KEY_FIELD_NUMBER: _builtins.int
+    SIGNED_BY_FIELD_NUMBER: _builtins.int
+    SIGNATURE_FIELD_NUMBER: _builtins.int
+    key_id: _builtins.bytes
+    public_key: _builtins.bytes
+    """Ed25519, 32 bytes"""
+    signed_by: _builtins.bytes
+    """key_id of the key before it; empty: the host's first"""
+    signature: _builtins.bytes
+    """by that key, or by itself"""
+    def __init__(
+        self,
+        *,
+        key_id: _builtins.bytes = ...,
+        public_key: _builtins.bytes = ...,
+        signed_by: _builtins.bytes = ...,
+        signature: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["key_id", b"key_id", "public_key", b"public_key", "signature", b"signature", "signed_by", b"signed_by"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SigningKey: _TypeAlias = SigningKey  # noqa: Y015
 
 @_typing.final
 class Segment(_message.Message):
