@@ -86,7 +86,7 @@ class Stream:
         self._replay.take(opened)
         self._orders: deque[Acknowledge | Bury] = deque()
         self._call: _Call | None = None
-        self._welcomed = self._ended = self._over = self._cancelled = False
+        self._welcomed = self._ended = self._over = self._cancelled = self._poked = False
         self._moved_s = time.monotonic()
         self._trouble: Trouble | None = None
         self._fork: Fork | None = None
@@ -167,17 +167,20 @@ class Stream:
         with self._changed:
             taken = list(self._orders)
             self._orders.clear()
+            self._poked = False
         return taken
 
     def _requests(self) -> Iterator[wire.HostMessage]:
         """Runs in gRPC's thread. Must end when the stream does and must not raise: gRPC would hide both."""
         try:
             yield self._hello
-            while (room := self._wait_for_room()) is not None:
-                for seq, raw in enumerate(self._read(room), room.first_seq):
-                    if not self._may_say(seq, len(raw)):
-                        break
+            needed_bytes = 0
+            while (room := self._wait_for_room(needed_bytes)) is not None:
+                frames = self._read(room)
+                claimed = self._claim(room.first_seq, frames)
+                for raw in frames[:claimed]:
                     yield wire.HostMessage(frame=raw)
+                needed_bytes = len(frames[claimed]) if claimed < len(frames) else 0
             yield wire.HostMessage(goodbye=wire.Goodbye(reason="nothing more to say"))
         except LogBroken as broken:
             self.broken = broken
@@ -209,25 +212,33 @@ class Stream:
             self._ended = True
             self._changed.notify_all()
 
-    def _wait_for_room(self) -> Room | None:
-        """None: nothing more may be said on this stream."""
-        with self._changed:
-            self._changed.wait_for(lambda: self._done_saying or self._replay.room)
-            return None if self._done_saying else self._replay.room
+    def _wait_for_room(self, needed_bytes: int) -> Room | None:
+        """Room for a frame of this size, at least. None: nothing more may be said on this stream."""
 
-    def _may_say(self, seq: int, size_bytes: int) -> bool:
-        """Waits for room for this frame, and counts it as said. False: another is wanted now, or none."""
+        def enough() -> Room | None:
+            room = self._replay.room
+            return room if room is not None and (room.any_size or room.size_bytes >= needed_bytes) else None
+
         with self._changed:
-            self._changed.wait_for(
-                lambda: self._done_saying or self._replay.said_seq + 1 != seq or self._replay.may_say(seq, size_bytes)
-            )
-            if self._done_saying or not self._replay.may_say(seq, size_bytes):
-                return False
+            self._changed.wait_for(lambda: self._done_saying or enough())
+            return None if self._done_saying else enough()
+
+    def _claim(self, first_seq: int, frames: list[bytes]) -> int:
+        """How many of these may go on the wire now, in one go; they count as said.
+
+        None of them if another frame is wanted by now, or nothing may be said any more.
+        """
+        claimed = 0
+        with self._changed:
+            if self._done_saying or self._replay.said_seq + 1 != first_seq:
+                return 0
             if self._replay.on_wire_frames == 0:
                 self._moved_s = time.monotonic()
                 self._changed.notify_all()
-            self._replay.take(Said(seq, size_bytes))
-            return True
+            while claimed < len(frames) and self._replay.may_say(first_seq + claimed, len(frames[claimed])):
+                self._replay.take(Said(first_seq + claimed, len(frames[claimed])))
+                claimed += 1
+        return claimed
 
     @property
     def _done_saying(self) -> bool:
@@ -241,7 +252,9 @@ class Stream:
                 self._note(Left())
         elif (answer := answer_in(message, self._log)) is not None:
             self._obey(self._take(answer))
-        self._poke()
+        if not self._poked:  # once until somebody looks: on a busy stream answers come by the thousand
+            self._poked = True
+            self._poke()
 
     def _take(self, answer: Answer) -> Order | None:
         with self._changed:
