@@ -29,8 +29,7 @@ def _in_words(told: dict[str, Any]) -> str:
     heard = "never acknowledged" if age_s is None else f"acknowledged {age_s:.1f} s ago"
     lines = [
         f"host {told['host_id']}, gputally {told['version']}, up {told['uptime_s']:.0f} s",
-        f"log     frames {log['first_seq']} to {log['last_seq']}, {log['unacked_frames']} not acknowledged, "
-        f"{log['bytes'] / 2**20:.1f} of {log['cap_bytes'] / 2**20:.0f} MiB",
+        *_log_in_words(log),
         f"uplink  {uplink['state']}, {uplink['endpoint'] or 'no collector'}, {heard}",
         f"owners  {attribution['processes']} processes, {attribution['unattributed']} without a tenant",
         *_clock_in_words(told),
@@ -39,6 +38,17 @@ def _in_words(told: dict[str, Any]) -> str:
         "",
     ]
     return "\n".join(lines + [line for device in told["devices"] for line in _device_in_words(device)])
+
+
+def _log_in_words(log: dict[str, Any]) -> list[str]:
+    waiting = [f"        {log['waiting']} batches wait in memory for the disk"] if log.get("waiting") else []
+    if log.get("trouble"):
+        return [f"log     CANNOT BE READ: {log['trouble']}", *waiting]
+    return [
+        f"log     frames {log['first_seq']} to {log['last_seq']}, {log['unacked_frames']} not acknowledged, "
+        f"{log['bytes'] / 2**20:.1f} of {log['cap_bytes'] / 2**20:.0f} MiB",
+        *waiting,
+    ]
 
 
 # A daemon of the version before says nothing of these.

@@ -5,7 +5,7 @@ import math
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
-from functools import partial
+from functools import partial, reduce
 from typing import Protocol, TypeVar
 
 import trio
@@ -19,13 +19,16 @@ from ..model.usage import Batch
 from ..proto.convert import encode_batch
 from ..storage.checkpoint import DamagedCheckpoint, decode, encode
 from ..storage.frame import MAX_PAYLOAD_BYTES, MAX_RECORDS
-from ..storage.wal import Entry, Log, LogFull
+from ..storage.wal import Entry, Log, LogBroken, LogFull
+from .sure_log import SureLog
 
 log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
 RETAIN_EVERY_S = 600.0
+MOST_WAITING = 256
+"""Batches held in memory while the disk fails: some four hours of windows. What closes after them is an exact gap."""
 
 
 class InWriter(Protocol):
@@ -51,19 +54,35 @@ class Keeper:
     log: Log
     in_writer: InWriter
     refused: Refused = field(default_factory=Refused)
+    waiting: tuple[Batch, ...] = ()
+    """What a failing disk has not taken yet, or perhaps has: it is said again, and is in the log once."""
+    _sure: SureLog = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._sure = SureLog(self.log)
 
     async def keep(self, meter: Meter, batch: Batch | None) -> list[Batch]:
         """Commits the batch together with a checkpoint that no longer holds what the batch closed.
 
         Returns what was committed. A full log refuses the batch: its time is then declared as a
-        gap, exactly, once there is room.
+        gap, exactly, once there is room. While the disk fails the batch waits here for the next call.
         """
-        batches = [] if batch is None else [*self.refused.batches(batch.host_id), batch]
+        if batch is not None and len(self.waiting) >= MOST_WAITING:
+            self.refused, batch = self.refused.with_batch(batch), None
+        refused = [] if batch is None else [*self.refused.batches(batch.host_id), batch]
+        batches = [*self.waiting, *refused]
+        left = Refused() if batch is not None else self.refused
         try:
-            await self._commit(batches, meter, Refused() if batches else self.refused)
+            await self._commit(batches, meter, left)
         except LogFull as full:
-            await self._refuse(meter, batch, full)
+            await self._refuse(meter, [*self.waiting, *refused[-1:]], full)
             return []
+        except LogBroken as broken:
+            self._wait(batches, left, broken)
+            return []
+        if self.waiting:
+            log.warning("the log can be written again; all that waited is in it")
+        self.waiting = ()
         return batches
 
     async def restore(self) -> Meter | None:
@@ -78,20 +97,29 @@ class Keeper:
             return None
         return meter
 
-    async def _refuse(self, meter: Meter, batch: Batch | None, full: LogFull) -> None:
+    async def _refuse(self, meter: Meter, batches: list[Batch], full: LogFull) -> None:
+        """``batches``: what was to be kept, without what had been refused before."""
         if not self.refused.stretches:
             log.error("%s; until there is room, usage becomes an exact gap (buffer_full)", full)
-        refused = self.refused if batch is None else self.refused.with_batch(batch)
+        lost = _behind(self._sure.found, batches)
+        refused, self.waiting = reduce(Refused.with_batch, lost, self.refused), ()
         try:
             await self._commit([], meter, refused)
         except LogFull as still:
             log.error("not even a checkpoint fits (%s): a restart would go on from an older one", still)
             self.refused = refused
+        except LogBroken as broken:
+            self._wait([], refused, broken)
+
+    def _wait(self, batches: list[Batch], refused: Refused, broken: LogBroken) -> None:
+        if not self.waiting:
+            log.error("%s; metering goes on, and what is closed waits in memory for the disk", broken)
+        self.waiting, self.refused = tuple(batches), refused
 
     async def _commit(self, batches: list[Batch], meter: Meter, refused: Refused) -> None:
         entries = [entry for batch in batches for entry in _entries(batch)]
         state = save(meter, refused)
-        await self.in_writer(lambda: self.log.append(entries, encode(state)))
+        await self.in_writer(lambda: self._sure.append(entries, encode(state)))
         self.refused = refused
 
 
@@ -99,8 +127,19 @@ async def retain(frames: Log, in_writer: InWriter, keep_acked_h: float) -> None:
     """Drops acknowledged frames that are older than they need be kept. Runs for ever."""
     while math.isfinite(keep_acked_h):
         oldest_ns = time.time_ns() - round(keep_acked_h * NS_PER_HOUR)
-        await in_writer(partial(frames.trim, oldest_ns))
+        try:
+            await in_writer(partial(frames.trim, oldest_ns))
+        except LogBroken as broken:
+            log.error("%s; old frames are kept for longer", broken)
         await trio.sleep(RETAIN_EVERY_S)
+
+
+def _behind(count: int, batches: list[Batch]) -> list[Batch]:
+    """Those whose entries are not among the first ``count``."""
+    while batches and count > 0:
+        count -= len(_entries(batches[0]))
+        batches = batches[1:]
+    return batches
 
 
 def _entries(batch: Batch) -> list[Entry]:

@@ -19,6 +19,8 @@ from .mailbox import Mailbox
 
 CHECKPOINT_EVERY_S = 20.0
 """How old the checkpoint may grow while nothing begins or ends; an edge is written at once."""
+RETRY_EVERY_S = 5.0
+"""How often a disk that has failed is tried, beside what closes meanwhile."""
 
 
 class Retired(Enum):
@@ -112,7 +114,8 @@ class Metering:
         return meter
 
     async def _keep(self, meter: Meter, batch: Batch | None, always: bool = False) -> None:
-        old = trio.current_time() - self._kept_at_s >= CHECKPOINT_EVERY_S
+        patience_s = RETRY_EVERY_S if self.keeper.waiting else CHECKPOINT_EVERY_S
+        old = trio.current_time() - self._kept_at_s >= patience_s
         if batch is None and not (always or old or meter.edges != self._kept_edges):
             return
         kept = await self.keeper.keep(meter, batch)

@@ -2,7 +2,7 @@
 
 import time
 from collections import Counter
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ from ..model.interval import NS_PER_S
 from ..model.meter import Meter
 from ..model.reading import HostReading
 from ..model.usage import ClockState
-from ..storage.wal import Log
+from ..storage.wal import Log, LogBroken, LogStat
 from .uplink import Uplink
 from .vitals import Vitals
 
@@ -40,9 +40,14 @@ def _describe_device(meter: Meter, device: DeviceMeter) -> dict[str, Any]:
     }
 
 
-def describe_log(log: Log) -> dict[str, Any]:
-    stat = asdict(log.stat())
-    return {**stat, "epoch": stat["epoch"].hex()}
+def describe_log(log: Log, waiting: int) -> dict[str, Any]:
+    """Its figures are None while the disk does not let them be read; ``waiting``: batches held in memory meanwhile."""
+    try:
+        stat = asdict(log.stat())
+    except LogBroken as broken:
+        unknown = dict.fromkeys(field.name for field in fields(LogStat))
+        return {**unknown, "waiting": waiting, "trouble": str(broken)}
+    return {**stat, "epoch": stat["epoch"].hex(), "waiting": waiting, "trouble": None}
 
 
 def describe_uplink(uplink: Uplink) -> dict[str, Any]:

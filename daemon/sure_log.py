@@ -8,7 +8,7 @@ said again. All of this runs in the log's writer thread.
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from ..storage.wal import Entry, Log, LogBroken
+from ..storage.wal import Entry, Log, LogBroken, LogStat
 
 
 @dataclass(slots=True)
@@ -16,6 +16,8 @@ class SureLog:
     """The writing end of a log for one who says the same again until it is kept."""
 
     log: Log
+    found: int = field(default=0, init=False)
+    """How many of the entries of the latest call were there already: it was their commit that had failed."""
     _unsure: tuple[bytes, int] | None = field(default=None, init=False)
     """Epoch and newest seq before a commit whose outcome is not known yet."""
 
@@ -23,7 +25,7 @@ class SureLog:
         """As ``Log.append``, tried once more after an error.
 
         Raises LogBroken if the disk fails again: then the next call must begin with the same
-        entries. Raises LogFull, and nothing was written.
+        entries. Raises LogFull, and nothing was written but what was ``found``.
         """
         try:
             return self._append(entries, checkpoint)
@@ -32,27 +34,26 @@ class SureLog:
         return self._append(entries, checkpoint)
 
     def _append(self, entries: Sequence[Entry], checkpoint: bytes) -> int:
-        missing = entries[self._already_there() :]
         stat = self.log.stat()
-        self._unsure = stat.epoch, stat.last_seq
+        behind_seq = self._behind_seq(stat)
+        self.found = stat.last_seq - behind_seq
+        self._unsure = stat.epoch, behind_seq
         try:
-            seq = self.log.append(missing, checkpoint)
+            seq = self.log.append(entries[self.found :], checkpoint)
         except LogBroken:
-            self._unsure = stat.epoch, stat.last_seq - (len(entries) - len(missing))
             raise
         except BaseException:
-            self._unsure = None  # nothing was written
+            self._unsure = None
             raise
         self._unsure = None
         return seq
 
-    def _already_there(self) -> int:
-        """How many frames of the last, unsure call are in the log.
+    def _behind_seq(self, stat: LogStat) -> int:
+        """The newest seq before the entries.
 
-        In a log that was made anew meanwhile, some may be there and are said again all the same:
-        who reads them counts the same record once.
+        In a log that was made anew meanwhile, some of them may be there and are said again all the
+        same: who reads them counts the same record once.
         """
-        if self._unsure is None:
-            return 0
-        (epoch, behind_seq), stat = self._unsure, self.log.stat()
-        return stat.last_seq - behind_seq if stat.epoch == epoch else 0
+        if self._unsure is None or self._unsure[0] != stat.epoch:
+            return stat.last_seq
+        return self._unsure[1]

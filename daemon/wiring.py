@@ -35,6 +35,7 @@ from .control import serve
 from .guard import guarded
 from .keeper import Keeper, WriterThread, retain
 from .mailbox import Mailbox
+from .mending import mending
 from .metering import Metering
 from .orders import Orders
 from .parts import Parts, opened
@@ -112,8 +113,9 @@ class _Tree:
         start, config = self.supervisor.start, self.parts.config
         take = with_clock(self.probe.read, self.clock.look)
         cadence = make_cadence(config.sampling, config.metering)
-        start("uplink", self.uplink.run)
-        self.metered = start("metering", self.metering.run)
+        reopen = partial(self.in_writer, self.parts.log.reopen)
+        start("uplink", partial(mending, self.uplink.run, reopen))
+        self.metered = start("metering", partial(mending, self.metering.run, reopen))
         self.sampled = start(
             "sampler", partial(sample, take, self.readings.offer, cadence, self.orders, self.vitals.miss)
         )
@@ -141,7 +143,7 @@ class _Tree:
             "driver": {"state": self.orders.state, "since": self.orders.since},
             "clock": status.describe_clock(self.vitals.reading),
             "devices": status.describe_devices(self.metering.meter),
-            "log": status.describe_log(self.parts.log),
+            "log": status.describe_log(self.parts.log, len(self.metering.keeper.waiting)),
             "uplink": status.describe_uplink(self.uplink),
             "attribution": {
                 "processes": self.vitals.processes,

@@ -22,8 +22,9 @@ import lmdb
 
 from .checkpoint import DamagedCheckpoint
 from .frame import DamagedFrame, make_frame
+from .gate import Gate
 from .wal_errors import HostIdChanged, LogBroken, LogError, LogFull, LogUnusable, full, no_room_for_checkpoint
-from .wal_open import OpenLog, open_log
+from .wal_open import OpenLog, open_again, open_log
 from .wal_platter import DISK, Platter
 from .wal_room import Room
 from .wal_state import LogStat, LogState, stat_of
@@ -51,6 +52,7 @@ class Log:
         self._tables = opened.tables
         self._cap_bytes = cap_bytes
         self._room = Room(opened.folder, opened.tables, cap_bytes)
+        self._gate = Gate()
 
     @classmethod
     def open(cls, folder: Path, host_id: str, cap_bytes: int, platter: Platter = DISK) -> "Log":
@@ -62,6 +64,21 @@ class Log:
 
     def close(self) -> None:
         self._opened.close()
+
+    def reopen(self) -> None:
+        """After LogBroken, when nobody knows what the last commit came to: closes and opens the file again.
+
+        What ``stat`` says from then on is what is there. Raises LogBroken if it cannot be opened; then only
+        another ``reopen`` helps.
+        """
+        with self._gate.shut():
+            self._opened.env.close()
+            try:
+                opened = open_again(self._opened, self._cap_bytes)
+            except (LogUnusable, OSError) as error:
+                raise LogBroken(f"{self._opened.folder}: the log cannot be opened again: {error}") from None
+            self._opened, self._tables = opened, opened.tables
+            self._room = Room(opened.folder, opened.tables, self._cap_bytes)
 
     def append(self, entries: Sequence[Entry], checkpoint: bytes | None) -> int:
         """Writes a frame per entry and, unless None, the checkpoint: durable on return. The newest seq.
@@ -221,7 +238,7 @@ class Log:
     @contextmanager
     def _reading(self) -> Generator[Txn]:
         try:
-            with self._opened.env.begin() as txn:
+            with self._gate.passing(), self._opened.env.begin() as txn:
                 yield txn
         except (lmdb.Error, DamagedCheckpoint) as error:
             raise LogBroken(f"{self._opened.folder}: the log cannot be read: {error}") from None

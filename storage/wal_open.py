@@ -31,6 +31,8 @@ class OpenLog:
     tables: Tables
     epoch: bytes
     owner: Ownership
+    host_id: str
+    platter: Platter
 
     def close(self) -> None:
         self.env.close()
@@ -47,6 +49,11 @@ def open_log(folder: Path, host_id: str, cap_bytes: int, platter: Platter = DISK
     except BaseException:
         owner.release()
         raise
+
+
+def open_again(closed: OpenLog, cap_bytes: int) -> OpenLog:
+    """The environment of a log that is still ours, after ``env.close()``. Raises LogUnusable."""
+    return _open(closed.folder, closed.host_id, cap_bytes, closed.owner, closed.platter)
 
 
 def check_length(folder: Path, env: lmdb.Environment) -> None:
@@ -71,7 +78,7 @@ def _open(folder: Path, host_id: str, cap_bytes: int, owner: Ownership, platter:
         reserve(folder, folder / DATA, max(cap_bytes, file_bytes))
         state, tables = _look(folder, env)
         _check_host(folder, state.host_id, host_id)
-        return OpenLog(folder, env, tables, state.epoch, owner)
+        return OpenLog(folder, env, tables, state.epoch, owner, host_id, platter)
     except OSError as error:
         env.close()
         raise unwritable(folder, error) from None
