@@ -69,6 +69,11 @@ class RunningCollector:
         self.intake = ready.split()[2].rstrip(",")
         self.url = ready.split()[4]
 
+    @property
+    def pid(self) -> int:
+        assert self._process is not None
+        return self._process.pid
+
     def signal(self, number: int) -> None:
         assert self._process is not None
         self._process.send_signal(number)
