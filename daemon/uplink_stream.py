@@ -180,7 +180,7 @@ class Stream:
                 claimed = self._claim(room.first_seq, frames)
                 for raw in frames[:claimed]:
                     yield wire.HostMessage(frame=raw)
-                needed_bytes = 0
+                needed_bytes = len(frames[claimed]) if claimed < len(frames) else 0
             yield wire.HostMessage(goodbye=wire.Goodbye(reason="nothing more to say"))
         except LogBroken as broken:
             self.broken = broken

@@ -75,7 +75,7 @@ async def test_what_fails_inside_the_request_iterator_ends_the_stream_with_its_c
     write(log, 3)
     read = log.read
     try:
-        log.read = _failing  # type: ignore[method-assign]
+        log.read = _failing  # type: ignore[method-assign, assignment]
         async with running(log, collector.address) as uplink:
             await until(lambda: "RuntimeError: out of luck" in (uplink.status().last_error or ""))
             log.read = read  # type: ignore[method-assign]
@@ -141,7 +141,7 @@ def test_a_message_that_inflates_to_a_hundred_megabytes_is_refused_before_it_doe
             stub: Any = UplinkStub(channel)
             with pytest.raises(grpc.RpcError) as refused:
                 list(stub.Stream(iter([_hello(), wire.HostMessage(frame=bytes(100 << 20))])))
-        assert refused.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED  # type: ignore[attr-defined]
+        assert refused.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
         assert _peak_kib(collector.pid) - before_kib < 32 * 1024
 
 
