@@ -19,11 +19,12 @@ SUBCOMMANDS = {
     "simulate": "rehearse incidents on simulated hosts",
     "rules": "how cgroup paths and processes resolve",
     "config": "check or show a configuration",
+    "pki": "make certificates for hosts and collectors",
     "log": "look into a write-ahead log",
 }
 
 
-EXTRAS = {"collector": "collector", "demo": "collector,simulator"}
+EXTRAS = {"collector": "collector", "demo": "collector,simulator", "pki": "pki"}
 """What a command needs beyond the plain install."""
 
 

@@ -31,6 +31,7 @@ def _in_words(told: dict[str, Any]) -> str:
         f"host {told['host_id']}, gputally {told['version']}, up {told['uptime_s']:.0f} s",
         *_log_in_words(log),
         f"uplink  {uplink['state']}, {uplink['endpoint'] or 'no collector'}, {heard}",
+        *_credentials_in_words(uplink.get("credentials")),
         f"owners  {attribution['processes']} processes, {attribution['unattributed']} without a tenant",
         *_clock_in_words(told),
         *_driver_in_words(told),
@@ -52,6 +53,23 @@ def _log_in_words(log: dict[str, Any]) -> list[str]:
 
 
 # A daemon of the version before says nothing of these.
+
+
+def _credentials_in_words(told: dict[str, Any] | None) -> list[str]:
+    """Nothing while all is well."""
+    if told is None:
+        return []
+    lines = [f"TLS     CHANGED FILES ARE NOT USED: {told['trouble']}"] if told["trouble"] else []
+    words = {
+        "expires_soon": "expires on {not_after}",
+        "expired": "EXPIRED on {not_after}",
+        "not_yet_valid": "NOT VALID before {not_before}",
+    }
+    return lines + [
+        f"TLS     {file['file']} {words[file['state']].format(**file)}"
+        for file in told["files"]
+        if file["state"] in words
+    ]
 
 
 def _clock_in_words(told: dict[str, Any]) -> list[str]:

@@ -163,6 +163,7 @@ def _add_health(app: FastAPI, parts: Parts) -> None:
             "trouble": trouble or None,
             "log_id": str(last_log_id),
             "projected_log_id": str(parts.projector.position),
+            "tls": parts.intake.credentials.described() if parts.intake.credentials else None,
         }
         return JSONResponse(body, 200 if ready else 503)
 

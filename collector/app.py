@@ -37,6 +37,7 @@ from .api_server import ApiServer
 from .asking import Questions
 from .config import ApiConfig, CollectorConfig
 from .intake import Intake, IntakeServer
+from .intake_credentials import IntakeCredentials
 from .projector import Projector
 from .refusal import CannotStart
 from .tokens import Token, load_tokens
@@ -115,7 +116,7 @@ async def _running(config: CollectorConfig, end: _End) -> AsyncGenerator[str]:
         stack.push_async_callback(asyncio.to_thread, writer.stop)
         questions = Questions(projection)
         stack.callback(questions.close)
-        intake = Intake(writer, identified=not config.intake.insecure_plaintext)
+        intake = Intake(writer, None if config.intake.insecure_plaintext else IntakeCredentials(config.intake))
         api = ApiServer(config.api)
         api_at = api.listen()
         stack.push_async_callback(api.stop)

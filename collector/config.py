@@ -11,6 +11,16 @@ class IntakeConfig:
     ca: str | None = setting(None, "file of the authority that signs hosts' certificates")
     certificate: str | None = setting(None, "file of this collector's certificate chain")
     key: str | None = setting(None, "file of its private key")
+    identity: tuple[str, ...] = setting(
+        ("dns:{host}", "ip:{host}", "cn:{host}", "spiffe://*/{host}"),
+        "where a certificate names its host; see tls.md",
+    )
+    revoked: str | None = setting(
+        None, "file of certificates and hosts that are let in no more; read again when it changes; see tls.md"
+    )
+    expiry_warning_days: int = setting(
+        30, "days before the certificate or the authority runs out from which on it is said", at_least=0, at_most=3650
+    )
     insecure_plaintext: bool = setting(False, "no TLS; refused for anything but loopback")
 
 

@@ -5,8 +5,6 @@ import contextlib
 import errno
 import logging
 import socket
-from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any, Final
 
 import grpc
@@ -14,12 +12,12 @@ import grpc.aio
 
 from ..model.endpoint import Endpoint, parse_endpoint
 from ..model.exits import Exit
-from ..plugins.tls import TlsFiles
 from ..proto.v1 import health_pb2_grpc, uplink_pb2_grpc
 from .budget import Budget
 from .config import IntakeConfig
+from .identity_rule import Auth
+from .intake_credentials import IntakeCredentials
 from .intake_health import Health
-from .intake_identity import check_identity
 from .intake_stream import HostStream, IntakeStatistics, Refused, read_hello
 from .refusal import CannotStart
 from .writer import LedgerWriter
@@ -27,6 +25,8 @@ from .writer import LedgerWriter
 _log = logging.getLogger(__name__)
 _IN_FLIGHT_BYTES: Final = 64 * 1024 * 1024
 _HOST_ID_GRACE_S: Final = 2.0
+_LOOK_EVERY_S: Final = 10.0
+"""Whoever is revoked loses a live stream within this time."""
 _PING_S: Final = 10
 _PING_TIMEOUT_S: Final = 5
 """A host that vanished without closing its connection gives its name free after these two."""
@@ -50,13 +50,14 @@ _OPTIONS: Final[tuple[tuple[str, Any], ...]] = (
 class Intake(uplink_pb2_grpc.UplinkServicer):
     """Serves the hosts' streams; one live stream for each host."""
 
-    def __init__(self, writer: LedgerWriter, *, identified: bool) -> None:
-        """``identified``: peers have certificates, and these decide whose stream they may write."""
+    def __init__(self, writer: LedgerWriter, credentials: IntakeCredentials | None) -> None:
+        """``credentials``: peers have certificates, and these decide whose stream they may write."""
         self.statistics = IntakeStatistics()
+        self.credentials = credentials
         self._writer = writer
-        self._identified = identified
         self._budget = Budget(_IN_FLIGHT_BYTES)
         self._live: dict[str, HostStream] = {}
+        self._auth: dict[str, Auth] = {}
         self._stopping = False
 
     @property
@@ -75,16 +76,17 @@ class Intake(uplink_pb2_grpc.UplinkServicer):
 
     async def _serve(self, context: Any) -> None:
         hello = await read_hello(context)
-        if self._identified:
-            auth: Mapping[str, Sequence[bytes]] = context.auth_context()
-            check_identity(hello.host_id, auth)
+        auth: Auth = context.auth_context()
+        if self.credentials is not None:
+            self.credentials.check(hello.host_id, auth)
         stream = HostStream(context, hello, self._writer, self._budget)
         await self._claim(stream)
+        self._auth[hello.host_id] = auth
         self.statistics.streams += 1
         try:
             await stream.run()
         finally:
-            del self._live[hello.host_id]
+            del self._live[hello.host_id], self._auth[hello.host_id]
             stream.ended.set()
 
     async def _claim(self, stream: HostStream) -> None:
@@ -108,6 +110,16 @@ class Intake(uplink_pb2_grpc.UplinkServicer):
             raise Refused(grpc.StatusCode.UNAVAILABLE, "the collector is stopping")
         self._live[host_id] = stream
 
+    def check_again(self) -> None:
+        """Ends the streams of those who were revoked since they came."""
+        if self.credentials is None:
+            return
+        for host_id, auth in self._auth.items():
+            try:
+                self.credentials.check_again(host_id, auth)
+            except Refused as refusal:
+                self._live[host_id].refuse(refusal)
+
     async def say_goodbye(self, deadline_s: float) -> None:
         """Every stream is told, acknowledged what it sent, and ended; returns when they are, or at the deadline."""
         self._stopping = True
@@ -126,6 +138,7 @@ class IntakeServer:
         self._config = config
         self._server = grpc.aio.server(options=_OPTIONS)
         self._health = Health()
+        self._watch: asyncio.Task[None] | None = None
         uplink_pb2_grpc.add_UplinkServicer_to_server(intake, self._server)
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
 
@@ -141,30 +154,34 @@ class IntakeServer:
             ) from None
         await self._server.start()
         self._health.set_serving(True)
+        if self._intake.credentials is not None:
+            self._watch = asyncio.create_task(self._watch_credentials(self._intake.credentials))
         return Endpoint(wanted.host, port)
 
     async def stop(self, deadline_s: float) -> None:
         """Goodbye to every stream, then nothing more."""
         self._health.set_serving(False)
+        if self._watch is not None:
+            self._watch.cancel()
         await self._intake.say_goodbye(deadline_s)
         await self._server.stop(grace=1.0)
 
     def _add_port(self, address: str) -> int:
-        if self._config.insecure_plaintext:
-            if not parse_endpoint(address, lowest_port=0).is_loopback:
-                raise CannotStart(Exit.CONFIG, f"intake.listen = {address}: without TLS only on loopback")
-            return self._server.add_insecure_port(address)
-        return self._server.add_secure_port(address, _credentials(self._config))
+        if self._intake.credentials is not None:
+            return self._server.add_secure_port(address, self._intake.credentials.for_server())
+        if not parse_endpoint(address, lowest_port=0).is_loopback:
+            raise CannotStart(Exit.CONFIG, f"intake.listen = {address}: without TLS only on loopback")
+        return self._server.add_insecure_port(address)
 
-
-def _credentials(config: IntakeConfig) -> grpc.ServerCredentials:
-    """Mutual TLS: without a certificate that our authority signed there is no stream. Raises CannotStart."""
-    assert config.ca and config.certificate and config.key, "the configuration was not checked"
-    try:
-        ca, certificate, key = TlsFiles(Path(config.ca), Path(config.certificate), Path(config.key)).read()
-    except OSError as error:
-        raise CannotStart(Exit.CONFIG, f"intake: {error.filename} cannot be read: {error.strerror}") from None
-    return grpc.ssl_server_credentials([(key, certificate)], root_certificates=ca, require_client_auth=True)
+    async def _watch_credentials(self, credentials: IntakeCredentials) -> None:
+        """New connections find changed files by themselves; this is for live streams and for the operator."""
+        while True:
+            await asyncio.sleep(_LOOK_EVERY_S)
+            try:
+                await asyncio.to_thread(credentials.look)
+                self._intake.check_again()
+            except Exception:
+                _log.exception("the TLS files could not be looked at")
 
 
 def _probe(wanted: Endpoint) -> None:

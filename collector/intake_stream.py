@@ -118,6 +118,12 @@ class HostStream:
         self._reading = False
         self._news.set()
 
+    def refuse(self, refusal: Refused) -> None:
+        """Ends the stream with this status; what was taken before is committed all the same."""
+        self._failure = self._failure or refusal
+        self._reading = False
+        self._news.set()
+
     async def _welcome(self) -> None:
         answer: asyncio.Future[Welcomed | LedgerError] = asyncio.get_running_loop().create_future()
         self._writer.open_stream(self.stream, self._first_seq, lambda said: _settle(answer, said))

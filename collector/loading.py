@@ -11,6 +11,8 @@ from ..model.settings_read import take_settings
 from ..plugins.tls import check_tls, locate_credentials
 from ..plugins.toml_file import read_toml
 from .config import ApiConfig, CollectorConfig, IntakeConfig, SkuConfig
+from .identity_rule import IdentityRule
+from .revoked import read_revoked
 from .skus import UNASSIGNED
 
 DAEMONS_TABLES = ("host", "sampling", "metering", "log", "uplink", "attribution", "leases", "telemetry", "control")
@@ -37,12 +39,35 @@ def _check_intake(intake: IntakeConfig, complaints: Complaints) -> None:
     listen = _parse_listen("intake.listen", intake.listen, complaints)
     if not intake.insecure_plaintext:
         check_tls("intake", intake, complaints)
+        _check_identity(intake, complaints)
     elif listen is not None and not listen.is_loopback:
         complaints.refuse(
             "intake.insecure_plaintext",
             f"is true and intake.listen ({listen}) is not on loopback: anyone could read and forge usage; "
             "give ca, certificate and key, or listen on 127.0.0.1",
         )
+
+
+def _check_identity(intake: IntakeConfig, complaints: Complaints) -> None:
+    """The rules can be read, and there is one; the list of the revoked as well."""
+    if not intake.identity:
+        complaints.refuse("intake.identity", "is empty: no host could ever be let in")
+    for rule in intake.identity:
+        try:
+            IdentityRule.of(rule)
+        except ValueError as bad:
+            complaints.refuse("intake.identity", str(bad))
+    if intake.revoked is not None:
+        _check_revoked(Path(intake.revoked), complaints)
+
+
+def _check_revoked(path: Path, complaints: Complaints) -> None:
+    try:
+        read_revoked(path)
+    except OSError as error:
+        complaints.refuse("intake.revoked", f"{path} cannot be read: {error.strerror}")
+    except ValueError as bad:
+        complaints.refuse("intake.revoked", f"{path} {bad}")
 
 
 def _check_api(api: ApiConfig, complaints: Complaints) -> None:

@@ -49,6 +49,12 @@ class UplinkConfig:
     ca: str | None = setting(None, "file of the authority that signs collectors' certificates")
     certificate: str | None = setting(None, "file of this host's certificate chain")
     key: str | None = setting(None, "file of its private key")
+    collector_name: str | None = setting(
+        None, "DNS name in collectors' certificates, where it is not the name in endpoints"
+    )
+    expiry_warning_days: int = setting(
+        30, "days before the certificate or the authority runs out from which on it is said", at_least=0, at_most=3650
+    )
     linger_s: float = setting(5.0, "how long an idle stream stays open; inf: always", at_least=0)
     insecure_plaintext: bool = setting(False, "no TLS; refused for anything but loopback")
     insecure_plaintext_anywhere: bool = setting(False, "no TLS, and not only on loopback: anyone may read and forge")

@@ -51,7 +51,7 @@ def describe_log(log: Log, waiting: int) -> dict[str, Any]:
 
 
 def describe_uplink(uplink: Uplink) -> dict[str, Any]:
-    return asdict(uplink.status())
+    return {**asdict(uplink.status()), "credentials": uplink.credentials.described()}
 
 
 def describe_sampling(vitals: Vitals, refused: int, child_pid: int | None) -> dict[str, Any]:

@@ -21,11 +21,13 @@ from typing import Final
 import grpc
 import trio
 
+from ..plugins.tls_watch import BadCredentials
 from ..storage.wal import Log, LogStat
 from .config import UplinkConfig
 from .keeper import InWriter
 from .replay_events import Acknowledge, Bury, Fork, Opened
-from .uplink_channel import BadCredentials, Trouble, credential_trouble, open_channel
+from .uplink_channel import Trouble, open_channel
+from .uplink_credentials import LOOK_EVERY_S, Credentials
 from .uplink_retry import Backoff, Endpoints
 from .uplink_session import Alarm, Pace, Session
 from .uplink_status import Situation, State, UplinkStatus
@@ -59,6 +61,8 @@ class Uplink:
         self._endpoints = Endpoints(settings.endpoints)
         self._endpoint = next(iter(settings.endpoints), None)
         self._situation = Situation(self._endpoint)
+        self.credentials = Credentials(settings)
+        self._opened_with = 0
         self._alarm = Alarm()
         self._grown = False
         self._drain_asked = trio.Event()
@@ -76,6 +80,20 @@ class Uplink:
                 return
             else:
                 await self._alarm.wait()
+
+    async def watch_credentials(self, every_s: float = LOOK_EVERY_S) -> None:
+        """An actor beside ``run``: changed TLS files are taken up by a stream that is open, and expiry is told."""
+        while True:
+            with contextlib.suppress(BadCredentials):  # said by whoever wants to connect
+                await trio.to_thread.run_sync(self.credentials.look)
+            if self.outdated:
+                self._alarm.ring()
+            await trio.sleep(every_s)
+
+    @property
+    def outdated(self) -> bool:
+        """Whether other TLS files are in force than those that the stream was opened with."""
+        return self.credentials.number != self._opened_with
 
     def wake(self) -> None:
         """The log has grown."""
@@ -143,7 +161,7 @@ class Uplink:
     async def _converse(self, endpoint: str, stat: LogStat) -> Fork | Trouble | None:
         """None: everything the log had is acknowledged."""
         try:
-            channel = await trio.to_thread.run_sync(open_channel, endpoint, self._settings)
+            channel = await trio.to_thread.run_sync(self._open, endpoint)
         except BadCredentials as bad:
             return Trouble(str(bad))
         token = trio.lowlevel.current_trio_token()
@@ -168,13 +186,20 @@ class Uplink:
     async def _judge(self, progress: Progress) -> Fork | Trouble | None:
         if progress.fork is not None:
             return progress.fork
-        if progress.welcomed and progress.all_acknowledged:
-            return None
+        if progress.welcomed and (progress.all_acknowledged or (self.outdated and progress.trouble is None)):
+            return None  # left with frames unsaid for the sake of new files, it is opened again at once
         trouble = progress.trouble or Trouble("the collector ended the stream")
         if progress.welcomed or trouble.refused:
             return trouble
         # gRPC says little about why a handshake failed; our own files may say more.
-        return await trio.to_thread.run_sync(credential_trouble, self._settings) or trouble
+        own = await trio.to_thread.run_sync(self.credentials.trouble)
+        return Trouble(own) if own else trouble
+
+    def _open(self, endpoint: str) -> grpc.Channel:
+        """Reads files: not for the event loop. Raises BadCredentials."""
+        identity = self.credentials.current()
+        self._opened_with = 0 if identity is None else identity.number
+        return open_channel(endpoint, identity, self._settings.collector_name)
 
     async def _take_back(self, through_seq: int) -> None:
         log.warning(

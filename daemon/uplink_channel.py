@@ -1,6 +1,6 @@
 """A channel to one collector, and what gRPC's errors mean to the one who must mend them.
 
-Each stream has a channel of its own, made from the files as they are now: a
+Each stream has a channel of its own, made from the files that are in force: a
 certificate that was renewed is simply there at the next connection.
 """
 
@@ -10,8 +10,7 @@ from typing import Final, cast
 
 import grpc
 
-from ..plugins.tls import TlsFiles, tls_problems
-from .config import UplinkConfig
+from ..plugins.tls_watch import Identity
 
 MAX_MESSAGE_BYTES: Final = 1024 * 1024
 """A frame is a quarter of this at most; set on both sides, since the default of one protects nobody."""
@@ -41,8 +40,13 @@ _REFUSALS: Final = frozenset(
 _CAUSES: Final = tuple(
     (re.compile(mark, re.IGNORECASE | re.DOTALL), cause)
     for mark, cause in (
+        ("certificate has expired", "its certificate, or the authority's, has expired"),
+        ("not yet valid", "its certificate, or the authority's, is not valid yet: see the clocks of both machines"),
         ("certificate_verify_failed|signature", "its certificate is not signed by the authority in uplink.ca"),
-        ("hostname verification|peer name", "its certificate is for another name than that in uplink.endpoints"),
+        (
+            "hostname verification|peer name",
+            "its certificate is for another name than that in uplink.endpoints (or uplink.collector_name)",
+        ),
         ("wrong_version_number", "it speaks no TLS on this port"),
         ("handshake failed", "the TLS handshake failed: see uplink.ca, uplink.certificate and uplink.key"),
         ("failed to connect.*socket closed", "it hung up: it does not accept uplink.certificate, or wants TLS"),
@@ -61,27 +65,13 @@ class Trouble:
     refused: bool = False
 
 
-class BadCredentials(Exception):
-    """A file of the TLS identity cannot be used; the message names its key and path."""
-
-
-def open_channel(endpoint: str, settings: UplinkConfig) -> grpc.Channel:
-    """Connects when it is first used. Reads files: not for the event loop. Raises BadCredentials."""
-    files = _tls_files(settings)
-    if files is None:
+def open_channel(endpoint: str, identity: Identity | None, collector_name: str | None) -> grpc.Channel:
+    """Connects when it is first used. No identity: plaintext. ``collector_name``: UplinkConfig.collector_name."""
+    if identity is None:
         return grpc.insecure_channel(endpoint, _OPTIONS)
-    try:
-        ca, certificate, key = files.read()
-    except OSError as error:
-        raise BadCredentials(f"{error.filename} cannot be read: {error.strerror}") from None
-    return grpc.secure_channel(endpoint, grpc.ssl_channel_credentials(ca, key, certificate), _OPTIONS)
-
-
-def credential_trouble(settings: UplinkConfig) -> Trouble | None:
-    """What is wrong with our own files; asked when a connection failed, since gRPC does not say. Reads files."""
-    files = _tls_files(settings)
-    problems = tls_problems(files) if files else []
-    return Trouble("; ".join(f"uplink.{key}: {what}" for key, what in problems)) if problems else None
+    credentials = grpc.ssl_channel_credentials(identity.ca, identity.key, identity.certificate)
+    name = (("grpc.ssl_target_name_override", collector_name),) if collector_name else ()
+    return grpc.secure_channel(endpoint, credentials, (*_OPTIONS, *name))
 
 
 def trouble_of(error: grpc.RpcError) -> Trouble:
@@ -93,11 +83,3 @@ def trouble_of(error: grpc.RpcError) -> Trouble:
             return Trouble(cause)
     told = details.rpartition("last error: ")[2][:_MAX_DETAILS]
     return Trouble(f"{call.code().name.lower()}: {told}", refused=call.code() in _REFUSALS)
-
-
-def _tls_files(settings: UplinkConfig) -> TlsFiles | None:
-    """None: plaintext, which the configuration allows only on loopback or under a name that says what it is."""
-    if settings.insecure_plaintext:
-        return None
-    assert settings.ca and settings.certificate and settings.key, "the configuration was not checked"
-    return TlsFiles.of(settings.ca, settings.certificate, settings.key)

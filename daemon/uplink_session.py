@@ -54,6 +54,11 @@ class Host(Protocol):
         """How long a stream may idle now."""
         ...
 
+    @property
+    def outdated(self) -> bool:
+        """Whether the stream should be left for one with the TLS files that are in force by now."""
+        ...
+
     async def grown(self) -> int | None:
         """The newest seq, if the log has grown since it was last asked."""
         ...
@@ -87,6 +92,9 @@ class Session:
             newest_seq = await self.host.grown()
             if newest_seq is not None:
                 self.stream.grow(newest_seq)
+                progress = self.stream.progress()
+            if progress.phase is Phase.STREAMING and self.host.outdated:
+                self.stream.leave()
                 progress = self.stream.progress()
             patience_s = self._patience_s(progress)
             if patience_s <= 0:

@@ -115,6 +115,7 @@ class _Tree:
         cadence = make_cadence(config.sampling, config.metering)
         reopen = partial(self.in_writer, self.parts.log.reopen)
         start("uplink", partial(mending, self.uplink.run, reopen))
+        start("credentials", self.uplink.watch_credentials)
         self.metered = start("metering", partial(mending, self.metering.run, reopen))
         self.sampled = start(
             "sampler", partial(sample, take, self.readings.offer, cadence, self.orders, self.vitals.miss)

@@ -12,7 +12,7 @@ from gputally.model.settings import Key, keys_of
 from gputally.model.settings_value import describe, to_toml
 
 PAGE = Path(__file__).with_name("configuration.md")
-UNITS = {"_s": "seconds", "_ms": "milliseconds", "_h": "hours", "_mib": "MiB", "_bytes": "bytes"}
+UNITS = {"_s": "seconds", "_ms": "milliseconds", "_h": "hours", "_days": "days", "_mib": "MiB", "_bytes": "bytes"}
 HEAD = """# Configuration
 
 Generated from the code by `docs/generate_configuration.py`; a test keeps it so.

@@ -1,5 +1,6 @@
 """Throw-away certificates for tests that need real TLS files."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from ipaddress import ip_address
@@ -25,10 +26,17 @@ class Authority:
     def ca(self) -> Path:
         return self.folder / "ca.pem"
 
-    def issue(self, common_name: str) -> tuple[Path, Path]:
-        """(certificate, key) for both ends of a connection on loopback."""
+    def issue(
+        self,
+        common_name: str,
+        *,
+        names: Sequence[x509.GeneralName] | None = None,
+        days: tuple[float, float] = (-1 / 24, 1),
+    ) -> tuple[Path, Path]:
+        """(certificate, key) for both ends of a connection on loopback; ``days``: valid from and to, from now."""
         key = ec.generate_private_key(ec.SECP256R1())
-        certificate = _sign(_name(common_name), key, self.name, self.key, common_name)
+        names = on_loopback(common_name) if names is None else names
+        certificate = _sign(_name(common_name), key, self.name, self.key, names, days)
         return (
             _write(self.folder / f"{common_name}.pem", certificate.public_bytes(serialization.Encoding.PEM)),
             _write(self.folder / f"{common_name}.key", _pem(key)),
@@ -48,12 +56,21 @@ def make_authority(folder: Path) -> Authority:
     return authority
 
 
+def on_loopback(host: str) -> list[x509.GeneralName]:
+    return [x509.DNSName(host), x509.DNSName("localhost"), x509.IPAddress(ip_address("127.0.0.1"))]
+
+
+def spiffe(told: str) -> x509.GeneralName:
+    return x509.UniformResourceIdentifier(told)
+
+
 def _sign(
     name: x509.Name,
     key: ec.EllipticCurvePrivateKey,
     by: x509.Name,
     by_key: ec.EllipticCurvePrivateKey,
-    host: str | None,
+    names: Sequence[x509.GeneralName] | None,
+    days: tuple[float, float] = (-1 / 24, 1),
 ) -> x509.Certificate:
     now = datetime.now(UTC)
     builder = (
@@ -62,14 +79,14 @@ def _sign(
         .issuer_name(by)
         .public_key(key.public_key())
         .serial_number(x509.random_serial_number())
-        .not_valid_before(now - timedelta(hours=1))
-        .not_valid_after(now + timedelta(days=1))
-        .add_extension(x509.BasicConstraints(ca=host is None, path_length=None), critical=True)
+        .not_valid_before(now + timedelta(days=days[0]))
+        .not_valid_after(now + timedelta(days=days[1]))
+        .add_extension(x509.BasicConstraints(ca=names is None, path_length=None), critical=True)
     )
-    if host is not None:
-        names = [x509.DNSName(host), x509.DNSName("localhost"), x509.IPAddress(ip_address("127.0.0.1"))]
+    if names is not None:
         usages = [ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH]
-        builder = builder.add_extension(x509.SubjectAlternativeName(names), critical=False)
+        if names:
+            builder = builder.add_extension(x509.SubjectAlternativeName(names), critical=False)
         builder = builder.add_extension(x509.ExtendedKeyUsage(usages), critical=False)
     return builder.sign(by_key, hashes.SHA256())
 

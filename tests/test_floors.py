@@ -32,6 +32,7 @@ MAY_SEE = {
     "google": ("proto/",),
     "rich": ("cli/", "simulator/"),
     "click": ("cli/",),
+    "cryptography": ("cli/pki",),
     "trio": ("daemon/", "plugins/nvml/", "plugins/ports.py", "cli/", "simulator/"),
 }
 PURE = {  # what the model may take from the standard library: nothing that reads the world

@@ -15,7 +15,6 @@ from gputally.collector.config import SkuConfig
 from gputally.collector.coverage import Coverage
 from gputally.collector.grid import MINUTE_NS, Window, cut_windows, edges_ns, grid_ns
 from gputally.collector.instants import format_instant, parse_instant
-from gputally.collector.intake_identity import names_of
 from gputally.collector.replies import Replies
 from gputally.collector.rounding import hours, round_half_up
 from gputally.collector.skus import sku_of
@@ -188,12 +187,3 @@ def test_the_budget_is_shared_in_the_order_of_asking() -> None:
         return order
 
     assert asyncio.run(share()) == ["first", "large", "small", "last"]
-
-
-def test_a_certificate_names_its_host_in_three_ways() -> None:
-    auth = {
-        "x509_common_name": [b"gpu-01"],
-        "x509_subject_alternative_name": [b"gpu-02.example", b"spiffe://example.org/hosts/gpu-03"],
-    }
-    assert names_of(auth) == {"gpu-01", "gpu-02.example", "gpu-03"}
-    assert names_of({}) == set()

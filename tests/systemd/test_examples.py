@@ -47,7 +47,7 @@ def test_every_line_that_waits_in_a_comment_is_good(name: str, tmp_path: Path) -
     for issued in ("host", "collector"):
         authority.issue(issued)
     text = uncommented(name)
-    for file in ("tokens.toml", "leases.toml"):
+    for file in ("tokens.toml", "leases.toml", "revoked"):
         (tmp_path / file).touch()
         text = text.replace(f"/etc/gputally/{file}", str(tmp_path / file))
     path = tmp_path / name
