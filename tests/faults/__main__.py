@@ -30,13 +30,13 @@ def main() -> int:
             controls.append(_told(f"{name}, control", kind.control, _of_a_control(count), asked.seed))
     print(table(outcomes))
     if controls:
-        print("\ncontrols, with the protection off: each must lose\n" + table(controls))
+        print("\ncontrols, with the protection off: each must show harm\n" + table(controls))
     for outcome in outcomes:
         for word in outcome.words:
             print(f"{outcome.fault}: {word}")
-    blind = [each for each in controls if not each.skipped and not each.lost + each.doubled]
+    blind = [each for each in controls if not each.skipped and not each.harmed]
     for each in blind:
-        print(f"{each.fault}: lost nothing, so the test above it proves nothing")
+        print(f"{each.fault}: harmed nothing, so the test beside it proves nothing")
     return int(any(outcome.harmed for outcome in outcomes) or bool(blind))
 
 

@@ -38,7 +38,7 @@ class Promises:
 
 
 class Died(Exception):
-    """A child ended abnormally instead of answering."""
+    """A child ended abnormally, or raised an error, instead of answering."""
 
 
 def spawn(work: Callable[[], object], *, quiet: bool = False) -> int:
@@ -70,7 +70,7 @@ def asked(work: Callable[[], Any], *, quiet: bool = False) -> Any:
     def tell() -> None:
         os.close(reading)
         with os.fdopen(writing, "wb") as pipe:
-            pickle.dump(work(), pipe)
+            pickle.dump(_answer(work), pipe)
 
     pid = spawn(tell, quiet=quiet)
     os.close(writing)
@@ -79,7 +79,17 @@ def asked(work: Callable[[], Any], *, quiet: bool = False) -> Any:
     status = os.waitpid(pid, 0)[1]
     if status:
         raise Died(words_of(status))
-    return pickle.loads(told)
+    answer, raised = pickle.loads(told)
+    if raised:
+        raise Died(raised)
+    return answer
+
+
+def _answer(work: Callable[[], Any]) -> tuple[Any, str]:
+    try:
+        return work(), ""
+    except Exception as error:
+        return None, f"{type(error).__name__}: {error}"
 
 
 def words_of(status: int) -> str:

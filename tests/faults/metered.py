@@ -6,17 +6,19 @@ numbers, and one that was written without its checkpoint is there twice.
 """
 
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
+from gputally.model.identity import records_digest
 from gputally.model.interval import NS_PER_S, Interval
 from gputally.model.meter import Meter
 from gputally.model.usage import Batch
 from gputally.proto.convert import decode_batch
 from gputally.simulator.stream import SimulatedHost
 from gputally.storage.frame import read_frame
-from gputally.storage.ledger_reader import LedgerReader
+from gputally.storage.ledger_reader import Entry, LedgerReader
 
 GPU: Final = "nvidia:GPU-0"
 _FIRST_NS: Final = 1_780_000_000 * NS_PER_S
@@ -49,36 +51,48 @@ def numbers_in(batch: Batch) -> list[int]:
 
 
 def padded(batch: Batch, junk: str) -> Batch:
-    """The same with more bytes: a longer version of the rules, which every batch may carry."""
-    return replace(batch, records=tuple(replace(r, owner=replace(r.owner, rule=junk)) for r in batch.records))
+    """The same with more bytes, in the name of the rule that its records give."""
+    records = tuple(replace(record, owner=replace(record.owner, rule=junk)) for record in batch.records)
+    rows = tuple(replace(row, records_digest=records_digest(records)) for row in batch.rows)
+    return replace(batch, records=records, rows=rows)
 
 
 @dataclass(frozen=True, slots=True)
 class Found:
     """What a ledger holds of one host."""
 
-    present: frozenset[int]
-    doubled: int
-    tombstones: int
+    present: frozenset[int] = frozenset()
+    doubled: int = 0
+    tombstones: int = 0
 
     def missing(self, count: int) -> int:
         """How many of the seconds 0 to ``count`` are not there."""
         return sum(number not in self.present for number in range(count))
 
 
-def found_in_ledger(folder: Path, host_id: str) -> Found:
-    """Reads every frame of ``host_id``. A second may be in two epochs (it is then one key) but not twice in one."""
-    counted: Counter[tuple[bytes, int]] = Counter()
-    tombstones = after = 0
+def found_in_ledger(folder: Path) -> dict[str, Found]:
+    """By host, of every frame. A second may be in two epochs (it is then one key) but not twice in one."""
+    counted: dict[str, Counter[tuple[bytes, int]]] = {}
+    tombstones: Counter[str] = Counter()
+    for entry in _entries(folder):
+        host_id = entry.stream.host_id
+        seconds = counted.setdefault(host_id, Counter())
+        if entry.tombstone:
+            tombstones[host_id] += 1
+        else:
+            batch = decode_batch(read_frame(entry.body).payload())
+            seconds.update((entry.stream.epoch, number) for number in numbers_in(batch))
+    return {host_id: _found(seconds, tombstones[host_id]) for host_id, seconds in counted.items()}
+
+
+def _found(seconds: "Counter[tuple[bytes, int]]", tombstones: int) -> Found:
+    doubled = sum(times - 1 for times in seconds.values())
+    return Found(frozenset(number for _, number in seconds), doubled, tombstones)
+
+
+def _entries(folder: Path) -> Iterator[Entry]:
+    after = 0
     with LedgerReader(folder) as reader:
         while entries := reader.read(after, 1_000, 1 << 24):
+            yield from entries
             after = entries[-1].log_id
-            for entry in entries:
-                if entry.stream.host_id != host_id:
-                    continue
-                tombstones += entry.tombstone
-                if not entry.tombstone:
-                    batch = decode_batch(read_frame(entry.body).payload())
-                    counted.update((entry.stream.epoch, number) for number in numbers_in(batch))
-    doubled = sum(times - 1 for times in counted.values())
-    return Found(frozenset(number for _, number in counted), doubled, tombstones)

@@ -13,7 +13,7 @@ from typing import Final
 
 from . import forks
 from .lives import KEPT, TOLD, Host, free_port, serve
-from .metered import found_in_ledger
+from .metered import Found, found_in_ledger
 from .outcome import Outcome
 
 _LONGEST_LIFE_S: Final = 0.25
@@ -84,7 +84,7 @@ class _Play:
             forks.kill(drained)
         if status != 0:
             self._outcome.blame(undeclared=1, why="what was left could not be brought out")
-        found = found_in_ledger(self._ledger, self._host.host_id)
+        found = found_in_ledger(self._ledger).get(self._host.host_id, Found())
         missing = found.missing(max(promised, max(found.present, default=-1) + 1))
         self._outcome.blame(lost=missing, why=f"{missing} of {promised} seconds are not in the ledger")
         self._outcome.blame(doubled=found.doubled, why=f"{found.doubled} seconds are in the ledger twice")

@@ -56,7 +56,7 @@ class Stores:
         self._promise(APPENDED, log.append([Entry(1, self.payload(seq))], str(seq).encode()))
         cursor = ledger.cursor(StreamId(HOST, log.epoch))
         frames = [read_frame(raw) for raw in log.read(cursor.committed_seq + 1, 8, 1 << 20)]
-        ledger.commit([_offer(frame) for frame in frames], seq)
+        ledger.commit([offer_of(frame) for frame in frames], seq)
         self._promise(COMMITTED, frames[-1].seq)
         log.acknowledge(frames[-1].seq, seq)
         self._promise(ACKED, frames[-1].seq)
@@ -116,5 +116,6 @@ class Stores:
         self.after()
 
 
-def _offer(frame: Frame) -> Offer:
+def offer_of(frame: Frame) -> Offer:
+    """As the intake would make it."""
     return Offer(StreamId(HOST, frame.epoch), frame.seq, frame.previous_hash, frame.hash, frame.to_bytes())
