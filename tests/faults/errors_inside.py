@@ -2,12 +2,13 @@
 
 import ctypes
 import errno
-import itertools
 import json
 import logging
+import math
+import random
 import shutil
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Final, TypeVar
@@ -147,36 +148,45 @@ STORES: Final[dict[str, tuple[Callable[[Path], None], Callable[[Path], tuple[int
 }
 
 
-def failures(store: str, folder: Path, step: int) -> Iterator[tuple[Failure, Told]]:
-    """Every ``step``-th call of every kind with every error, one after another, until there are no more such calls."""
-    for kind, times, error in itertools.product(range(len(KINDS)), TIMES, ERRORS):
-        for nth in itertools.count(1, step):
-            failure = Failure(kind, nth, times, error)
-            told = _try(store, folder, failure)
-            if told.hit == 0:
-                break
-            yield failure, told
+def failures(store: str, folder: Path) -> list[Failure]:
+    """All there are: each call of each kind that a life makes, with each error."""
+    nths = [(kind, nth + 1) for kind in range(len(KINDS)) for nth in range(_calls(store, folder, kind))]
+    return [Failure(*place, times, error) for place in nths for times in TIMES for error in ERRORS]
+
+
+def _calls(store: str, folder: Path, kind: int) -> int:
+    """How many calls of this kind a life makes in which none fails."""
+    told = forks.Promises()
+    live, _ = STORES[store]
+    forks.asked(lambda: _live(live, _emptied(folder), Failure(kind, 1 << 30, 1, "EIO"), told), quiet=True)
+    return told[1]
+
+
+def _emptied(folder: Path) -> Path:
+    shutil.rmtree(folder / "stores", ignore_errors=True)
+    (folder / "stores").mkdir()
+    return folder / "stores"
 
 
 def _try(store: str, folder: Path, failure: Failure) -> Told:
-    shutil.rmtree(folder / "stores", ignore_errors=True)
-    (folder / "stores").mkdir()
     live, count = STORES[store]
-    hits = forks.Promises()
+    stores, told = _emptied(folder), forks.Promises()
     try:
-        forks.asked(lambda: _live(live, folder / "stores", failure, hits), quiet=True)
-        lost, doubled = forks.asked(lambda: count(folder / "stores"), quiet=True)
+        forks.asked(lambda: _live(live, stores, failure, told), quiet=True)
+        lost, doubled = forks.asked(lambda: count(stores), quiet=True)
     except forks.Died as died:
-        return Told(max(hits[0], 1), 0, 0, str(died))
-    return Told(hits[0], lost, doubled, "")
+        return Told(max(told[0], 1), 0, 0, str(died))
+    return Told(told[0], lost, doubled, "")
 
 
-def _live(live: Callable[[Path], None], folder: Path, failure: Failure, hits: forks.Promises) -> None:
+def _live(live: Callable[[Path], None], folder: Path, failure: Failure, told: forks.Promises) -> None:
+    """Tells how many calls have failed, and how many there were."""
     library = ctypes.CDLL(None)
     logging.disable(logging.CRITICAL)
     library.fail_arm(failure.kind, failure.nth, failure.times, ERRORS[failure.error])
     live(folder)
-    hits[0] = library.fail_disarm()
+    told[1] = library.fail_calls()
+    told[0] = library.fail_disarm()
 
 
 def _opened(open_: Callable[[], T], refusal: type[Exception]) -> T:
@@ -206,10 +216,12 @@ def _quietly(work: Callable[[], object], error: type[Exception]) -> None:
         return
 
 
-def main(folder: str, store: str, step: str) -> None:
-    """Prints a line of JSON for each failure."""
-    for failure, told in failures(store, Path(folder), int(step)):
-        print(json.dumps({"failure": str(failure), **asdict(told)}))
+def main(folder: str, store: str, part: str, seed: str) -> None:
+    """Prints a line of JSON for each failure of a ``part`` of all, by lot."""
+    every = failures(store, Path(folder))
+    some = random.Random(int(seed)).sample(every, min(math.ceil(len(every) * float(part)), len(every)))
+    for failure in some:
+        print(json.dumps({"failure": str(failure), **asdict(_try(store, Path(folder), failure))}))
 
 
 if __name__ == "__main__":

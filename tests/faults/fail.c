@@ -24,6 +24,8 @@ static int first, last; /* the calls that fail, counted from 1 */
 void fail_arm(int what, int nth, int times, int with) {
     armed = what, first = nth, last = nth + times - 1, error = with, calls = 0, hits = 0;
 }
+/* How many calls of the armed kind there were. */
+int fail_calls(void) { return calls; }
 int fail_disarm(void) {
     armed = -1;
     return hits;

@@ -59,7 +59,7 @@ def test_a_disk_that_ignores_flushes_loses_what_was_promised() -> None:
 
 
 def test_a_call_that_fails_loses_and_doubles_nothing() -> None:
-    assert_unharmed(tried("errors", 60, SEED), 40)
+    assert_unharmed(tried("errors", 60, SEED), 50)
 
 
 def test_who_takes_an_error_for_a_no_loses() -> None:
