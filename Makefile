@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 ROOMS  := __init__.py model proto storage plugins daemon collector cli simulator tests bench
 
-.PHONY: demo test check seeds bench bench-tick proto format clean
+.PHONY: demo test check seeds faults bench bench-tick proto format clean
 
 demo: $(READY)
 	$(BIN)/gputally demo
@@ -18,6 +18,11 @@ SEEDS ?= 100
 FIRST ?= 1
 seeds: $(READY)
 	$(BIN)/gputally simulate seeds --seeds $(SEEDS) --first $(FIRST)
+
+# The fault suite at length, docs/faults.md; `make faults SCALE=0.01` for a quick one, KINDS="powercut states" for some.
+SCALE ?= 1
+faults: $(READY)
+	$(BIN)/python -m tests.faults --scale $(SCALE) $(KINDS)
 
 check: $(READY)
 	$(BIN)/ruff format --check $(ROOMS)
