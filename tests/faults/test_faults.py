@@ -87,6 +87,10 @@ def test_a_stuck_stream_is_noticed_within_30_seconds_by_the_deadlines_as_they_ar
     assert longest_stuck_s(network.PACE) <= longest_stuck_s(Pace()) / 10
 
 
+def test_a_stepped_wall_clock_and_a_suspend_make_and_lose_no_time() -> None:
+    assert_unharmed(tried("clock", 10, SEED), 10)
+
+
 def test_the_table_says_what_could_not_be_tried_and_why() -> None:
     outcome = Outcome("power cut", skipped="needs root")
     assert table([outcome, Outcome("SIGKILL", tried=2, survived=1, lost=3)]).splitlines() == [
