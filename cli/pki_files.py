@@ -53,7 +53,8 @@ def write_new(folder: Path, name: str, issued: Issued) -> tuple[Path, Path]:
     certificate, key = pair_of(folder, name)
     for path in (certificate, key):
         if path.exists():
-            raise Unusable(f"{path} is there already and is not overwritten: gputally pki renew, or another name")
+            hint = "another folder" if name == CA else "gputally pki renew, or another name"
+            raise Unusable(f"{path} is there already and is not overwritten: {hint}")
     _write(key, issued.key_pem, _SECRET, replace=False)
     _write(certificate, issued.certificate_pem, _PUBLIC, replace=False)
     return certificate, key

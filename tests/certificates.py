@@ -47,11 +47,11 @@ class Authority:
         return _pem(self.key, serialization.BestAvailableEncryption(password))
 
 
-def make_authority(folder: Path) -> Authority:
+def make_authority(folder: Path, name: str = "test authority") -> Authority:
     """An authority with its certificate in ``folder``/ca.pem."""
-    name, key = _name("test authority"), ec.generate_private_key(ec.SECP256R1())
-    authority = Authority(folder, name, key)
-    certificate = _sign(name, key, name, key, None)
+    subject, key = _name(name), ec.generate_private_key(ec.SECP256R1())
+    authority = Authority(folder, subject, key)
+    certificate = _sign(subject, key, subject, key, None)
     _write(authority.ca, certificate.public_bytes(serialization.Encoding.PEM))
     return authority
 
