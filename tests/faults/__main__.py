@@ -9,10 +9,9 @@ python -m tests.faults [--scale 0.01] [--seed 1] [kind ...]
 import argparse
 import sys
 import time
-from collections.abc import Callable
 from typing import Final
 
-from .kinds import KINDS
+from .kinds import KINDS, tried
 from .outcome import Outcome, table
 
 _CONTROL_PART: Final = 20
@@ -25,9 +24,9 @@ def main() -> int:
     for name in asked.kinds or KINDS:
         kind = KINDS[name]
         count = max(round(kind.count * asked.scale), 1)
-        outcomes.append(_told(name, kind.run, count, asked.seed))
+        outcomes.append(_told(name, count, asked.seed))
         if kind.control is not None:
-            controls.append(_told(f"{name}, control", kind.control, _of_a_control(count), asked.seed))
+            controls.append(_told(name, _of_a_control(count), asked.seed, control=True))
     print(table(outcomes))
     if controls:
         print("\ncontrols, with the protection off: each must show harm\n" + table(controls))
@@ -44,14 +43,15 @@ def _of_a_control(count: int) -> int:
     return max(count // _CONTROL_PART, min(count, _LEAST_OF_A_CONTROL), 20)
 
 
-def _told(name: str, run: Callable[[int, int], Outcome], count: int, seed: int) -> Outcome:
+def _told(name: str, count: int, seed: int, *, control: bool = False) -> Outcome:
     """Says on stderr how it goes, for the long form takes its time."""
     began_s = time.monotonic()
-    print(f"{name}: {count} ...", file=sys.stderr, flush=True)
-    outcome = run(count, seed)
+    title = f"{name}, control" if control else name
+    print(f"{title}: {count} ...", file=sys.stderr, flush=True)
+    outcome = tried(name, count, seed, control=control)
     seconds = f"{time.monotonic() - began_s:.0f} s"
     outcome.note = f"{outcome.note}; {seconds}" if outcome.note else seconds
-    print(f"{name}: {outcome.survived} of {outcome.tried} survived", file=sys.stderr, flush=True)
+    print(f"{title}: {outcome.survived} of {outcome.tried} survived", file=sys.stderr, flush=True)
     return outcome
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from . import clock, crash_states, errors, full_disk, network, powercut, sigkill
+from . import clock, crash_states, damage, errors, full_disk, network, powercut, sigkill
 from .outcome import Outcome
 
 _ROOT: Final = Path(__file__).resolve().parents[2]
@@ -28,6 +28,7 @@ KINDS: Final[Mapping[str, Kind]] = {
     "powercut": Kind(powercut.run, 1_000, lambda count, seed: powercut.run(count, seed, flush=False)),
     "states": Kind(crash_states.run, 20_000, lambda count, seed: crash_states.run(count, seed, flush=False)),
     "errors": Kind(errors.run, errors.ALL, lambda count, seed: errors.run(count, seed, patient=False)),
+    "damage": Kind(damage.run, 1_000, lambda count, seed: damage.run(count, seed, checked=False)),
     "full": Kind(full_disk.run, 1_000, lambda count, seed: full_disk.run(count, seed, declare=False)),
     "network": Kind(network.run, 500, lambda count, seed: network.run(count, seed, credulous=True)),
     "clock": Kind(clock.run, 120),

@@ -21,6 +21,7 @@ from gputally.storage.wal import Log
 
 from .forks import Promises
 from .metered import meter_at, next_number, second
+from .stores import platter
 
 MIB: Final = 1 << 20
 FAST: Final = Pace(welcome_s=3, ack_s=3, goodbye_s=0.5, close_s=0.5, first_retry_s=0.01, longest_retry_s=0.05)
@@ -52,7 +53,7 @@ class Host:
         trio.run(self._live, 0)
 
     async def _live(self, seconds: float) -> None:
-        log = Log.open(self.folder, self.host_id, self.cap_bytes)
+        log = Log.open(self.folder, self.host_id, self.cap_bytes, platter())
         in_writer = WriterThread()
         settings = UplinkConfig(endpoints=(self.endpoint,), insecure_plaintext=True, linger_s=math.inf)
         uplink = Uplink(log, settings, self.host_id, "0.faults", in_writer, self._told, pace=FAST)

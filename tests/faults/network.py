@@ -7,6 +7,7 @@ weather is fair, and then everything must be in the ledger once, and acknowledge
 import logging
 import math
 import random
+import time
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -46,9 +47,19 @@ def run(count: int, seed: int, *, credulous: bool = False) -> Outcome:
         ready = forks.Promises()
         collector = forks.spawn(lambda: serve(Path(folder) / "ledger", f"127.0.0.1:{port}", ready))
         try:
+            _wait_until_served(ready)
             return _run(Path(folder), count, seed, port, credulous)
         finally:
             forks.kill(collector)
+
+
+def _wait_until_served(ready: forks.Promises) -> None:
+    """Or every host would be stuck, and for no fault of the network."""
+    deadline_s = time.monotonic() + _GIVE_UP_S
+    while not ready[0]:
+        if time.monotonic() > deadline_s:
+            raise AssertionError("the collector does not start")
+        time.sleep(0.01)
 
 
 def longest_stuck_s(pace: Pace) -> float:

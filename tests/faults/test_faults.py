@@ -66,6 +66,14 @@ def test_who_takes_an_error_for_a_no_loses() -> None:
     assert_harmed(tried("errors", 60, SEED, control=True))
 
 
+def test_a_damaged_log_is_served_again_and_says_exactly_what_is_lost() -> None:
+    assert_unharmed(tried("damage", 12, SEED), 12)
+
+
+def test_a_damaged_log_that_nobody_checks_does_harm() -> None:
+    assert_harmed(tried("damage", 20, SEED, control=True))
+
+
 def test_a_full_log_on_a_full_disk_declares_what_it_refused() -> None:
     assert_unharmed(tried("full", 25, SEED), 25)
 
