@@ -42,6 +42,17 @@ def decode(raw: bytes) -> Any:
         raise DamagedCheckpoint(f"its content cannot be read: {error}") from None
 
 
+def decode_first(raw: bytes) -> Any:
+    """As ``decode``, of bytes that go on behind the checkpoint. Raises DamagedCheckpoint."""
+    unpacker = msgpack.Unpacker(ext_hook=_usual, strict_map_key=False, max_buffer_size=len(raw) + 1)
+    unpacker.feed(raw[_HEAD_BYTES:])
+    try:
+        unpacker.skip()
+    except (ValueError, TypeError, msgpack.UnpackException) as error:
+        raise DamagedCheckpoint(f"its content cannot be read: {error}") from None
+    return decode(raw[: _HEAD_BYTES + unpacker.tell()])
+
+
 def _digest(body: bytes) -> bytes:
     return blake2b(body, digest_size=_DIGEST_BYTES).digest()
 

@@ -11,12 +11,16 @@ from typing import Final
 
 import zstandard
 
+from .skip import BadSkip, Skip, decode_skip, encode_skip
+
 FORMAT: Final = 1
 MAX_RECORDS: Final = 1_000
 MAX_PAYLOAD_BYTES: Final = 256 * 1024
 EPOCH_BYTES: Final = 16
 _HEADER: Final = struct.Struct(">BBH16sQ32sII")
 HEADER_BYTES: Final = _HEADER.size
+CODEC_AT: Final = 1
+_SEQ_AT: Final = slice(20, 28)
 _MAX_WINDOW_BYTES: Final = 8 * 1024 * 1024
 """What RFC 8878 (3.1.1.1.2) wants every reader to support; only where a zstd frame does not tell its size."""
 
@@ -26,6 +30,11 @@ class Codec(IntEnum):
 
     PLAIN = 0
     ZSTD = 1
+    SKIP = 2
+    """No batch but a Skip, as it is: it stands for frames that are no more."""
+
+
+_CODECS: Final = frozenset(Codec)
 
 
 class DamagedFrame(ValueError):
@@ -44,6 +53,18 @@ class Frame:
     payload_length: int
     """Bytes of the payload when it is not compressed."""
     stored: bytes
+    skip: Skip | None = None
+    """What a frame of codec SKIP says; of any other: None."""
+
+    @property
+    def first_seq(self) -> int:
+        """Its own seq; of a Skip that of the first frame it stands for."""
+        return self.skip.first_seq if self.skip else self.seq
+
+    @property
+    def chain_hash(self) -> bytes:
+        """What the frame behind it must name as the hash before it."""
+        return self.skip.last_hash if self.skip else self.hash
 
     def to_bytes(self) -> bytes:
         return self._header() + self.stored
@@ -53,8 +74,8 @@ class Frame:
         return sha256(self._header() + self.stored).digest()
 
     def payload(self) -> bytes:
-        """The serialized batch. Raises DamagedFrame if it does not come out as the header says."""
-        if self.codec is Codec.PLAIN:
+        """The serialized batch, or Skip. Raises DamagedFrame if it does not come out as the header says."""
+        if self.codec is not Codec.ZSTD:
             payload = self.stored
         else:
             payload = _decompress(self.stored, self.payload_length)
@@ -87,6 +108,14 @@ def make_frame(epoch: bytes, seq: int, previous_hash: bytes, record_count: int, 
     return Frame(epoch, seq, previous_hash, record_count, codec, len(payload), stored)
 
 
+def make_skip(epoch: bytes, seq: int, previous_hash: bytes, skip: Skip) -> Frame:
+    """A frame for ``skip.first_seq`` to ``seq``; ``previous_hash`` is that of the frame before the first."""
+    stored = encode_skip(skip)
+    if not 1 <= skip.first_seq <= seq or len(stored) > MAX_PAYLOAD_BYTES:
+        raise ValueError(f"no Skip can be made of {skip.first_seq} to {seq} with {len(stored)} bytes")
+    return Frame(epoch, seq, previous_hash, 0, Codec.SKIP, len(stored), stored, skip)
+
+
 def read_frame(raw: bytes) -> Frame:
     """The frame in these bytes. Raises DamagedFrame if they are none; knows no chain."""
     if len(raw) < HEADER_BYTES:
@@ -97,9 +126,26 @@ def read_frame(raw: bytes) -> Frame:
         raise DamagedFrame(f"frame format {version} is not {FORMAT}: a newer gputally wrote it, or it is damaged")
     if stored_length != len(stored) or length > MAX_PAYLOAD_BYTES or records > MAX_RECORDS or seq < 1:
         raise DamagedFrame(f"frame {seq}: its header does not fit its {len(stored)} bytes")
-    if codec not in (Codec.PLAIN, Codec.ZSTD):
+    if codec not in _CODECS:
         raise DamagedFrame(f"frame {seq}: unknown codec {codec}")
-    return Frame(epoch, seq, previous, records, Codec(codec), length, stored)
+    skip = _read_skip(seq, records, length, stored) if codec == Codec.SKIP else None
+    return Frame(epoch, seq, previous, records, Codec(codec), length, stored, skip)
+
+
+def span_of(raw: bytes) -> tuple[int, int]:
+    """(first seq, last seq) of a frame that was read before: one seq twice, unless it is a Skip."""
+    seq = int.from_bytes(raw[_SEQ_AT])
+    return (decode_skip(raw[HEADER_BYTES:]).first_seq if raw[CODEC_AT] == Codec.SKIP else seq), seq
+
+
+def _read_skip(seq: int, records: int, length: int, stored: bytes) -> Skip:
+    try:
+        skip = decode_skip(stored)
+    except BadSkip as error:
+        raise DamagedFrame(f"frame {seq}: its Skip {error}") from None
+    if records or length != len(stored) or skip.first_seq > seq:
+        raise DamagedFrame(f"frame {seq}: a Skip of {records} records and {length} bytes from {skip.first_seq} on")
+    return skip
 
 
 def genesis_hash(host_id: str, epoch: bytes) -> bytes:

@@ -12,9 +12,8 @@ one open reader keeps every page that is freed meanwhile from being used again.
 What keeps a full log able to work is in wal_room.py.
 """
 
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
@@ -23,8 +22,9 @@ import lmdb
 from .checkpoint import DamagedCheckpoint
 from .frame import DamagedFrame, make_frame
 from .gate import Gate
+from .wal_epoch import Entry, Mend, Recovery, no_mending
 from .wal_errors import HostIdChanged, LogBroken, LogError, LogFull, LogUnusable, full, no_room_for_checkpoint
-from .wal_open import OpenLog, open_again, open_log
+from .wal_open import OpenLog, open_again, open_log, open_next
 from .wal_platter import DISK, Platter
 from .wal_room import Room
 from .wal_state import LogStat, LogState, stat_of
@@ -35,32 +35,37 @@ __all__ = ["Entry", "HostIdChanged", "Log", "LogBroken", "LogError", "LogFull", 
 _TRIM_AT_ONCE: Final = 1_000
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """One serialized batch, already cut to the limits of a frame."""
-
-    record_count: int
-    payload: bytes
-
-
 class Log:
     """Open it with ``Log.open``; one process at a time has it."""
 
-    def __init__(self, opened: OpenLog, cap_bytes: int) -> None:
-        self.epoch: Final = opened.epoch
-        self._opened = opened
-        self._tables = opened.tables
+    def __init__(self, opened: OpenLog, cap_bytes: int, mend: Mend = no_mending) -> None:
         self._cap_bytes = cap_bytes
-        self._room = Room(opened.folder, opened.tables, cap_bytes)
         self._gate = Gate()
+        self._mend = mend
+        self._in_doubt = False
+        self._take(opened)
 
     @classmethod
-    def open(cls, folder: Path, host_id: str, cap_bytes: int, platter: Platter = DISK) -> "Log":
+    def open(
+        cls, folder: Path, host_id: str, cap_bytes: int, platter: Platter = DISK, mend: Mend = no_mending
+    ) -> "Log":
         """The log in ``folder``, made if there is none; its file takes ``cap_bytes`` at once.
 
+        One that was not closed is checked; if it is damaged, what can be read of it and what ``mend`` says
+        instead of the rest are in a new epoch, and ``recovery`` tells of it.
         Raises LogUnusable, or HostIdChanged if another host wrote it.
         """
-        return cls(open_log(folder, host_id, cap_bytes, platter), cap_bytes)
+        return cls(open_log(folder, host_id, cap_bytes, platter, mend), cap_bytes, mend)
+
+    @property
+    def epoch(self) -> bytes:
+        """Another after ``begin_epoch``, and after a ``reopen`` that found damage."""
+        return self._opened.epoch
+
+    @property
+    def recovery(self) -> Recovery | None:
+        """What became of the log before, if this process has begun one anew because of damage."""
+        return self._opened.recovery
 
     def close(self) -> None:
         self._opened.close()
@@ -68,17 +73,31 @@ class Log:
     def reopen(self) -> None:
         """After LogBroken, when nobody knows what the last commit came to: closes and opens the file again.
 
+        If a frame did not verify, the file is checked, and begun anew if it is damaged: see ``open``.
         What ``stat`` says from then on is what is there. Raises LogBroken if it cannot be opened; then only
         another ``reopen`` helps.
         """
+        self._again(lambda closed: open_again(closed, self._cap_bytes, self._in_doubt, self._mend))
+        self._in_doubt = False
+
+    def begin_epoch(self, reason: str) -> None:
+        """What is not acknowledged goes on in a new epoch, its payloads unchanged; the log as it is goes to quarantine.
+
+        For a log that another has gone on with (``fork``). Raises LogBroken, as ``reopen`` does.
+        """
+        self._again(lambda closed: open_next(closed, self._cap_bytes, reason))
+
+    def _again(self, opening: Callable[[OpenLog], OpenLog]) -> None:
         with self._gate.shut():
             self._opened.env.close()
             try:
-                opened = open_again(self._opened, self._cap_bytes)
+                self._take(opening(self._opened))
             except (LogUnusable, OSError) as error:
                 raise LogBroken(f"{self._opened.folder}: the log cannot be opened again: {error}") from None
-            self._opened, self._tables = opened, opened.tables
-            self._room = Room(opened.folder, opened.tables, self._cap_bytes)
+
+    def _take(self, opened: OpenLog) -> None:
+        self._opened, self._tables = opened, opened.tables
+        self._room = Room(opened.folder, opened.tables, self._cap_bytes)
 
     def append(self, entries: Sequence[Entry], checkpoint: bytes | None) -> int:
         """Writes a frame per entry and, unless None, the checkpoint: durable on return. The newest seq.
@@ -111,13 +130,14 @@ class Log:
         does not verify, or is no longer held.
         """
         found: list[bytes] = []
-        room_bytes = max_bytes
+        room_bytes, expected_seq = max_bytes, first_seq
         with self._reading() as txn:
             for seq, stored_hash, raw in self._tables.frames_from(txn, first_seq):
                 if len(found) >= max_frames or (found and len(raw) > room_bytes):
                     break
-                self._verify(seq, first_seq + len(found), stored_hash, raw)
+                self._verify(seq, expected_seq, stored_hash, raw)
                 found.append(raw)
+                expected_seq = seq + 1
                 room_bytes -= len(raw)
         return found
 
@@ -177,7 +197,9 @@ class Log:
         with self._reading() as txn:
             due = [seq for seq, wall_ns in self._tables.acks(txn) if wall_ns < keep_after_wall_ns]
             first = self._tables.state(txn).trimmed.seq
-        through_seq = max(due, default=0)  # acknowledgements come in order, whatever the wall clock said
+            acked = self._tables.state(txn).acked.seq
+        # Acknowledgements come in order, whatever the wall clock said. A damaged note must not delete more.
+        through_seq = min(max(due, default=0), acked)
         trimmed = first
         with suppress(LogFull):
             # In steps: one huge transaction would need room for all the pages it touches.
@@ -228,11 +250,12 @@ class Log:
         return state.with_acked(mark)
 
     def _verify(self, seq: int, expected_seq: int, stored_hash: bytes, raw: bytes) -> None:
-        if seq != expected_seq:
-            raise LogBroken(f"{self._opened.folder}: frame {expected_seq} is not held", expected_seq)
         try:
-            verified(seq, stored_hash, raw, self.epoch)
+            frame = verified(seq, stored_hash, raw, self.epoch)
+            if frame.first_seq > expected_seq:
+                raise LogBroken(f"{self._opened.folder}: frame {expected_seq} is not held", expected_seq)
         except DamagedFrame as error:
+            self._in_doubt = True
             raise LogBroken(f"{self._opened.folder}: {error}", seq) from None
 
     @contextmanager

@@ -61,3 +61,12 @@ class LogBroken(LogError):
 
 class NotALog(LogError):
     """The folder holds no log, or one that this version cannot read. For those who only look."""
+
+
+def check_host(folder: Path, written_by: str, host_id: str) -> None:
+    """Raises HostIdChanged."""
+    if written_by != host_id:
+        raise HostIdChanged(
+            f"log.path {folder} was written by host {written_by!r}, but host.id is now {host_id!r}: "
+            f"set host.id back, or let the old host drain its log and give this one a log.path of its own"
+        )

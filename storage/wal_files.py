@@ -74,16 +74,18 @@ def owner_of(folder: Path) -> int | None:
     return None
 
 
-def make_if_missing(folder: Path, host_id: str, cap_bytes: int, platter: Platter = DISK) -> None:
-    """A log of a fresh epoch, unless there is one. The caller owns the folder."""
+def make_if_missing(folder: Path, host_id: str, cap_bytes: int, platter: Platter = DISK) -> bool:
+    """A log of a fresh epoch, unless there is one. Whether it was made. The caller owns the folder."""
     try:
         shutil.rmtree(folder / CREATING, ignore_errors=True)  # left behind by a crash
-        if not (folder / DATA).exists():
-            _make(folder, host_id, cap_bytes, platter)
+        if (folder / DATA).exists():
+            return False
+        _make(folder, host_id, cap_bytes, platter)
     except lmdb.Error as error:
         raise LogUnusable(f"log.path {folder}: the log cannot be made: {error}", Exit.IO) from None
     except OSError as error:
         raise unwritable(folder, error, cap_bytes) from None
+    return True
 
 
 def _make(folder: Path, host_id: str, cap_bytes: int, platter: Platter) -> None:
@@ -94,7 +96,7 @@ def _make(folder: Path, host_id: str, cap_bytes: int, platter: Platter) -> None:
         _write_zeros(room / DATA, min(cap_bytes, _ZEROED_BYTES))
         reserve(folder, room / DATA, cap_bytes)
         (room / DATA).rename(folder / DATA)
-        _sync(folder)
+        sync_folder(folder)
     finally:
         shutil.rmtree(room, ignore_errors=True)
 
@@ -122,9 +124,9 @@ def require_space(folder: Path, cap_bytes: int) -> None:
     """
     file = folder / DATA
     needed_bytes = cap_bytes - (file.stat().st_blocks * 512 if file.exists() else 0)
-    free_bytes = _free_bytes(folder)
-    if needed_bytes > free_bytes:
-        raise _no_space(folder, needed_bytes, free_bytes)
+    there_bytes = free_bytes(folder)
+    if needed_bytes > there_bytes:
+        raise _no_space(folder, needed_bytes, there_bytes)
 
 
 def reserve(folder: Path, file: Path, cap_bytes: int) -> None:
@@ -138,18 +140,20 @@ def reserve(folder: Path, file: Path, cap_bytes: int) -> None:
         os.fsync(fd)
     except OSError as error:
         if error.errno in _NO_SPACE:
-            raise _no_space(folder, cap_bytes, _free_bytes(folder)) from None
+            raise _no_space(folder, cap_bytes, free_bytes(folder)) from None
         raise
     finally:
         os.close(fd)
 
 
-def _free_bytes(folder: Path) -> int:
+def free_bytes(folder: Path) -> int:
+    """What whoever is not root may still take."""
     found = os.statvfs(folder)
     return found.f_bavail * found.f_frsize
 
 
-def _sync(folder: Path) -> None:
+def sync_folder(folder: Path) -> None:
+    """What was made, renamed or removed in it outlives a power cut."""
     fd = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
     try:
         os.fsync(fd)
@@ -167,7 +171,7 @@ def _no_space(folder: Path, needed_bytes: int, free_bytes: int) -> LogUnusable:
 def unwritable(folder: Path, error: OSError, needed_bytes: int = 4096) -> LogUnusable:
     """What an error of the file system means to the one who must mend it."""
     if error.errno in _NO_SPACE:
-        return _no_space(folder, needed_bytes, _free_bytes(folder))
+        return _no_space(folder, needed_bytes, free_bytes(folder))
     if error.errno == errno.EIO:
         return LogUnusable(f"log.path {folder}: the disk fails: {error.strerror}", Exit.IO)
     return LogUnusable(

@@ -6,6 +6,7 @@ to write it registers as a reader, so that no page is used again under it.
 
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
+from itertools import islice
 from pathlib import Path
 
 import lmdb
@@ -13,11 +14,11 @@ from lmdb.verify import VerifyError
 from lmdb.verify import verify as _check_pages  # pyright: ignore[reportUnknownVariableType] (lmdb types only its core)
 
 from .checkpoint import DamagedCheckpoint
-from .frame import DamagedFrame
+from .frame import DamagedFrame, Frame
 from .wal_errors import LogUnusable, NotALog
 from .wal_files import DATA, owner_of
-from .wal_open import MIN_FILE_BYTES, check_length
-from .wal_state import LogStat, LogState, stat_of
+from .wal_length import MIN_FILE_BYTES, check_length
+from .wal_state import LogStat, LogState, Mark, stat_of
 from .wal_tables import Tables, Txn, open_to_look, verified
 
 _LOCKS = "lock.mdb"
@@ -38,12 +39,17 @@ def verify(folder: Path) -> Iterator[str]:
     owner = owner_of(folder)
     if owner is not None:
         raise NotALog(f"{folder} is in use by process {owner}: a log can be verified when its daemon has stopped")
+    yield from find_problems(folder)
+
+
+def find_problems(folder: Path, most: int = 200) -> list[str]:
+    """As ``verify``, whoever has the log; at most so many. Nobody may write it meanwhile."""
     _file(folder)
     problems = _page_problems(folder)
-    yield from problems
     if not problems:
         with _looking(folder) as (tables, txn):
-            yield from _check_chain(tables, txn)
+            problems = list(islice(_check_chain(tables, txn), most))
+    return problems[:most]
 
 
 def _page_problems(folder: Path) -> list[str]:
@@ -51,30 +57,39 @@ def _page_problems(folder: Path) -> list[str]:
         return [str(problem) for problem in _check_pages(str(folder), subdir=True)]  # type: ignore[no-untyped-call]
     except VerifyError as error:
         return [str(error)]
+    except Exception as error:  # it walks whatever the file holds: what it trips over is damage, too
+        return [f"its pages cannot be walked: {type(error).__name__}: {error}"]
 
 
 def _check_chain(tables: Tables, txn: Txn) -> Iterator[str]:
     state = tables.state(txn)
-    before = state.trimmed.hash
-    expected_seq = state.trimmed.seq + 1
+    before = state.trimmed
     for seq, stored_hash, raw in tables.frames_from(txn, 0):
-        if seq != expected_seq:
-            yield f"frames {expected_seq} to {seq - 1} are not there"
-        yield from _check_frame(state, seq, stored_hash, raw, before)
-        before, expected_seq = stored_hash, seq + 1
-    if (state.head.seq, state.head.hash) != (expected_seq - 1, before):
-        yield f"the log's state says that frame {state.head.seq} is the newest; the frames end at {expected_seq - 1}"
+        after = _mark(state, seq, stored_hash, raw)
+        if isinstance(after, str):
+            yield after
+            before = Mark(seq, b"", 0)
+            continue
+        first_seq, frame = after
+        if first_seq != before.seq + 1:
+            yield f"frames {before.seq + 1} to {first_seq - 1} are not there"
+        elif before.hash and frame.previous_hash != before.hash:
+            yield f"frame {seq} does not follow the one before it"
+        before = Mark(seq, frame.chain_hash if frame.skip else stored_hash, 0)
+    if before.seq != state.head.seq or before.hash not in (state.head.hash, b""):
+        yield f"the log's state says that frame {state.head.seq} is the newest; the frames end at {before.seq}"
+    for seq, _ in tables.acks(txn):
+        if seq > state.acked.seq:
+            yield f"frame {seq} is noted as acknowledged, and the log's state says that {state.acked.seq} is the newest"
 
 
-def _check_frame(state: LogState, seq: int, stored_hash: bytes, raw: bytes, before: bytes) -> Iterator[str]:
+def _mark(state: LogState, seq: int, stored_hash: bytes, raw: bytes) -> tuple[int, Frame] | str:
+    """The frame and the first seq that it stands for; or what is wrong with it."""
     try:
         frame = verified(seq, stored_hash, raw, state.epoch)
-        frame.payload()
     except DamagedFrame as error:
-        yield str(error)
-        return
-    if frame.previous_hash != before:
-        yield f"frame {seq} does not follow the one before it"
+        return str(error)
+    return frame.first_seq, frame
 
 
 @contextmanager

@@ -4,22 +4,26 @@ LMDB answers a file that is too short with SIGBUS and an empty one by making a
 new log in it, so both are looked for before it may read a page.
 """
 
-from dataclasses import dataclass
+import logging
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Final
 
 import lmdb
 
-from ..model.exits import Exit
 from .checkpoint import DamagedCheckpoint
-from .wal_errors import CURE_DAMAGE, HostIdChanged, LogUnusable
+from .wal_check import check, problems_of
+from .wal_clean import forget_clean, is_clean, say_clean
+from .wal_compact import compact
+from .wal_epoch import Mend, Recovery, Renewal, no_mending
+from .wal_errors import check_host
 from .wal_files import DATA, Ownership, make_if_missing, require_space, reserve, unwritable
+from .wal_length import MIN_FILE_BYTES, check_length, damaged
 from .wal_platter import DISK, Platter
+from .wal_renewal import renew
 from .wal_state import LogState
 from .wal_tables import Tables, open_environment
 
-MIN_FILE_BYTES: Final = 8192
-"""The two meta pages of LMDB."""
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,51 +37,74 @@ class OpenLog:
     owner: Ownership
     host_id: str
     platter: Platter
+    recovery: Recovery | None = None
+    """What became of the log before, if this one was begun anew when it was opened."""
 
     def close(self) -> None:
         self.env.close()
+        say_clean(self.folder)
         self.owner.release()
 
 
-def open_log(folder: Path, host_id: str, cap_bytes: int, platter: Platter = DISK) -> OpenLog:
+def open_log(folder: Path, host_id: str, cap_bytes: int, platter: Platter = DISK, mend: Mend = no_mending) -> OpenLog:
     """Raises LogUnusable, or HostIdChanged."""
     owner = Ownership(folder)
     try:
         require_space(folder, cap_bytes)
-        make_if_missing(folder, host_id, cap_bytes, platter)
-        return _open(folder, host_id, cap_bytes, owner, platter)
+        is_new = make_if_missing(folder, host_id, cap_bytes, platter)
+        try:
+            recovery = None if is_new or is_clean(folder) else _recover(folder, host_id, cap_bytes, platter, mend)
+            compact(folder, cap_bytes)
+            forget_clean(folder)
+        except OSError as error:
+            raise unwritable(folder, error, cap_bytes) from None
+        return replace(_open(folder, host_id, cap_bytes, owner, platter), recovery=recovery)
     except BaseException:
         owner.release()
         raise
 
 
-def open_again(closed: OpenLog, cap_bytes: int) -> OpenLog:
-    """The environment of a log that is still ours, after ``env.close()``. Raises LogUnusable."""
+def open_again(closed: OpenLog, cap_bytes: int, doubt: bool = False, mend: Mend = no_mending) -> OpenLog:
+    """The environment of a log that is still ours, after ``env.close()``; checked first if there is ``doubt``.
+
+    Raises LogUnusable, OSError.
+    """
+    recovery = _recover(closed.folder, closed.host_id, cap_bytes, closed.platter, mend) if doubt else None
+    opened = _open(closed.folder, closed.host_id, cap_bytes, closed.owner, closed.platter)
+    return replace(opened, recovery=recovery or closed.recovery)
+
+
+def open_next(closed: OpenLog, cap_bytes: int, reason: str) -> OpenLog:
+    """A new epoch with what is not acknowledged, after ``env.close()``. Raises LogUnusable, OSError."""
+    renew(Renewal(closed.folder, closed.host_id, cap_bytes, closed.platter, reason, reason))
     return _open(closed.folder, closed.host_id, cap_bytes, closed.owner, closed.platter)
 
 
-def check_length(folder: Path, env: lmdb.Environment) -> None:
-    """Raises LogUnusable if pages that the log speaks of lie behind the end of its file."""
-    expected_bytes = (env.info()["last_pgno"] + 1) * env.stat()["psize"]
-    found_bytes = (folder / DATA).stat().st_size
-    if found_bytes < expected_bytes:
-        raise _damaged(folder, f"{DATA} has {found_bytes} bytes, not {expected_bytes}")
+def _recover(folder: Path, host_id: str, cap_bytes: int, platter: Platter, mend: Mend) -> Recovery | None:
+    """None: the log is whole."""
+    problems = check(folder) if platter.child else problems_of(folder)
+    if not problems:
+        return None
+    log.error("log.path %s is damaged (%s): what can be read goes on in a new epoch", folder, problems[0])
+    recovery = renew(Renewal(folder, host_id, cap_bytes, platter, "damage", problems[0], mend))
+    log.error("%s: %s", folder, recovery)
+    return recovery
 
 
 def _open(folder: Path, host_id: str, cap_bytes: int, owner: Ownership, platter: Platter) -> OpenLog:
     file_bytes = (folder / DATA).stat().st_size
     if file_bytes < MIN_FILE_BYTES:
-        raise _damaged(folder, f"{DATA} has {file_bytes} bytes")
+        raise damaged(folder, f"{DATA} has {file_bytes} bytes")
     try:
         # A cap that was lowered must not hide pages in use behind the end of the map.
         env = open_environment(folder, max(cap_bytes, file_bytes), flush=platter.flush)
     except lmdb.Error as error:
-        raise _damaged(folder, str(error)) from None
+        raise damaged(folder, str(error)) from None
     try:
         check_length(folder, env)
         reserve(folder, folder / DATA, max(cap_bytes, file_bytes))
         state, tables = _look(folder, env)
-        _check_host(folder, state.host_id, host_id)
+        check_host(folder, state.host_id, host_id)
         return OpenLog(folder, env, tables, state.epoch, owner, host_id, platter)
     except OSError as error:
         env.close()
@@ -94,16 +121,4 @@ def _look(folder: Path, env: lmdb.Environment) -> tuple[LogState, Tables]:
         with env.begin() as txn:
             return tables.state(txn), tables
     except (lmdb.Error, DamagedCheckpoint) as error:
-        raise _damaged(folder, str(error)) from None
-
-
-def _check_host(folder: Path, written_by: str, host_id: str) -> None:
-    if written_by != host_id:
-        raise HostIdChanged(
-            f"log.path {folder} was written by host {written_by!r}, but host.id is now {host_id!r}: "
-            f"set host.id back, or let the old host drain its log and give this one a log.path of its own"
-        )
-
-
-def _damaged(folder: Path, what: str) -> LogUnusable:
-    return LogUnusable(f"log.path {folder}: the log is damaged: {what}: {CURE_DAMAGE}", Exit.IO)
+        raise damaged(folder, str(error)) from None

@@ -5,10 +5,14 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Platter:
-    """``epoch``: of a log that is made anew; None: random. Without ``flush`` nothing outlives the machine."""
+    """``epoch``: of a log that is made anew; None: random. Without ``flush`` nothing outlives the machine.
+
+    ``child``: a log that was not closed is checked in a process of its own. Whoever makes no damage saves that.
+    """
 
     epoch: bytes | None = None
     flush: bool = True
+    child: bool = True
 
 
 DISK = Platter()

@@ -3,12 +3,16 @@
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
-from .checkpoint import DamagedCheckpoint, decode, encode
+from .checkpoint import DamagedCheckpoint, decode, decode_first, encode
 from .frame import genesis_hash
 
 _MARKS: Final = ("head", "acked", "trimmed")
 LAYOUT: Final = 1
 """Of the tables and of this record: docs/formats.md."""
+
+
+class OtherLayout(DamagedCheckpoint):
+    """Whole, and of another version of gputally."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,10 +104,18 @@ def write_state(state: LogState) -> bytes:
 
 def read_state(raw: bytes) -> LogState:
     """Raises DamagedCheckpoint for what ``write_state`` did not make, or made in another layout."""
-    data: Any = decode(raw)
+    return _state_of(decode(raw))
+
+
+def find_state(raw: bytes) -> LogState:
+    """The state with which these bytes begin. Raises DamagedCheckpoint."""
+    return _state_of(decode_first(raw))
+
+
+def _state_of(data: Any) -> LogState:
     try:
         if data.pop("layout") != LAYOUT:
-            raise DamagedCheckpoint("another version of gputally wrote the log")
+            raise OtherLayout("another version of gputally wrote the log")
         for name in _MARKS:
             data[name] = Mark(*data[name])
         return LogState(**data)

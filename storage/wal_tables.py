@@ -17,7 +17,7 @@ from typing import Final, TypeAlias
 
 import lmdb
 
-from .frame import DamagedFrame, Frame, read_frame
+from .frame import Codec, DamagedFrame, Frame, read_frame
 from .wal_state import LogState, Mark, read_state, write_state
 
 Txn: TypeAlias = "lmdb.Transaction[bytes]"
@@ -91,8 +91,9 @@ class Tables:
     def put_frame(self, txn: Txn, frame: Frame, before: Mark) -> Mark:
         """Behind ``before``, the newest so far. Returns where the chain now ends."""
         raw = frame.to_bytes()
-        mark = Mark(frame.seq, frame.hash, before.records + frame.record_count)
-        value = _HEAD.pack(mark.hash, mark.records) + raw
+        its_hash = sha256(raw).digest()
+        mark = Mark(frame.seq, frame.chain_hash if frame.skip else its_hash, before.records + frame.record_count)
+        value = _HEAD.pack(its_hash, mark.records) + raw
         txn.put(_SEQ.pack(frame.seq), value, append=True, db=self._db["frames"])
         return mark
 
@@ -100,7 +101,7 @@ class Tables:
         """A place that the state knows, or that of a frame that is held."""
         known = {mark.seq: mark for mark in (state.trimmed, state.acked, state.head)}
         raw = None if seq in known else txn.get(_SEQ.pack(seq), db=self._db["frames"])
-        return known.get(seq) if raw is None else Mark(seq, *_HEAD.unpack_from(raw))
+        return known.get(seq) if raw is None else _mark(seq, raw)
 
     def frames_from(self, txn: Txn, seq: int) -> Iterator[tuple[int, bytes, bytes]]:
         """(seq, hash, bytes) of each frame held from ``seq`` on."""
@@ -147,6 +148,13 @@ class Tables:
         with txn.cursor(self._db["acks"]) as cursor:
             while cursor.first() and _SEQ.unpack(cursor.key())[0] <= seq:
                 cursor.delete()
+
+
+def _mark(seq: int, value: bytes) -> Mark:
+    """Behind a Skip the chain goes on from the frame that it stands for. Raises DamagedFrame."""
+    its_hash, records = _HEAD.unpack_from(value)
+    is_skip = value[_HEAD.size + 1] == Codec.SKIP
+    return Mark(seq, read_frame(value[_HEAD.size :]).chain_hash if is_skip else its_hash, records)
 
 
 def verified(seq: int, expected_hash: bytes, raw: bytes, epoch: bytes) -> Frame:

@@ -111,7 +111,7 @@ STEPS = {
     "before its space is reserved": f"os.posix_fallocate = {KILL}",
     "after its space was reserved": f"os.fsync = {KILL}",
     "before it is put in its place": f"Path.rename = {KILL}",
-    "after it was put in its place": f"import gputally.storage.wal_files as w; w._sync = {KILL}",
+    "after it was put in its place": f"import gputally.storage.wal_files as w; w.sync_folder = {KILL}",
 }
 
 
@@ -126,7 +126,7 @@ def test_a_crash_while_a_log_is_made_leaves_nothing_half_made(step: str, tmp_pat
     log = Log.open(folder, HOST, MIB)
     assert log.append([Entry(1, b"usage")], None) == 1
     log.close()
-    assert {path.name for path in folder.iterdir()} == {"data.mdb", "lock.mdb", "owner"}
+    assert {path.name for path in folder.iterdir()} == {"clean", "data.mdb", "lock.mdb", "owner"}
 
 
 def cut_off(raw: bytes) -> bytes:
@@ -143,7 +143,7 @@ DAMAGE: dict[str, Callable[[bytes], bytes]] = {
 
 
 @pytest.mark.parametrize("damage", DAMAGE)
-def test_a_file_that_cannot_be_a_log_is_refused_without_a_crash(damage: str, tmp_path: Path) -> None:
+def test_a_file_that_cannot_be_a_log_is_put_aside_and_the_host_meters_on(damage: str, tmp_path: Path) -> None:
     """In a child: a mistake here would end the test run with SIGBUS."""
     folder = tmp_path / "log"
     write_some(folder)
@@ -152,13 +152,15 @@ def test_a_file_that_cannot_be_a_log_is_refused_without_a_crash(damage: str, tmp
     file.write_bytes(damaged)
     child = run(
         folder,
-        f"try: Log.open(Path(sys.argv[1]), {HOST!r}, {MIB})\n"
-        "except LogUnusable as error: print(error.exit_code, error)",
+        f"log = Log.open(Path(sys.argv[1]), {HOST!r}, {MIB}); r = log.recovery\n"
+        "print(r.reason, r.quarantine); log.append([Entry(1, b'usage')], None); log.close()",
     )
     out, err = child.communicate(timeout=30)
-    assert out.startswith("74 "), (child.returncode, err)
-    assert "damaged" in out and "move the folder aside, keep it" in out
-    assert file.read_bytes() == damaged
+    assert child.returncode == 0, err
+    assert "is damaged" in err
+    reason, quarantine = out.split()
+    assert reason == "damage"
+    assert (Path(quarantine) / "data.mdb").read_bytes() == damaged
 
 
 def test_raising_the_cap_reserves_more_and_keeps_what_is_there(tmp_path: Path) -> None:

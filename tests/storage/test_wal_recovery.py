@@ -1,0 +1,289 @@
+"""A log that is damaged anywhere is opened all the same: what can be read goes on, what is lost is told exactly."""
+
+import json
+import os
+import random
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import lmdb
+import pytest
+
+from gputally.proto.v1 import usage_pb2
+from gputally.storage.checkpoint import encode
+from gputally.storage.frame import Codec, make_skip, read_frame
+from gputally.storage.skip import Skip
+from gputally.storage.wal import Entry, HostIdChanged, Log, LogBroken
+from gputally.storage.wal_clean import CLEAN, say_clean
+from gputally.storage.wal_epoch import Damage
+from gputally.storage.wal_offline import verify
+from gputally.storage.wal_quarantine import QUARANTINE
+from gputally.storage.wal_salvage import salvage
+
+MIB = 1024 * 1024
+HOST = "gpu-01"
+PAGE = 4096
+ROUNDS = 40
+
+
+def written(
+    folder: Path, count: int = 60, acked: int = 20, sizes: Sequence[int] = (300, 900, 1_500, 9_000)
+) -> list[bytes]:
+    """The payloads of frames 1 to ``count`` of a log that was closed."""
+    log = Log.open(folder, HOST, MIB)
+    payloads = [os.urandom(sizes[n % len(sizes)]) for n in range(count)]
+    for start in range(0, count, 7):
+        log.append([Entry(1, payload) for payload in payloads[start : start + 7]], encode(["open windows"] * 300))
+    log.acknowledge(acked, 10)
+    log.close()
+    return payloads
+
+
+def rub_out(folder: Path, payload: bytes) -> None:
+    """As if the sector were gone."""
+    file = folder / "data.mdb"
+    raw = bytearray(file.read_bytes())
+    place = raw.index(payload[:200])
+    raw[place : place + 200] = bytes(200)
+    file.write_bytes(raw)
+
+
+def payloads_of(log: Log) -> list[bytes]:
+    return [read_frame(raw).payload() for raw in log.read(1, 10**6, 10**9)]
+
+
+def test_a_log_that_was_closed_says_so_and_one_that_is_open_or_was_killed_does_not(tmp_path: Path) -> None:
+    folder = tmp_path / "log"
+    log = Log.open(folder, HOST, MIB)
+    assert not (folder / CLEAN).exists()
+    log.close()
+    assert (folder / CLEAN).exists()
+
+
+def test_a_frame_in_the_middle_that_is_rubbed_out_costs_that_frame_and_no_other(tmp_path: Path) -> None:
+    folder = tmp_path / "log"
+    payloads = written(folder)
+    rub_out(folder, payloads[40])
+    epoch = salvage(folder / "data.mdb").epoch
+    log = Log.open(folder, HOST, MIB)
+    recovery = log.recovery
+    assert recovery is not None
+    assert (recovery.acked_seq, recovery.head_seq, recovery.lost) == (20, 60, ((41, 41),))
+    assert recovery.salvaged_frames == 39
+    assert recovery.quarantine is not None and (recovery.quarantine / "data.mdb").exists()
+    first, *others = payloads_of(log)
+    told = usage_pb2.Batch.FromString(first)
+    assert told == usage_pb2.Batch(
+        host_id=HOST, predecessor=usage_pb2.Predecessor(epoch=epoch, last_seq=60, reason="damage")
+    )
+    assert told.SerializeToString() == first
+    assert others == [*payloads[20:40], *payloads[41:]]
+    assert log.epoch != epoch
+    log.close()
+    assert list(verify(folder)) == []
+
+
+def test_the_open_windows_are_taken_along(tmp_path: Path) -> None:
+    folder = tmp_path / "log"
+    log = Log.open(folder, HOST, MIB)
+    payloads = [os.urandom(400) for _ in range(10)]
+    log.append([Entry(1, payload) for payload in payloads], encode({"open": [1, 2]}))
+    log.close()
+    rub_out(folder, payloads[4])
+    again = Log.open(folder, HOST, MIB)
+    assert again.recovery is not None and again.recovery.lost == ((5, 5),)
+    assert again.checkpoint() == encode({"open": [1, 2]})
+    again.close()
+
+
+def test_what_is_said_instead_of_the_lost_frames_is_in_the_new_epoch_before_all_else(tmp_path: Path) -> None:
+    folder = tmp_path / "log"
+    payloads = written(folder)
+    rub_out(folder, payloads[40])
+
+    def mend(damage: Damage) -> list[Entry]:
+        assert damage.lost == [(41, 41)]
+        held = dict(damage.payloads())
+        assert held == {seq: payload for seq, payload in enumerate(payloads, 1) if seq != 41}
+        return [Entry(0, b"gap of one minute")]
+
+    log = Log.open(folder, HOST, MIB, mend=mend)
+    assert payloads_of(log)[1:3] == [b"gap of one minute", payloads[20]]
+    log.close()
+
+
+def test_damage_that_is_met_while_the_log_is_open_is_mended_when_it_is_opened_again(tmp_path: Path) -> None:
+    folder = tmp_path / "log"
+    payloads = written(folder)
+    rub_out(folder, payloads[40])
+    say_clean(folder)  # a disk that forgets does not touch the file's times
+    log = Log.open(folder, HOST, MIB)
+    assert log.recovery is None
+    with pytest.raises(LogBroken, match="frame 41"):
+        log.read(21, 100, MIB)
+    log.reopen()
+    assert log.recovery is not None and log.recovery.lost == ((41, 41),)
+    assert payloads_of(log)[1:] == [*payloads[20:40], *payloads[41:]]
+    assert log.append([Entry(1, b"usage")], None) == 41
+    log.close()
+
+
+def test_a_new_epoch_after_a_fork_has_all_that_is_not_acknowledged(tmp_path: Path) -> None:
+    folder = tmp_path / "log"
+    payloads = written(folder)
+    log = Log.open(folder, HOST, MIB)
+    epoch, checkpoint = log.epoch, log.checkpoint()
+    log.begin_epoch("fork")
+    stat = log.stat()
+    assert (stat.last_seq, stat.acked_seq, stat.unacked_records) == (41, 0, 40)
+    first, *others = payloads_of(log)
+    assert usage_pb2.Batch.FromString(first).predecessor == usage_pb2.Predecessor(
+        epoch=epoch, last_seq=60, reason="fork"
+    )
+    assert others == payloads[20:]
+    assert log.append([Entry(1, b"usage")], checkpoint) == 42
+    assert log.epoch != epoch
+    log.close()
+    assert [path.name.endswith("-fork") for path in (folder / QUARANTINE).iterdir()] == [True]
+
+
+def test_at_most_two_old_logs_are_kept(tmp_path: Path) -> None:
+    folder = tmp_path / "log"
+    log = Log.open(folder, HOST, MIB)
+    epochs = []
+    for _ in range(4):
+        epochs.append(log.epoch)
+        log.append([Entry(1, b"usage")], None)
+        log.begin_epoch("fork")
+    log.close()
+    kept = [salvage(path / "data.mdb").epoch for path in sorted((folder / QUARANTINE).iterdir())]
+    assert kept == epochs[-2:]
+
+
+def test_a_damaged_log_of_another_host_is_left_as_it_is(tmp_path: Path) -> None:
+    folder = tmp_path / "log"
+    payloads = written(folder)
+    rub_out(folder, payloads[40])
+    before = (folder / "data.mdb").read_bytes()
+    with pytest.raises(HostIdChanged):
+        Log.open(folder, "gpu-02", MIB)
+    assert (folder / "data.mdb").read_bytes() == before
+
+
+def test_a_skip_is_read_as_the_frames_it_stands_for(tmp_path: Path) -> None:
+    folder = tmp_path / "log"
+    log = Log.open(folder, HOST, MIB)
+    log.append([Entry(1, b"one"), Entry(1, b"two"), Entry(1, b"three")], None)
+    frames = [read_frame(raw) for raw in log.read(1, 3, MIB)]
+    skip = make_skip(log.epoch, 2, frames[0].previous_hash, Skip(1, frames[1].hash, "buffer_full"))
+    log.close()
+    put_skip(folder, skip.to_bytes(), skip.hash)
+    log = Log.open(folder, HOST, MIB)
+    assert log.recovery is None
+    assert log.head_hash(2) == frames[1].hash
+    assert [read_frame(raw).codec for raw in log.read(1, 3, MIB)] == [Codec.SKIP, frames[2].codec]
+    log.close()
+    assert list(verify(folder)) == []
+    found = salvage(folder / "data.mdb")
+    assert found.lost() == []
+    found.close()
+
+
+def put_skip(folder: Path, raw: bytes, its_hash: bytes) -> None:
+    """In the place of frames 1 and 2."""
+    first, second = (seq.to_bytes(8, "big") for seq in (1, 2))
+    with lmdb.open(str(folder), max_dbs=5) as env, env.begin(write=True) as txn:
+        frames = env.open_db(b"frames", txn=txn, create=False)
+        assert txn.delete(first, db=frames)
+        txn.put(second, its_hash + second + raw, db=frames)
+
+
+def flip_bits(raw: bytearray, dice: random.Random, used: int) -> None:
+    for _ in range(dice.randint(1, 30)):
+        raw[dice.randrange(used)] ^= 1 << dice.randrange(8)
+
+
+def wipe_pages(raw: bytearray, dice: random.Random, used: int) -> None:
+    for _ in range(dice.randint(1, 6)):
+        at = dice.randrange(used // PAGE) * PAGE
+        raw[at : at + PAGE] = bytes(PAGE)
+
+
+def swap_pages(raw: bytearray, dice: random.Random, used: int) -> None:
+    for _ in range(dice.randint(1, 4)):
+        one, other = (dice.randrange(used // PAGE) * PAGE for _ in range(2))
+        raw[one : one + PAGE], raw[other : other + PAGE] = raw[other : other + PAGE], raw[one : one + PAGE]
+
+
+def scribble(raw: bytearray, dice: random.Random, used: int) -> None:
+    at = dice.randrange(used)
+    part = dice.randbytes(dice.randint(1, 3 * PAGE))
+    raw[at : at + len(part)] = part[: len(raw) - at]
+
+
+def cut(raw: bytearray, dice: random.Random, used: int) -> None:
+    del raw[dice.randrange(used) :]
+
+
+DAMAGE: list[Callable[[bytearray, random.Random, int], None]] = [flip_bits, wipe_pages, swap_pages, scribble, cut]
+
+OPEN = """
+import sys, json
+from pathlib import Path
+from gputally.storage.wal import Log, Entry
+from gputally.storage.frame import read_frame
+for folder in sys.argv[1:]:
+    log = Log.open(Path(folder), "gpu-01", 1 << 20)
+    payloads = [read_frame(raw).payload().hex() for raw in log.read(log.stat().acked_seq + 1, 10**6, 10**9)]
+    r = log.recovery
+    log.append([Entry(1, b"usage")], b"checkpoint")
+    log.close()
+    told = None if r is None else [r.acked_seq, r.head_seq, r.lost, r.salvaged_frames, r.epoch.hex()]
+    print(json.dumps([told, payloads]), flush=True)
+"""
+
+
+@pytest.mark.parametrize("damage", DAMAGE, ids=lambda each: each.__name__)
+def test_whatever_is_damaged_the_log_opens_and_acknowledged_salvaged_and_lost_are_all_there_was(
+    damage: Callable[[bytearray, random.Random, int], None], tmp_path: Path
+) -> None:
+    whole = tmp_path / "whole"
+    payloads = written(whole)
+    raw = (whole / "data.mdb").read_bytes()
+    used = max(at for at in range(0, len(raw), PAGE) if any(raw[at : at + PAGE])) + PAGE
+    folders = []
+    for seed in range(ROUNDS):
+        folder = tmp_path / f"{seed}"
+        shutil.copytree(whole, folder)
+        damaged = bytearray(raw)
+        damage(damaged, random.Random(seed), used)
+        (folder / "data.mdb").write_bytes(damaged)
+        folders.append(folder)
+    done = subprocess.run(
+        [sys.executable, "-c", OPEN, *folders], capture_output=True, text=True, timeout=300, check=False
+    )
+    assert done.returncode == 0, (done.returncode, done.stderr[-2000:])
+    answers = [json.loads(line) for line in done.stdout.splitlines()]
+    assert len(answers) == ROUNDS
+    for seed, (told, held) in enumerate(answers):
+        check_partition(seed, told, [bytes.fromhex(each) for each in held], payloads)
+
+
+def check_partition(
+    seed: int, told: tuple[int, int, list[tuple[int, int]], int, str] | None, held: list[bytes], payloads: list[bytes]
+) -> None:
+    if told is None:
+        assert held == payloads[20:], seed
+        return
+    acked, head, lost, salvaged, epoch = told
+    if not epoch:
+        assert (head, held) == (0, []), seed  # nothing at all could be read, and that is said
+        return
+    missing = {seq for first, last in lost for seq in range(first, last + 1)}
+    expected = [payloads[seq - 1] for seq in range(acked + 1, head + 1) if seq not in missing]
+    assert held[1:] == expected, seed
+    assert (len(expected), len(missing) + len(expected) + acked) == (salvaged, head), seed
+    assert head <= 60, seed
