@@ -4,7 +4,7 @@ from hashlib import sha256
 
 from ..proto.convert import check_batch_bytes
 from ..storage.frame import DamagedFrame, Frame, read_frame
-from ..storage.ledger_rules import Offer, StreamId
+from ..storage.ledger_rules import LARGEST_SEQ, Offer, StreamId
 
 
 class OtherEpoch(ValueError):
@@ -18,12 +18,21 @@ def examine(raw: bytes, stream: StreamId, expected_seq: int) -> Offer:
     block those behind it. Raises OtherEpoch.
     """
     try:
-        frame = read_frame(raw)
+        frame = _read(raw)
     except DamagedFrame as damage:
         return Offer(stream, expected_seq, None, sha256(raw).digest(), b"", _bounded(str(damage)))
     if frame.epoch != stream.epoch:
         raise OtherEpoch(f"frame {frame.seq} is of epoch {frame.epoch.hex()}, the stream of {stream.epoch.hex()}")
-    return Offer(stream, frame.seq, frame.previous_hash, sha256(raw).digest(), raw, _why_not(frame, stream.host_id))
+    why = "" if frame.skip else _why_not(frame, stream.host_id)
+    return Offer(stream, frame.seq, frame.previous_hash, sha256(raw).digest(), raw, why, frame.skip)
+
+
+def _read(raw: bytes) -> Frame:
+    frame = read_frame(raw)
+    # Any other frame beyond the cursor is not stored; a Skip moves the cursor as far as it says.
+    if frame.skip and frame.seq > LARGEST_SEQ:
+        raise DamagedFrame(f"a Skip to frame {frame.seq}, which no host has written")
+    return frame
 
 
 def _why_not(frame: Frame, host_id: str) -> str:

@@ -28,8 +28,10 @@ from ..model.usage import Batch, DeviceWindow, Segment, UsageRecord
 from ..proto.convert import decode_batch
 from ..storage.frame import read_frame
 from ..storage.ledger_reader import Entry
+from ..storage.ledger_rules import EntryKind
 from ..storage.projection import HostState, Projection
 from ..storage.projection_rows import Additions, Origin, StoredRow, device_row, record_row
+from ..storage.skip import SkipReason
 from .folding_state import FoldingState
 
 _log = logging.getLogger(__name__)
@@ -57,8 +59,11 @@ class Folding:
     def take(self, entry: Entry) -> None:
         host = self._state.host(entry.stream.host_id, entry.log_id)
         host.last_log_id, host.last_received_ns = entry.log_id, entry.received_ns
-        if entry.tombstone:
+        if entry.kind is EntryKind.TOMBSTONE:
             self._lose(entry, host, f"rejected on arrival: {entry.body.decode()}")
+            return
+        if entry.kind is EntryKind.SKIP:
+            self._pass_over(entry, host)
             return
         try:
             batch = decode_batch(read_frame(entry.body).payload())
@@ -172,6 +177,13 @@ class Folding:
             segment.window_start_ns,
             what,
         )
+
+    def _pass_over(self, entry: Entry, host: HostState) -> None:
+        """The host declares the time of what it dropped in rows of its own; of what it had trimmed it knows nothing."""
+        skip = read_frame(entry.body).skip
+        if skip is not None and skip.reason == SkipReason.TRIMMED:
+            what = f"frames {skip.first_seq} to {entry.seq} were acknowledged once, and neither side has them any more"
+            self._lose(entry, host, what)
 
     def _lose(self, entry: Entry, host: HostState, what: str) -> None:
         """A frame whose content cannot be read: whatever it held lies after the last watermark."""

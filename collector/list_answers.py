@@ -41,6 +41,7 @@ def _host(host: HostState, streams: Sequence[StreamState], live: bool) -> Json:
         "quarantined": host.quarantined,
         "rejected_frames": host.rejected_frames,
         "replayed_frames": sum(stream.replays for stream in streams),
+        "skipped_frames": sum(stream.skipped for stream in streams),
         "streams": [_stream(stream) for stream in streams],
     }
 
@@ -51,6 +52,7 @@ def _stream(state: StreamState) -> Json:
         "committed_seq": state.committed_seq,
         "head_hash": state.head_hash.hex(),
         "tombstones": state.tombstones,
+        "skipped_frames": state.skipped,
         "replays": state.replays,
         "last_received_at": _instant(state.last_received_ns),
     }

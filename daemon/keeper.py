@@ -3,15 +3,15 @@
 import logging
 import math
 import time
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from dataclasses import dataclass, field, replace
 from functools import partial, reduce
-from typing import Protocol, TypeVar
+from typing import Final, Protocol, TypeVar
 
 import trio
 
 from ..model.batching import can_be_halved, halve
-from ..model.checkpoint import BadCheckpoint, load, save
+from ..model.checkpoint import BadCheckpoint, load, save, save_refused
 from ..model.interval import NS_PER_HOUR
 from ..model.meter import Meter
 from ..model.refused import Refused
@@ -19,7 +19,9 @@ from ..model.usage import Batch
 from ..proto.convert import encode_batch
 from ..storage.checkpoint import DamagedCheckpoint, decode, encode
 from ..storage.frame import MAX_PAYLOAD_BYTES, MAX_RECORDS
+from ..storage.skip import Lost
 from ..storage.wal import Entry, Log, LogBroken, LogFull
+from .giving_up import give_up
 from .sure_log import SureLog
 
 log = logging.getLogger(__name__)
@@ -29,6 +31,8 @@ T = TypeVar("T")
 RETAIN_EVERY_S = 600.0
 MOST_WAITING = 256
 """Batches held in memory while the disk fails: some four hours of windows. What closes after them is an exact gap."""
+_MOST_ROWS: Final = 1_000
+"""Declared with one batch: a tick must not wait for the gaps of a month."""
 
 
 class InWriter(Protocol):
@@ -49,13 +53,17 @@ class WriterThread:
 
 @dataclass(slots=True)
 class Keeper:
-    """From the return of ``keep`` on, nothing that it says was kept may be lost."""
+    """From the return of ``keep`` on, nothing that it says was kept may be lost, or is declared lost to the ns.
+
+    ``drop_oldest``: what a full log does where the collector is away: give up the oldest, or refuse the newest.
+    """
 
     log: Log
     in_writer: InWriter
     refused: Refused = field(default_factory=Refused)
     waiting: tuple[Batch, ...] = ()
     """What a failing disk has not taken yet, or perhaps has: it is said again, and is in the log once."""
+    drop_oldest: bool = False
     _sure: SureLog = field(init=False)
 
     def __post_init__(self) -> None:
@@ -64,26 +72,24 @@ class Keeper:
     async def keep(self, meter: Meter, batch: Batch | None) -> list[Batch]:
         """Commits the batch together with a checkpoint that no longer holds what the batch closed.
 
-        Returns what was committed. A full log refuses the batch: its time is then declared as a
-        gap, exactly, once there is room. While the disk fails the batch waits here for the next call.
+        Returns what was committed. A full log refuses the batch, or drops older ones for it: their time is
+        then declared as a gap, exactly, once there is room. While the disk fails the batch waits here for
+        the next call.
         """
         if batch is not None and len(self.waiting) >= MOST_WAITING:
             self.refused, batch = self.refused.with_batch(batch), None
-        refused = [] if batch is None else [*self.refused.batches(batch.host_id), batch]
-        batches = [*self.waiting, *refused]
-        left = Refused() if batch is not None else self.refused
+        batches, left = [*self.waiting, *([batch] if batch else [])], self.refused
         try:
-            await self._commit(batches, meter, left)
-        except LogFull as full:
-            await self._refuse(meter, [*self.waiting, *refused[-1:]], full)
-            return []
+            for batches, left in await self._ways(batch):
+                try:
+                    await self._commit(batches, meter, left)
+                    return self._written(batches)
+                except LogFull as why:
+                    full = why
         except LogBroken as broken:
             self._wait(batches, left, broken)
             return []
-        if self.waiting:
-            log.warning("the log can be written again; all that waited is in it")
-        self.waiting = ()
-        return batches
+        return await self._make_do(meter, _behind(self._sure.found, batches), full)
 
     async def restore(self) -> Meter | None:
         """The meter of a former life, as its last checkpoint left it; None if there is none that can be read."""
@@ -97,12 +103,50 @@ class Keeper:
             return None
         return meter
 
-    async def _refuse(self, meter: Meter, batches: list[Batch], full: LogFull) -> None:
-        """``batches``: what was to be kept, without what had been refused before."""
-        if not self.refused.stretches:
+    async def _ways(self, batch: Batch | None) -> list[tuple[list[Batch], Refused]]:
+        """(what to write, what then is still undeclared), the best first; all end with the batch.
+
+        Nothing is declared while the log is full and the collector away: the declaration would be the
+        next to go, or would push out what is kept. While anything is undeclared no watermark may say
+        that all is told. What waits for the disk may be there already, so it is said as it was.
+        """
+        if batch is None or not self.refused:
+            return [([*self.waiting, *([batch] if batch else [])], self.refused)]
+        silent = replace(batch, complete_through_ns=None)
+        plain = [*self.waiting, silent], self.refused
+        if self.waiting or not await self.in_writer(self.log.has_room_to_spare):
+            return [plain]
+        told, rest = self.refused.first(_MOST_ROWS)
+        return [([*told.batches(batch.host_id), silent if rest else batch], rest), plain]
+
+    def _written(self, batches: list[Batch]) -> list[Batch]:
+        if self.waiting:
+            log.warning("the log can be written again; all that waited is in it")
+        self.waiting = ()
+        return batches
+
+    async def _make_do(self, meter: Meter, batches: list[Batch], full: LogFull) -> list[Batch]:
+        """``batches``: what was to be kept, without what is to be declared. The log has no room for it."""
+        self.waiting = ()
+        if not self.drop_oldest or not batches:
+            return await self._refuse(meter, batches, full)
+        told = [replace(batch, complete_through_ns=None) for batch in batches]
+        if not self.refused:
+            log.error("%s; the oldest frames give way, and their time becomes an exact gap (dropped)", full)
+        try:
+            await self.in_writer(partial(self._write_over, told, meter, self.refused))
+        except LogFull as still:
+            return await self._refuse(meter, batches, still)
+        except LogBroken as broken:
+            # Perhaps it was written. So what it gave up counts as that: said twice is better than not at all.
+            self._wait(told, self.refused, broken)
+            return []
+        return told
+
+    async def _refuse(self, meter: Meter, batches: list[Batch], full: LogFull) -> list[Batch]:
+        if not self.refused:
             log.error("%s; until there is room, usage becomes an exact gap (buffer_full)", full)
-        lost = _behind(self._sure.found, batches)
-        refused, self.waiting = reduce(Refused.with_batch, lost, self.refused), ()
+        refused = reduce(Refused.with_batch, batches, self.refused)
         try:
             await self._commit([], meter, refused)
         except LogFull as still:
@@ -110,6 +154,7 @@ class Keeper:
             self.refused = refused
         except LogBroken as broken:
             self._wait([], refused, broken)
+        return []
 
     def _wait(self, batches: list[Batch], refused: Refused, broken: LogBroken) -> None:
         if not self.waiting:
@@ -121,6 +166,20 @@ class Keeper:
         state = save(meter, refused)
         await self.in_writer(lambda: self._sure.append(entries, encode(state)))
         self.refused = refused
+
+    def _write_over(self, batches: list[Batch], meter: Meter, refused: Refused) -> None:
+        """In the writer's thread."""
+        state = save(meter, Refused())
+
+        def judge(frames: Sequence[bytes]) -> tuple[Iterable[Lost], bytes]:
+            self.refused, lost = give_up(frames, refused)
+            return lost, encode(state | save_refused(self.refused))
+
+        try:
+            self._sure.append_over([entry for batch in batches for entry in _entries(batch)], judge)
+        except LogFull:
+            self.refused = refused
+            raise
 
 
 async def retain(frames: Log, in_writer: InWriter, keep_acked_h: float) -> None:

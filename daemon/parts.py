@@ -57,10 +57,6 @@ def opened(config: DaemonConfig) -> Generator[Parts]:
         telemetry = make_telemetry(config.telemetry, host_id)
         if telemetry is not None:
             stack.callback(telemetry.close)
-        if config.log.at_cap != "refuse_new":
-            log.warning(
-                "log.at_cap = %s is not there yet: a full log refuses new usage, as exact gaps", config.log.at_cap
-            )
         control = open_control(config.control.socket) if config.control.socket else None
         if control is not None:
             stack.callback(close_control, control)

@@ -5,10 +5,14 @@ end is looked at, and what of the frames is there already is left out when they 
 said again. All of this runs in the log's writer thread.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from typing import TypeAlias
 
+from ..storage.skip import Lost
 from ..storage.wal import Entry, Log, LogBroken, LogStat
+
+Judge: TypeAlias = Callable[[Sequence[bytes]], tuple[Iterable[Lost], bytes]]
 
 
 @dataclass(slots=True)
@@ -33,13 +37,26 @@ class SureLog:
             self.log.reopen()
         return self._append(entries, checkpoint)
 
+    def append_over(self, entries: Sequence[Entry], judge: Judge) -> int:
+        """As ``Log.append_over``, with the same promises. If it was written after all, it is not written again."""
+        try:
+            return self._write(entries, lambda rest: self.log.append_over(rest, judge))
+        except LogBroken:
+            self.log.reopen()
+        return self._write(
+            entries, lambda rest: self.log.append_over(rest, judge) if rest else self.log.stat().last_seq
+        )
+
     def _append(self, entries: Sequence[Entry], checkpoint: bytes) -> int:
+        return self._write(entries, lambda rest: self.log.append(rest, checkpoint))
+
+    def _write(self, entries: Sequence[Entry], write: Callable[[Sequence[Entry]], int]) -> int:
         stat = self.log.stat()
         behind_seq = self._behind_seq(stat)
         self.found = stat.last_seq - behind_seq
         self._unsure = stat.epoch, behind_seq
         try:
-            seq = self.log.append(entries[self.found :], checkpoint)
+            seq = write(entries[self.found :])
         except LogBroken:
             raise
         except BaseException:

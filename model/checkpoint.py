@@ -16,7 +16,12 @@ class BadCheckpoint(ValueError):
 
 def save(meter: Meter, refused: Refused) -> dict[str, Any]:
     """Everything that is open, and what a full log has refused."""
-    return {"version": VERSION, "meter": to_plain(meter), "refused": to_plain(refused)}
+    return {"version": VERSION, "meter": to_plain(meter), **save_refused(refused)}
+
+
+def save_refused(refused: Refused) -> dict[str, Any]:
+    """The part of ``save`` that speaks of what was given up."""
+    return {"refused": to_plain(refused)}
 
 
 def load(data: Any) -> tuple[Meter, Refused]:

@@ -19,29 +19,29 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from .frame import genesis_hash
+from .frame import genesis_hash, read_frame
 from .ledger_folder import LOG_FILE, LedgerUnusable, sqlite_errors
-from .ledger_rules import Cursor, Offer, Ruling, StreamId, Verdict, decide
+from .ledger_rules import LARGEST_SEQ, Cursor, EntryKind, Offer, Ruling, Stored, StreamId, Verdict, decide
 
-FORMAT: Final = 1
+FORMAT: Final = 2
 _SCHEMA: Final = (
     "CREATE TABLE IF NOT EXISTS meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID",
     """CREATE TABLE IF NOT EXISTS stream (
         id INTEGER PRIMARY KEY, host_id TEXT NOT NULL, epoch BLOB NOT NULL,
         committed_seq INTEGER NOT NULL, head_hash BLOB NOT NULL,
-        tombstones INTEGER NOT NULL, replays INTEGER NOT NULL, last_received_ns INTEGER NOT NULL,
+        tombstones INTEGER NOT NULL, replays INTEGER NOT NULL, skipped INTEGER NOT NULL,
+        last_received_ns INTEGER NOT NULL,
         UNIQUE (host_id, epoch))""",
-    # body: the frame; of a tombstone: why it was rejected.
+    # kind: EntryKind. body: the frame, a Skip's too; of a tombstone: why it was rejected. seq: the last of a Skip.
     """CREATE TABLE IF NOT EXISTS log (
         id INTEGER PRIMARY KEY, stream INTEGER NOT NULL REFERENCES stream (id), seq INTEGER NOT NULL,
-        tombstone INTEGER NOT NULL, hash BLOB NOT NULL, received_ns INTEGER NOT NULL, body BLOB NOT NULL,
+        kind INTEGER NOT NULL, hash BLOB NOT NULL, received_ns INTEGER NOT NULL, body BLOB NOT NULL,
         UNIQUE (stream, seq))""",
     """CREATE TRIGGER IF NOT EXISTS log_is_never_changed BEFORE UPDATE ON log
         BEGIN SELECT RAISE (ABORT, 'the log is append-only'); END""",
     """CREATE TRIGGER IF NOT EXISTS log_is_never_cut BEFORE DELETE ON log
         BEGIN SELECT RAISE (ABORT, 'the log is append-only'); END""",
 )
-_LARGEST = 2**63 - 1  # what SQLite's integers hold
 _WAL_PAGES = 4_000  # 16 MiB before SQLite folds its write-ahead log into the file
 
 
@@ -53,6 +53,7 @@ class _Place:
     cursor: Cursor
     tombstones: int = 0
     replays: int = 0
+    skipped: int = 0
     moved: bool = False
 
 
@@ -75,7 +76,8 @@ class Ledger:
             meta = dict(self._db.execute("SELECT key, value FROM meta"))
         if meta["format"] != str(FORMAT):
             raise LedgerUnusable(
-                f"{folder / LOG_FILE} has format {meta['format']}, this gputally knows {FORMAT}: run a newer one"
+                f"{folder / LOG_FILE} has format {meta['format']}, this gputally knows {FORMAT}: "
+                "run the gputally that wrote it, or give ledger.path a folder of its own"
             )
         self.ledger_id: str = meta["ledger_id"]
 
@@ -92,8 +94,8 @@ class Ledger:
         with sqlite_errors(self._folder):
             found = self._db.execute(
                 "SELECT seq, body FROM log WHERE stream = (SELECT id FROM stream WHERE host_id = ? AND epoch = ?"
-                " AND tombstones > 0) AND seq >= ? AND tombstone ORDER BY seq LIMIT ?",
-                (stream.host_id, stream.epoch, min(from_seq, _LARGEST), most),
+                " AND tombstones > 0) AND seq >= ? AND kind = ? ORDER BY seq LIMIT ?",
+                (stream.host_id, stream.epoch, min(from_seq, LARGEST_SEQ), EntryKind.TOMBSTONE, most),
             ).fetchall()
         return [(seq, body.decode()) for seq, body in found]
 
@@ -122,7 +124,7 @@ class Ledger:
         place = places.get(offer.stream)
         if place is None:
             place = places[offer.stream] = self._place(offer.stream)
-        verdict = decide(place.cursor, offer, lambda seq: self._stored_hash(place, seq))
+        verdict = decide(place.cursor, offer, lambda seq: self._stored(place, seq))
         rejected = offer.rejected if verdict is Verdict.COMMITTED else ""
         if verdict is Verdict.COMMITTED:
             self._append(offer, place, now_ns)
@@ -136,17 +138,18 @@ class Ledger:
             place.row = self._add_stream(offer.stream)
         body = offer.rejected.encode() if offer.rejected else offer.body
         self._db.execute(
-            "INSERT INTO log (stream, seq, tombstone, hash, received_ns, body) VALUES (?, ?, ?, ?, ?, ?)",
-            (place.row, offer.seq, bool(offer.rejected), offer.hash, now_ns, body),
+            "INSERT INTO log (stream, seq, kind, hash, received_ns, body) VALUES (?, ?, ?, ?, ?, ?)",
+            (place.row, offer.seq, offer.kind, offer.hash, now_ns, body),
         )
-        place.cursor = Cursor(offer.seq, offer.hash)
-        place.tombstones += bool(offer.rejected)
+        place.skipped += offer.seq - place.cursor.committed_seq if offer.kind is EntryKind.SKIP else 0
+        place.cursor = Cursor(offer.seq, offer.chain_hash)
+        place.tombstones += offer.kind is EntryKind.TOMBSTONE
         place.moved = True
 
     def _add_stream(self, stream: StreamId) -> int:
         added = self._db.execute(
-            "INSERT INTO stream (host_id, epoch, committed_seq, head_hash, tombstones, replays, last_received_ns)"
-            " VALUES (?, ?, 0, x'', 0, 0, 0)",
+            "INSERT INTO stream (host_id, epoch, committed_seq, head_hash, tombstones, replays, skipped,"
+            " last_received_ns) VALUES (?, ?, 0, x'', 0, 0, 0, 0)",
             (stream.host_id, stream.epoch),
         )
         assert added.lastrowid is not None
@@ -156,8 +159,8 @@ class Ledger:
         if place.moved:
             self._db.execute(
                 "UPDATE stream SET committed_seq = ?, head_hash = ?, tombstones = tombstones + ?,"
-                " last_received_ns = ? WHERE id = ?",
-                (place.cursor.committed_seq, place.cursor.head_hash, place.tombstones, now_ns, place.row),
+                " skipped = skipped + ?, last_received_ns = ? WHERE id = ?",
+                (*_moved(place), now_ns, place.row),
             )
         if place.replays:
             self._db.execute("UPDATE stream SET replays = replays + ? WHERE id = ?", (place.replays, place.row))
@@ -171,13 +174,19 @@ class Ledger:
             return _Place(None, Cursor(0, genesis_hash(stream.host_id, stream.epoch)))
         return _Place(found[0], Cursor(found[1], found[2]))
 
-    def _stored_hash(self, place: _Place, seq: int) -> bytes | None:
-        found = self._db.execute("SELECT hash FROM log WHERE stream = ? AND seq = ?", (place.row, seq)).fetchone()
-        return None if found is None else found[0]
+    def _stored(self, place: _Place, seq: int) -> Stored | None:
+        found = self._db.execute(
+            "SELECT hash, CASE WHEN kind = ? THEN body END FROM log WHERE stream = ? AND seq = ?",
+            (EntryKind.SKIP, place.row, seq),
+        ).fetchone()
+        if found is None:
+            return None
+        digest, skip = found
+        return Stored(digest, read_frame(skip).chain_hash if skip else digest)
 
     def _stored_reason(self, row: int, seq: int) -> str:
         found = self._db.execute(
-            "SELECT body FROM log WHERE stream = ? AND seq = ? AND tombstone", (row, seq)
+            "SELECT body FROM log WHERE stream = ? AND seq = ? AND kind = ?", (row, seq, EntryKind.TOMBSTONE)
         ).fetchone()
         return "" if found is None else found[0].decode()
 
@@ -191,6 +200,10 @@ class Ledger:
             if self._db.in_transaction:
                 self._db.execute("ROLLBACK")
             raise
+
+
+def _moved(place: _Place) -> tuple[int, bytes, int, int]:
+    return place.cursor.committed_seq, place.cursor.head_hash, place.tombstones, place.skipped
 
 
 def _connect(path: Path) -> sqlite3.Connection:

@@ -6,17 +6,20 @@ from pathlib import Path
 from types import TracebackType
 
 from .ledger_folder import LOG_FILE, sqlite_errors
-from .ledger_rules import StreamId
+from .ledger_rules import EntryKind, StreamId
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One entry of the log. ``body`` is the frame as received; of a tombstone, why it was rejected."""
+    """One entry of the log. ``body`` is the frame as received; of a tombstone, why it was rejected.
+
+    ``seq`` of a Skip is the last that it stands for.
+    """
 
     log_id: int
     stream: StreamId
     seq: int
-    tombstone: bool
+    kind: EntryKind
     hash: bytes
     received_ns: int
     body: bytes
@@ -33,6 +36,8 @@ class StreamState:
     """Frames that were rejected: their content is at the host, in its table of dead letters."""
     replays: int
     """Frames that came again and were acknowledged again."""
+    skipped: int
+    """Frames that a Skip stands for: the host has them no more."""
     last_received_ns: int
 
 
@@ -72,13 +77,13 @@ class LedgerReader:
         size_bytes = 0
         with sqlite_errors(self._folder):
             rows = self._db.execute(
-                "SELECT log.id, host_id, epoch, seq, tombstone, hash, received_ns, body"
+                "SELECT log.id, host_id, epoch, seq, kind, hash, received_ns, body"
                 " FROM log JOIN stream ON stream.id = log.stream WHERE log.id > ? ORDER BY log.id LIMIT ?",
                 (after_log_id, most),
             )
-            for log_id, host_id, epoch, seq, tombstone, digest, received_ns, body in rows:
+            for log_id, host_id, epoch, seq, kind, digest, received_ns, body in rows:
                 stream = StreamId(host_id, epoch)
-                entries.append(Entry(log_id, stream, seq, bool(tombstone), digest, received_ns, body))
+                entries.append(Entry(log_id, stream, seq, EntryKind(kind), digest, received_ns, body))
                 size_bytes += len(body)
                 if size_bytes >= most_bytes:
                     break
@@ -90,7 +95,7 @@ class LedgerReader:
         marks = ", ".join("?" * len(host_ids))
         with sqlite_errors(self._folder):
             rows = self._db.execute(
-                "SELECT host_id, epoch, committed_seq, head_hash, tombstones, replays, last_received_ns"
+                "SELECT host_id, epoch, committed_seq, head_hash, tombstones, replays, skipped, last_received_ns"
                 f" FROM stream WHERE host_id IN ({marks}) ORDER BY host_id, id DESC LIMIT ?",
                 (*host_ids, most),
             ).fetchall()

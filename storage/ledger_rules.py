@@ -1,21 +1,42 @@
 """What the ledger makes of an offered frame: exactly once, decided from its own cursor and nothing else.
 
-=====================  =========================  ============================================
-the frame's seq        its hashes                 verdict
-=====================  =========================  ============================================
-at or below the cursor the stored hash            REPLAY: acknowledged again and counted
-at or below the cursor another hash               FORK
-cursor + 1             follows the stored head    COMMITTED
-cursor + 1             follows something else     FORK
-above cursor + 1       any                        OUT_OF_ORDER: never stored
-=====================  =========================  ============================================
+A frame speaks for the range from ``first`` to ``last``: both are its seq, unless it is a Skip, which stands
+for frames that its host has no more. The chain goes on from the hash of the last frame of the range.
+
+==========================================  ==================================  ==============================
+the range                                   its hashes                          verdict
+==========================================  ==================================  ==============================
+last at or below the cursor, stored there   the stored one, or the chain's      REPLAY: acknowledged again
+last at or below the cursor, stored there   another                             FORK
+last at or below the cursor, in a Skip      any: nobody knows better            REPLAY
+first = cursor + 1                          follows the stored head             COMMITTED
+first = cursor + 1                          follows something else              FORK
+first at or below the cursor < last         any: the ledger knows more          COMMITTED: the cursor moves to last
+first above cursor + 1                      any                                 OUT_OF_ORDER: never stored
+==========================================  ==================================  ==============================
 
 No cache, no time window: what a stream may say next follows from what is committed.
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from enum import StrEnum
+from enum import IntEnum, StrEnum
+from typing import Final
+
+from .skip import Skip
+
+LARGEST_SEQ: Final = 2**63 - 1
+"""What SQLite's integers hold."""
+
+
+class EntryKind(IntEnum):
+    """Of an entry in the ledger's log."""
+
+    FRAME = 0
+    TOMBSTONE = 1
+    """A frame that could never be taken; its bytes are at the host."""
+    SKIP = 2
+    """Stands for frames that the host has no more."""
 
 
 class Verdict(StrEnum):
@@ -35,7 +56,7 @@ class StreamId:
 
 @dataclass(frozen=True, slots=True)
 class Cursor:
-    """How far a stream is committed, and the hash of the frame there (the genesis hash at 0)."""
+    """How far a stream is committed, and the hash that the next frame must name (the genesis hash at 0)."""
 
     committed_seq: int
     head_hash: bytes
@@ -56,6 +77,31 @@ class Offer:
     hash: bytes
     body: bytes
     rejected: str = ""
+    skip: Skip | None = None
+
+    @property
+    def kind(self) -> EntryKind:
+        if self.rejected:
+            return EntryKind.TOMBSTONE
+        return EntryKind.SKIP if self.skip else EntryKind.FRAME
+
+    @property
+    def first_seq(self) -> int:
+        """Of the range it speaks for."""
+        return self.skip.first_seq if self.skip else self.seq
+
+    @property
+    def chain_hash(self) -> bytes:
+        """Of the last frame of its range."""
+        return self.skip.last_hash if self.skip else self.hash
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """An entry's own hash, and that of the last frame of its range."""
+
+    hash: bytes
+    chain_hash: bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,11 +115,15 @@ class Ruling:
     """Why the frame at ``seq`` is a tombstone, if it is one, whether now or since long."""
 
 
-def decide(cursor: Cursor, offer: Offer, stored_hash: Callable[[int], bytes | None]) -> Verdict:
-    """The table above. ``stored_hash`` is asked only for frames at or below the cursor."""
+def decide(cursor: Cursor, offer: Offer, stored: Callable[[int], Stored | None]) -> Verdict:
+    """The table above. ``stored`` is asked only for places at or below the cursor; None: inside a Skip."""
     if offer.seq <= cursor.committed_seq:
-        return Verdict.REPLAY if stored_hash(offer.seq) == offer.hash else Verdict.FORK
-    if offer.seq > cursor.committed_seq + 1:
+        there = stored(offer.seq)
+        same = there is None or offer.hash == there.hash or offer.chain_hash == there.chain_hash
+        return Verdict.REPLAY if same else Verdict.FORK
+    if offer.first_seq > cursor.committed_seq + 1:
         return Verdict.OUT_OF_ORDER
+    if offer.first_seq <= cursor.committed_seq:
+        return Verdict.COMMITTED
     follows = offer.previous_hash is None or offer.previous_hash == cursor.head_hash
     return Verdict.COMMITTED if follows else Verdict.FORK

@@ -12,7 +12,7 @@ one open reader keeps every page that is freed meanwhile from being used again.
 What keeps a full log able to work is in wal_room.py.
 """
 
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
@@ -22,6 +22,8 @@ import lmdb
 from .checkpoint import DamagedCheckpoint
 from .frame import DamagedFrame, make_frame
 from .gate import Gate
+from .skip import Lost
+from .wal_drop import Drops
 from .wal_epoch import Entry, Mend, Recovery, no_mending
 from .wal_errors import HostIdChanged, LogBroken, LogError, LogFull, LogUnusable, full, no_room_for_checkpoint
 from .wal_open import OpenLog, open_again, open_log, open_next
@@ -98,6 +100,7 @@ class Log:
     def _take(self, opened: OpenLog) -> None:
         self._opened, self._tables = opened, opened.tables
         self._room = Room(opened.folder, opened.tables, self._cap_bytes)
+        self._drops = Drops(opened.epoch, opened.tables)
 
     def append(self, entries: Sequence[Entry], checkpoint: bytes | None) -> int:
         """Writes a frame per entry and, unless None, the checkpoint: durable on return. The newest seq.
@@ -126,8 +129,8 @@ class Log:
     def read(self, first_seq: int, max_frames: int, max_bytes: int) -> list[bytes]:
         """Frames from ``first_seq`` on as they were sealed; the first even if it alone exceeds ``max_bytes``.
 
-        Empty behind the newest. Raises LogBroken with its seq for a frame that
-        does not verify, or is no longer held.
+        A Skip counts as one, and comes whole if ``first_seq`` is inside its range. Empty behind the
+        newest. Raises LogBroken with its seq for a frame that does not verify, or is no longer held.
         """
         found: list[bytes] = []
         room_bytes, expected_seq = max_bytes, first_seq
@@ -135,9 +138,8 @@ class Log:
             for seq, stored_hash, raw in self._tables.frames_from(txn, first_seq):
                 if len(found) >= max_frames or (found and len(raw) > room_bytes):
                     break
-                self._verify(seq, expected_seq, stored_hash, raw)
+                expected_seq = self._verify(seq, expected_seq, stored_hash, raw) + 1
                 found.append(raw)
-                expected_seq = seq + 1
                 room_bytes -= len(raw)
         return found
 
@@ -156,6 +158,43 @@ class Log:
             state = self._tables.state(txn)
             if through_seq > state.acked.seq:
                 self._tables.put_state(txn, self._acknowledged(txn, state, through_seq, now_wall_ns))
+
+    def append_over(
+        self, entries: Sequence[Entry], judge: Callable[[Sequence[bytes]], tuple[Iterable[Lost], bytes]]
+    ) -> int:
+        """As ``append``, but the oldest unacknowledged frames give way to one Skip. The newest seq.
+
+        ``judge`` is shown the frames that go, and says what time was in them and the checkpoint that
+        remembers it; it may be asked again, about more of them, and only what it says last is written.
+        Raises LogFull if not even all of them are enough (nothing was written), else as ``append``.
+        """
+        needed_bytes = sum(len(entry.payload) for entry in entries)
+        while True:
+            with self._reading() as txn:
+                # Only this thread writes, so what is picked is still there in the transaction below.
+                drop = self._drops.pick(txn, self._tables.state(txn), needed_bytes)
+            lost, checkpoint = judge(drop.frames)
+            try:
+                with self._writing() as txn:
+                    self._drops.carry_out(txn, drop, lost)
+                    return self._put(txn, self._tables.state(txn), entries, checkpoint)
+            except LogFull:
+                if drop.is_all:
+                    raise
+                needed_bytes = 2 * needed_bytes + drop.size_bytes
+
+    def has_room_to_spare(self) -> bool:
+        """Whether what is only told late may be written: not while the collector is away and this log is full.
+
+        What retention has dropped must have been acknowledged as that, and there must be frames to
+        trim, or an eighth of the cap free: else what is told late would push out what is kept.
+        """
+        with self._reading() as txn:
+            state = self._tables.state(txn)
+            if self._drops.oldest_is_dropped(txn, state):
+                return False
+            used_bytes, limit_bytes = self._tables.used_bytes(txn), self._room.limit_bytes
+            return state.trimmed.seq < state.acked.seq or used_bytes < limit_bytes - limit_bytes // 8
 
     def take_back(self, through_seq: int) -> None:
         """The collector has lost what it had acknowledged beyond this seq: those frames must be said again.
@@ -213,21 +252,26 @@ class Log:
 
     def _append(self, entries: Sequence[Entry], checkpoint: bytes | None) -> int:
         with self._writing() as txn:
-            state = self._tables.state(txn)
-            head = state.head
-            for entry in entries:
-                frame = make_frame(self.epoch, head.seq + 1, head.hash, entry.record_count, entry.payload)
-                head = self._tables.put_frame(txn, frame, head)
-            if checkpoint is not None:
-                self._tables.put_checkpoint(txn, checkpoint)
-            state = state.with_head(head)
-            # A checkpoint replaces the one before: it may use the reserve, so that a full log can still say so.
-            self._tables.put_state(txn, self._room.make(txn, state) if entries else state)
+            return self._put(txn, self._tables.state(txn), entries, checkpoint)
+
+    def _put(self, txn: Txn, state: LogState, entries: Sequence[Entry], checkpoint: bytes | None) -> int:
+        head = state.head
+        for entry in entries:
+            frame = make_frame(self.epoch, head.seq + 1, head.hash, entry.record_count, entry.payload)
+            head = self._tables.put_frame(txn, frame, head)
+        if checkpoint is not None:
+            self._tables.put_checkpoint(txn, checkpoint)
+        state = state.with_head(head)
+        # A checkpoint replaces the one before: it may use the reserve, so that a full log can still say so.
+        self._tables.put_state(txn, self._room.make(txn, state) if entries else state)
         return head.seq
 
     def _trim_through(self, seq: int) -> int:
+        """To the end of the frame or Skip that ``seq`` is in."""
         with self._writing() as txn:
-            self._tables.put_state(txn, self._room.delete_through(txn, self._tables.state(txn), seq))
+            state = self._tables.state(txn)
+            seq = min(self._tables.end_of(txn, seq) or seq, state.acked.seq)
+            self._tables.put_state(txn, self._room.delete_through(txn, state, seq))
         return seq
 
     def _settle(self, needed_bytes: int) -> None:
@@ -237,33 +281,38 @@ class Log:
             state = self._tables.state(txn)
             goal_bytes = self._tables.used_bytes(txn) - 2 * needed_bytes
             while state.trimmed.seq < state.acked.seq and self._tables.used_bytes(txn) > goal_bytes:
-                state = self._room.delete_through(txn, state, state.trimmed.seq + 1)
+                state = self._room.delete_oldest(txn, state)
             self._tables.put_state(txn, state)
         with self._writing() as txn:
             self._tables.put_state(txn, self._tables.state(txn))
 
     def _acknowledged(self, txn: Txn, state: LogState, through_seq: int, now_wall_ns: int) -> LogState:
-        mark = self._tables.mark(txn, state, through_seq)
-        if mark is None:
+        if through_seq > state.head.seq:
             raise ValueError(f"frame {through_seq} was acknowledged, but {state.head.seq} is the newest")
-        self._tables.note_ack(txn, through_seq, now_wall_ns)
+        # Inside a Skip: the frame was on its way when it was dropped, and the Skip as a whole is not there yet.
+        held_seq = self._tables.held_through(txn, through_seq) or 0
+        mark = self._tables.mark(txn, state, held_seq) if held_seq > state.acked.seq else None
+        if mark is None:
+            return state
+        self._tables.note_ack(txn, held_seq, now_wall_ns)
         return state.with_acked(mark)
 
-    def _verify(self, seq: int, expected_seq: int, stored_hash: bytes, raw: bytes) -> None:
+    def _verify(self, seq: int, expected_seq: int, stored_hash: bytes, raw: bytes) -> int:
         try:
-            frame = verified(seq, stored_hash, raw, self.epoch)
-            if frame.first_seq > expected_seq:
-                raise LogBroken(f"{self._opened.folder}: frame {expected_seq} is not held", expected_seq)
+            first_seq = verified(seq, stored_hash, raw, self.epoch).first_seq
         except DamagedFrame as error:
             self._in_doubt = True
             raise LogBroken(f"{self._opened.folder}: {error}", seq) from None
+        if not first_seq <= expected_seq <= seq:
+            raise LogBroken(f"{self._opened.folder}: frame {expected_seq} is not held", expected_seq)
+        return seq
 
     @contextmanager
     def _reading(self) -> Generator[Txn]:
         try:
             with self._gate.passing(), self._opened.env.begin() as txn:
                 yield txn
-        except (lmdb.Error, DamagedCheckpoint) as error:
+        except (lmdb.Error, DamagedCheckpoint, DamagedFrame) as error:
             raise LogBroken(f"{self._opened.folder}: the log cannot be read: {error}") from None
 
     @contextmanager
@@ -273,5 +322,5 @@ class Log:
                 yield txn
         except lmdb.MapFullError:
             raise full(self._opened.folder, self._cap_bytes) from None
-        except (lmdb.Error, DamagedCheckpoint) as error:
+        except (lmdb.Error, DamagedCheckpoint, DamagedFrame) as error:
             raise LogBroken(f"{self._opened.folder}: the log cannot be written: {error}") from None

@@ -40,23 +40,34 @@ class Room:
         while self.tables.used_bytes(txn) > self.limit_bytes:
             if state.trimmed.seq == state.acked.seq:
                 raise full(self.folder, self.cap_bytes)
-            state = self.delete_through(txn, state, state.trimmed.seq + 1)
+            state = self.delete_oldest(txn, state)
         return state
 
-    def delete_through(self, txn: Txn, state: LogState, seq: int) -> LogState:
-        """The one place where frames are deleted: oldest first, and never one that is not acknowledged.
+    def delete_oldest(self, txn: Txn, state: LogState) -> LogState:
+        """The oldest frame, or a whole Skip. Raises as ``delete_through``."""
+        seq = self.tables.end_of(txn, state.trimmed.seq + 1)
+        if seq is None:
+            raise self._missing(state.trimmed.seq + 1)
+        return self.delete_through(txn, state, seq)
 
+    def delete_through(self, txn: Txn, state: LogState, seq: int) -> LogState:
+        """The one place where acknowledged frames are deleted: oldest first, and never one that is not acknowledged.
+
+        What retention drops unacknowledged leaves a Skip: wal_drop.py.
         Raises LogBroken if the frame is not there.
         """
         if seq > state.acked.seq:
             raise ValueError(f"frame {seq} is not acknowledged; only {state.acked.seq} is")
         mark = self.tables.mark(txn, state, seq)
         if mark is None:
-            raise LogBroken(f"{self.folder}: frame {seq} should be held, and is not", seq)
+            raise self._missing(seq)
         for each in range(state.trimmed.seq + 1, seq + 1):
             self.tables.delete_frame(txn, each)
         self.tables.delete_acks_through(txn, seq)
         return state.with_trimmed(mark)
+
+    def _missing(self, seq: int) -> LogBroken:
+        return LogBroken(f"{self.folder}: frame {seq} should be held, and is not", seq)
 
     def put_aside(self, txn: Txn, seq: int, reason: str, now_wall_ns: int) -> None:
         """Not if such frames take too much already, nor in a full log: its reserve is for what cannot wait."""

@@ -103,6 +103,25 @@ class Tables:
         raw = None if seq in known else txn.get(_SEQ.pack(seq), db=self._db["frames"])
         return known.get(seq) if raw is None else _mark(seq, raw)
 
+    def end_of(self, txn: Txn, seq: int) -> int | None:
+        """``seq`` itself if that frame is held; of a Skip around it, the last seq it stands for; else None."""
+        for found_seq, _, raw in self.frames_from(txn, seq):
+            return found_seq if found_seq == seq or read_frame(raw).first_seq <= seq else None
+        return None
+
+    def held_through(self, txn: Txn, seq: int) -> int | None:
+        """The last key at or before ``seq``."""
+        with txn.cursor(self._db["frames"]) as cursor:
+            if cursor.set_range(_SEQ.pack(seq)) and cursor.key() == _SEQ.pack(seq):
+                return seq
+            # Behind the last one set_range leaves the cursor nowhere, and prev() then goes to the last.
+            return _SEQ.unpack(cursor.key())[0] if cursor.prev() else None
+
+    def put_skip(self, txn: Txn, skip: Frame, records: int) -> None:
+        """In the place of the last frame it stands for. ``records``: those up to there since the epoch began."""
+        value = _HEAD.pack(skip.hash, records) + skip.to_bytes()
+        txn.put(_SEQ.pack(skip.seq), value, db=self._db["frames"])
+
     def frames_from(self, txn: Txn, seq: int) -> Iterator[tuple[int, bytes, bytes]]:
         """(seq, hash, bytes) of each frame held from ``seq`` on."""
         with txn.cursor(self._db["frames"]) as cursor:

@@ -255,3 +255,69 @@ class Goodbye(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Goodbye: _TypeAlias = Goodbye  # noqa: Y015
+
+@_typing.final
+class Skip(_message.Message):
+    """The payload of a frame with codec 2: it stands for the frames first_seq to the seq in its header, which are no more."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FIRST_SEQ_FIELD_NUMBER: _builtins.int
+    LAST_HASH_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    LOST_FIELD_NUMBER: _builtins.int
+    first_seq: _builtins.int
+    last_hash: _builtins.bytes
+    """of the last frame it stands for: the chain goes on from there"""
+    reason: _builtins.str
+    """buffer_full, damage, trimmed"""
+    @_builtins.property
+    def lost(self) -> _containers.RepeatedCompositeFieldContainer[Global___Lost]:
+        """empty where it is not known"""
+
+    def __init__(
+        self,
+        *,
+        first_seq: _builtins.int = ...,
+        last_hash: _builtins.bytes = ...,
+        reason: _builtins.str = ...,
+        lost: _abc.Iterable[Global___Lost] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["first_seq", b"first_seq", "last_hash", b"last_hash", "lost", b"lost", "reason", b"reason"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Skip: _TypeAlias = Skip  # noqa: Y015
+
+@_typing.final
+class Lost(_message.Message):
+    """Time that the conservation rows of those frames accounted for."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    BOOT_ID_FIELD_NUMBER: _builtins.int
+    DEVICE_ID_FIELD_NUMBER: _builtins.int
+    GENERATION_FIELD_NUMBER: _builtins.int
+    NS_FIELD_NUMBER: _builtins.int
+    boot_id: _builtins.str
+    """all three empty: what more than can be named here lost together"""
+    device_id: _builtins.str
+    generation: _builtins.int
+    ns: _builtins.int
+    def __init__(
+        self,
+        *,
+        boot_id: _builtins.str = ...,
+        device_id: _builtins.str = ...,
+        generation: _builtins.int = ...,
+        ns: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["boot_id", b"boot_id", "device_id", b"device_id", "generation", b"generation", "ns", b"ns"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Lost: _TypeAlias = Lost  # noqa: Y015

@@ -3,14 +3,14 @@ import sqlite3
 import threading
 from collections.abc import Iterator
 from hashlib import sha256
-from itertools import pairwise
+from itertools import pairwise, product
 from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from gputally.storage.frame import genesis_hash
+from gputally.storage.frame import genesis_hash, make_skip
 from gputally.storage.ledger import Ledger
 from gputally.storage.ledger_folder import (
     LOG_FILE,
@@ -22,7 +22,8 @@ from gputally.storage.ledger_folder import (
     prepare_folder,
 )
 from gputally.storage.ledger_reader import LedgerReader
-from gputally.storage.ledger_rules import Cursor, Offer, StreamId, Verdict, decide
+from gputally.storage.ledger_rules import Cursor, EntryKind, Offer, Stored, StreamId, Verdict, decide
+from gputally.storage.skip import Skip
 
 STREAM = StreamId("gpu-01", b"e" * 16)
 OTHER = StreamId("gpu-02", b"f" * 16)
@@ -110,6 +111,51 @@ def test_a_tombstone_takes_the_place_of_a_frame_and_says_why_for_ever(ledger: Le
     assert ledger.tombstones(STREAM, 3) == []
     (again,) = ledger.commit([second], 2)
     assert (again.verdict, again.rejected) == (Verdict.REPLAY, "not a batch")
+
+
+def skip_of(offers: list[Offer], first: int, last: int, reason: str = "buffer_full") -> Offer:
+    """What a host says that has these frames no more."""
+    before, told = offers[first - 1].previous_hash, Skip(first, offers[last - 1].hash, reason)
+    assert before is not None
+    frame = make_skip(STREAM.epoch, last, before, told)
+    return Offer(STREAM, last, before, frame.hash, frame.to_bytes(), skip=told)
+
+
+def test_a_skip_takes_the_place_of_a_range_and_the_chain_goes_on_behind_it(ledger: Ledger, tmp_path: Path) -> None:
+    offers = chain(STREAM, 9)
+    skip = skip_of(offers, 3, 7)
+    assert verdicts(ledger, *offers[:2], skip, *offers[7:]) == [Verdict.COMMITTED] * 5
+    assert ledger.cursor(STREAM) == Cursor(9, offers[8].hash)
+    with LedgerReader(tmp_path) as reader:
+        assert [(entry.seq, entry.kind) for entry in reader.read(0, 9, 2**20)][2] == (7, EntryKind.SKIP)
+        assert reader.streams(["gpu-01"])[0].skipped == 5
+
+
+def test_a_skip_that_comes_again_and_a_frame_of_its_range_that_comes_late_are_replays(ledger: Ledger) -> None:
+    offers = chain(STREAM, 9)
+    skip = skip_of(offers, 3, 7)
+    ledger.commit([*offers[:2], skip], 1)
+    assert verdicts(ledger, skip, *offers[2:7]) == [Verdict.REPLAY] * 6
+    assert verdicts(ledger, skip_of(offers, 1, 7), skip_of(offers, 4, 6)) == [Verdict.REPLAY] * 2
+    assert ledger.cursor(STREAM) == Cursor(7, offers[6].hash)
+
+
+def test_a_skip_over_what_the_ledger_partly_has_moves_the_cursor_and_counts_what_is_missing(
+    ledger: Ledger, tmp_path: Path
+) -> None:
+    offers = chain(STREAM, 9)
+    ledger.commit(offers[:5], 1)
+    assert verdicts(ledger, skip_of(offers, 3, 7), *offers[7:]) == [Verdict.COMMITTED] * 3
+    with LedgerReader(tmp_path) as reader:
+        assert reader.streams(["gpu-01"])[0].skipped == 2
+        assert [entry.seq for entry in reader.read(0, 99, 2**20)] == [1, 2, 3, 4, 5, 7, 8, 9]
+
+
+def test_a_skip_of_another_history_is_a_fork(ledger: Ledger) -> None:
+    offers, other = chain(STREAM, 9), chain(STREAM, 9, salt=b"other")
+    ledger.commit(offers[:4], 1)
+    assert verdicts(ledger, skip_of(other, 5, 7), skip_of(other, 2, 4)) == [Verdict.FORK] * 2
+    assert verdicts(ledger, skip_of(offers, 7, 9)) == [Verdict.OUT_OF_ORDER]
 
 
 def test_what_is_committed_is_there_in_the_next_life(tmp_path: Path) -> None:
@@ -212,10 +258,10 @@ def test_a_damaged_log_is_told_with_its_cure(tmp_path: Path) -> None:
 def test_a_log_of_a_newer_format_is_left_alone(tmp_path: Path) -> None:
     Ledger(tmp_path).close()
     newer = sqlite3.connect(tmp_path / LOG_FILE)
-    newer.execute("UPDATE meta SET value = '2' WHERE key = 'format'")
+    newer.execute("UPDATE meta SET value = '3' WHERE key = 'format'")
     newer.commit()
     newer.close()
-    with pytest.raises(LedgerUnusable, match="has format 2"):
+    with pytest.raises(LedgerUnusable, match="has format 3"):
         Ledger(tmp_path)
 
 
@@ -238,14 +284,39 @@ def test_whatever_is_said_in_whatever_order_each_frame_is_there_once(
     ledger.close()
 
 
-@given(cursor=st.integers(0, 50), seq=st.integers(1, 60), follows=st.booleans(), same=st.booleans())
-def test_the_decision_is_the_table(cursor: int, seq: int, follows: bool, same: bool) -> None:
-    head = b"h" * 32
-    offer = Offer(STREAM, seq, head if follows else b"x" * 32, b"o" * 32, b"")
-    verdict = decide(Cursor(cursor, head), offer, lambda _: b"o" * 32 if same else b"y" * 32)
-    if seq > cursor + 1:
-        assert verdict is Verdict.OUT_OF_ORDER
-    elif seq == cursor + 1:
-        assert verdict is (Verdict.COMMITTED if follows else Verdict.FORK)
-    else:
-        assert verdict is (Verdict.REPLAY if same else Verdict.FORK)
+HEAD, OWN, THERE, CHAIN = (letter * 32 for letter in (b"h", b"o", b"t", b"c"))
+STORED = {
+    "inside a skip": None,
+    "the same": Stored(OWN, OWN),
+    "a skip to the same frame": Stored(THERE, OWN),
+    "the same skip": Stored(OWN, CHAIN),
+    "the last frame of this skip": Stored(CHAIN, CHAIN),
+    "another": Stored(THERE, THERE),
+}
+
+
+def expected(cursor: int, first: int, last: int, follows: bool, there: str) -> Verdict:
+    """The table in the module's docstring, told again in other words."""
+    if last > cursor:
+        if first > cursor + 1:
+            return Verdict.OUT_OF_ORDER
+        return Verdict.COMMITTED if first <= cursor or follows else Verdict.FORK
+    if there == "inside a skip":
+        return Verdict.REPLAY
+    frame_matches = there in ("the same", "a skip to the same frame")
+    skip_matches = there in ("the same skip", "the last frame of this skip")
+    if first == last:
+        return Verdict.REPLAY if frame_matches or there == "the same skip" else Verdict.FORK
+    return Verdict.REPLAY if skip_matches or there == "the same" else Verdict.FORK
+
+
+@pytest.mark.parametrize("follows", [True, False])
+@pytest.mark.parametrize("there", STORED)
+def test_the_decision_is_the_table(there: str, follows: bool) -> None:
+    for cursor, first, last in product(range(5), range(1, 8), range(1, 8)):
+        if first > last:
+            continue
+        skip = Skip(first, CHAIN, "buffer_full") if first < last else None
+        offer = Offer(STREAM, last, HEAD if follows else b"x" * 32, OWN, b"", skip=skip)
+        verdict = decide(Cursor(cursor, HEAD), offer, lambda _: STORED[there])
+        assert verdict is expected(cursor, first, last, follows, there), (cursor, first, last)
