@@ -62,6 +62,8 @@ class Room:
     frames: int
     size_bytes: int
     any_size: bool
+    trimmed_seq: int = 0
+    """If not 0: of the frames to this one neither side has any more, and one Skip from ``first_seq`` on says so."""
 
 
 class Violation(Exception):
@@ -98,13 +100,15 @@ class Replay:
     """The newest said on this stream, also if a Resume has led back behind it."""
     _window_frames: int = 0
     _window_bytes: int = 0
-    _sizes: deque[int] = field(default_factory=deque[int])
+    _trimmed_seq: int = 0
+    """What the collector lacks and the log does not hold any more ends here; 0: there is nothing like that."""
+    _wire: deque[Said] = field(default_factory=deque[Said])
     _on_wire_bytes: int = 0
 
     @property
     def on_wire_frames(self) -> int:
         """Said on this stream and not yet acknowledged."""
-        return len(self._sizes)
+        return len(self._wire)
 
     @property
     def on_wire_bytes(self) -> int:
@@ -115,19 +119,24 @@ class Replay:
         """The frames that may be said now; None: none."""
         frames = min(max(self._window_frames, 1) - self.on_wire_frames, self.newest_seq - self.said_seq)
         free_bytes = self._window_bytes - self._on_wire_bytes
-        alone = not self._sizes
+        alone = not self._wire
         if self.phase is not Phase.STREAMING or frames < 1 or not (alone or free_bytes > 0):
             return None
-        return Room(self.said_seq + 1, frames, max(free_bytes, 0), alone)
+        trimmed_seq = self._trimmed_seq if self.said_seq < self._trimmed_seq else 0
+        return Room(self.said_seq + 1, frames, max(free_bytes, 0), alone, trimmed_seq)
 
     @property
     def all_acknowledged(self) -> bool:
         return self.acked_seq == self.newest_seq
 
-    def may_say(self, seq: int, size_bytes: int) -> bool:
-        """Whether this frame may go on the wire now; the world may have changed since ``room`` was asked."""
+    def may_say(self, seq: int, size_bytes: int, first_seq: int = 0) -> bool:
+        """Whether this frame may go on the wire now; the world may have changed since ``room`` was asked.
+
+        A Skip may if what is wanted next is inside its range, wherever that begins.
+        """
         room = self.room
-        return room is not None and seq == room.first_seq and (room.any_size or size_bytes <= room.size_bytes)
+        wanted = room is not None and (first_seq or seq) <= room.first_seq <= seq
+        return room is not None and wanted and (room.any_size or size_bytes <= room.size_bytes)
 
     def take(self, event: Event) -> Order | None:
         """Raises Violation for an event that the phase does not know, or that cannot be true."""
@@ -178,18 +187,25 @@ class Replay:
             self.phase = Phase.FORKED
             return Fork(why)
         self._window_frames, self._window_bytes = event.window_frames, event.window_bytes
-        before_seq, self.acked_seq = self.acked_seq, event.committed_seq
-        self.said_seq = self._furthest_seq = event.committed_seq
-        if event.committed_seq < before_seq:
+        before_seq, committed_seq = self.acked_seq, event.committed_seq
+        goes_on_seq = committed_seq if event.goes_on_seq is None else event.goes_on_seq
+        self.acked_seq = self.said_seq = self._furthest_seq = min(committed_seq, goes_on_seq)
+        if goes_on_seq > committed_seq:
+            self._trimmed_seq = goes_on_seq
             self.phase = Phase.REWINDING
-            return TakeBack(event.committed_seq)
+            return TakeBack(goes_on_seq, (committed_seq + 1, goes_on_seq))
+        if self.acked_seq < before_seq:
+            self.phase = Phase.REWINDING
+            return TakeBack(self.acked_seq)
         self.phase = Phase.STREAMING
-        return Acknowledge(event.committed_seq) if event.committed_seq > before_seq else None
+        return Acknowledge(self.acked_seq) if self.acked_seq > before_seq else None
 
     def _why_forked(self, event: Welcomed) -> str | None:
         seq = event.committed_seq
         if seq > self.newest_seq:
             return f"the collector has frames through {seq}, but this log ends at {self.newest_seq}"
+        if event.goes_on_seq not in (None, seq):
+            return None  # what it has there nobody here can judge: the chain is compared where both know it
         if event.own_hash is None:
             return f"the collector has frames only through {seq}, and this log does not hold the next any more"
         if event.own_hash != event.head_hash:
@@ -197,43 +213,47 @@ class Replay:
         return None
 
     def _say(self, event: Said) -> None:
-        if not self.may_say(event.seq, event.size_bytes):
+        if not self.may_say(event.seq, event.size_bytes, event.first_seq):
             raise ValueError(f"frame {event.seq} with {event.size_bytes} bytes may not be said now: {self.room}")
         self.said_seq = event.seq
         self._furthest_seq = max(self._furthest_seq, event.seq)
-        self._sizes.append(event.size_bytes)
+        self._wire.append(event)
         self._on_wire_bytes += event.size_bytes
 
     def _ack(self, event: Acked) -> Order | None:
         if event.through_seq > self._furthest_seq:
             raise Violation(f"frame {event.through_seq} acknowledged, but only {self._furthest_seq} was said")
-        if event.through_seq <= self.acked_seq:
-            return None  # said before, or overtaken by a later one
+        before_seq = self.acked_seq
         self._settle(event.through_seq)
-        return Acknowledge(event.through_seq)
+        # Not if it was said before, or overtaken by a later one.
+        return Acknowledge(self.acked_seq) if self.acked_seq > before_seq else None
 
     def _resume(self, event: Resumed) -> None:
         if event.next_seq > self._furthest_seq + 1:
             raise Violation(f"frame {event.next_seq} wanted next, but only {self._furthest_seq} was said")
         # Not behind what is acknowledged: such a Resume was overtaken by the acknowledgement.
-        while self.said_seq >= event.next_seq > self.acked_seq:
-            self.said_seq -= 1
-            self._on_wire_bytes -= self._sizes.pop()
+        while self._wire and self._wire[-1].seq >= event.next_seq > self.acked_seq:
+            self._on_wire_bytes -= self._wire.pop().size_bytes
+            self.said_seq = self._wire[-1].seq if self._wire else self.acked_seq
 
     def _reject(self, event: Rejected) -> Order:
         if event.seq > self._furthest_seq:
             raise Violation(f"frame {event.seq} rejected, but only {self._furthest_seq} was said")
-        self._settle(max(event.seq, self.acked_seq))
+        self._settle(event.seq)
         return Bury(event.seq, event.reason)
 
     def _settle(self, through_seq: int) -> None:
-        for _ in range(min(through_seq, self.said_seq) - self.acked_seq):
-            self._on_wire_bytes -= self._sizes.popleft()
-        self.acked_seq = through_seq
-        self.said_seq = max(self.said_seq, through_seq)
+        """What is through is no more on the wire. Of a Skip on it, only the whole counts."""
+        while self._wire and self._wire[0].seq <= through_seq:
+            self._on_wire_bytes -= self._wire.popleft().size_bytes
+        if self._wire:
+            through_seq = min(through_seq, (self._wire[0].first_seq or self._wire[0].seq) - 1)
+        self.acked_seq = max(through_seq, self.acked_seq)
+        self.said_seq = max(self.said_seq, self.acked_seq)
 
     def _end(self, phase: Phase) -> None:
         self.phase = phase
         self.said_seq = self.acked_seq
-        self._sizes.clear()
+        self._wire.clear()
+        self._trimmed_seq = 0
         self._on_wire_bytes = 0

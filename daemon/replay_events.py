@@ -21,21 +21,29 @@ class Written:
 
 @dataclass(frozen=True, slots=True)
 class Said:
-    """The next frame was put on the wire."""
+    """The next frame was put on the wire. A Skip stands for ``first_seq`` to ``seq``."""
 
     seq: int
     size_bytes: int
+    first_seq: int = 0
+    """0: ``seq``, as of any frame that is no Skip."""
 
 
 @dataclass(frozen=True, slots=True)
 class Welcomed:
-    """The collector's Welcome, and the hash that our own log has at ``committed_seq``; None: it holds none."""
+    """The collector's Welcome, and the hash that our own log has at ``committed_seq``; None: it holds none.
+
+    ``goes_on_seq`` is the place from which the log can say what comes next: ``committed_seq`` itself; before
+    it, if a Skip of ours begins before and ends behind it; behind it, if the next frames were trimmed.
+    """
 
     committed_seq: int
     head_hash: bytes
     own_hash: bytes | None
     window_frames: int
     window_bytes: int
+    goes_on_seq: int | None = None
+    """None: ``committed_seq``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +94,8 @@ class TakeBack:
     """For the log: the collector has lost everything beyond this seq. ``TakenBack`` when that is durable."""
 
     through_seq: int
+    missing: tuple[int, int] | None = None
+    """First and last of the frames that are not held here either: a Skip says so, and a person should know."""
 
 
 @dataclass(frozen=True, slots=True)

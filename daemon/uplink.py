@@ -25,7 +25,7 @@ from ..plugins.tls_watch import BadCredentials
 from ..storage.wal import Log, LogStat
 from .config import UplinkConfig
 from .keeper import InWriter
-from .replay_events import Acknowledge, Bury, Fork, Opened
+from .replay_events import Acknowledge, Bury, Fork, Opened, TakeBack
 from .uplink_channel import Trouble, open_channel
 from .uplink_credentials import LOOK_EVERY_S, Credentials
 from .uplink_retry import Backoff, Endpoints
@@ -170,7 +170,7 @@ class Uplink:
             hello(stat, self._host_id, self._version),
             Opened(stat.acked_seq, stat.last_seq),
             poke=partial(_ring, token, self._alarm),
-            take_back=lambda seq: trio.from_thread.run(self._take_back, seq, trio_token=token),
+            take_back=lambda order: trio.from_thread.run(self._take_back, order, trio_token=token),
         )
         try:
             threading.Thread(target=stream.run, args=(channel,), name="uplink", daemon=True).start()
@@ -201,11 +201,15 @@ class Uplink:
         self._opened_with = 0 if identity is None else identity.number
         return open_channel(endpoint, identity, self._settings.collector_name)
 
-    async def _take_back(self, through_seq: int) -> None:
-        log.warning(
-            "the collector has frames only through %d: its ledger was restored; what it lost is sent again", through_seq
-        )
-        await self._in_writer(partial(self._log.take_back, through_seq))
+    async def _take_back(self, order: TakeBack) -> None:
+        if order.missing is None:
+            log.warning(
+                "the collector has frames only through %d: its ledger was restored; what it lost is sent again",
+                order.through_seq,
+            )
+        else:
+            self._situation.missing(*order.missing)
+        await self._in_writer(partial(self._log.take_back, order.through_seq))
 
     def _commit(self, order: Acknowledge | Bury) -> None:
         """In the writer's thread."""

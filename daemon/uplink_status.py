@@ -73,6 +73,16 @@ class Situation:
             log.warning("no stream to %s: %s; frames wait on disk and are tried again", endpoint, trouble.why)
             self._said[endpoint] = (trouble.why, time.monotonic())
 
+    def missing(self, first_seq: int, last_seq: int) -> None:
+        """The ledger was restored from before what is held here: that time is in nobody's books any more."""
+        log.critical(
+            "the ledger was restored from before what this log still holds: frames %d to %d are gone on both sides. "
+            "The ledger is told so (a Skip, trimmed), and the rest is sent again; restore it from a later backup if "
+            "there is one, and see log.keep_acked_h",
+            first_seq,
+            last_seq,
+        )
+
     def forked(self, endpoint: str, why: str) -> None:
         self.state = State.FORKED
         self._last_error = f"{endpoint}: {why}"

@@ -17,6 +17,7 @@ import grpc
 
 from ..proto.v1 import uplink_pb2 as wire
 from ..proto.v1.uplink_pb2_grpc import UplinkStub
+from ..storage.frame import span_of
 from ..storage.wal import Log, LogBroken
 from .replay import Phase, Replay, Room, Violation
 from .replay_events import (
@@ -77,7 +78,7 @@ class Stream:
         hello: wire.HostMessage,
         opened: Opened,
         poke: Callable[[], None],
-        take_back: Callable[[int], None],
+        take_back: Callable[[TakeBack], None],
     ) -> None:
         """``poke`` wakes trio from any thread; ``take_back`` does so in the log and returns when it is durable."""
         self._log, self._hello, self._poke, self._take_back = log, hello, poke, take_back
@@ -88,6 +89,8 @@ class Stream:
         self._call: _Call | None = None
         self._welcomed = self._ended = self._over = self._cancelled = self._poked = False
         self._moved_s = time.monotonic()
+        self._welcome_hash = b""
+        """Of the newest frame that the collector had when it welcomed us."""
         self._trouble: Trouble | None = None
         self._fork: Fork | None = None
         self.broken: LogBroken | None = None
@@ -190,6 +193,8 @@ class Stream:
             self.cancel()
 
     def _read(self, room: Room) -> list[bytes]:
+        if room.trimmed_seq:
+            return [self._log.trimmed_skip(room.first_seq, self._welcome_hash)]
         return self._log.read(room.first_seq, min(room.frames, _FRAMES_AT_ONCE), room.size_bytes)
 
     def _next(self, call: _Call) -> wire.CollectorMessage | None:
@@ -229,14 +234,17 @@ class Stream:
         None of them if another frame is wanted by now, or nothing may be said any more.
         """
         claimed = 0
+        spans = [span_of(raw) for raw in frames]
         with self._changed:
             if self._done_saying or self._replay.said_seq + 1 != first_seq:
                 return 0
             if self._replay.on_wire_frames == 0:
                 self._moved_s = time.monotonic()
                 self._changed.notify_all()
-            while claimed < len(frames) and self._replay.may_say(first_seq + claimed, len(frames[claimed])):
-                self._replay.take(Said(first_seq + claimed, len(frames[claimed])))
+            for (first, last), raw in zip(spans, frames, strict=True):
+                if not self._replay.may_say(last, len(raw), first):
+                    break
+                self._replay.take(Said(last, len(raw), first))
                 claimed += 1
         return claimed
 
@@ -259,7 +267,8 @@ class Stream:
     def _take(self, answer: Answer) -> Order | None:
         with self._changed:
             order = self._replay.take(answer)
-            self._welcomed = self._welcomed or isinstance(answer, Welcomed)
+            if isinstance(answer, Welcomed):
+                self._welcomed, self._welcome_hash = True, answer.head_hash
             if order is not None or isinstance(answer, Welcomed):
                 self._moved_s = time.monotonic()
             self._changed.notify_all()
@@ -268,7 +277,7 @@ class Stream:
     def _obey(self, order: Order | None) -> None:
         match order:
             case TakeBack():
-                self._take_back(order.through_seq)
+                self._take_back(order)
                 with self._changed:
                     self._note(TakenBack())
             case Fork():

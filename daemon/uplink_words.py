@@ -24,8 +24,9 @@ def answer_in(message: wire.CollectorMessage, log: Log) -> Answer | None:
     match message.WhichOneof("kind"):
         case "welcome":
             told = message.welcome
-            own_hash = log.head_hash(told.committed_seq)
-            return Welcomed(told.committed_seq, told.head_hash, own_hash, told.window_frames, told.window_bytes)
+            place = log.place(told.committed_seq)
+            windows = told.window_frames, told.window_bytes
+            return Welcomed(told.committed_seq, told.head_hash, place.hash, *windows, place.goes_on_seq)
         case "ack":
             return Acked(message.ack.through_seq)
         case "resume":

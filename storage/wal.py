@@ -20,16 +20,16 @@ from typing import Final
 import lmdb
 
 from .checkpoint import DamagedCheckpoint
-from .frame import DamagedFrame, make_frame
+from .frame import DamagedFrame, make_frame, make_skip
 from .gate import Gate
-from .skip import Lost
+from .skip import Lost, Skip, SkipReason
 from .wal_drop import Drops
 from .wal_epoch import Entry, Mend, Recovery, no_mending
 from .wal_errors import HostIdChanged, LogBroken, LogError, LogFull, LogUnusable, full, no_room_for_checkpoint
 from .wal_open import OpenLog, open_again, open_log, open_next
 from .wal_platter import DISK, Platter
 from .wal_room import Room
-from .wal_state import LogStat, LogState, stat_of
+from .wal_state import LogStat, LogState, Place, stat_of
 from .wal_tables import Txn, verified
 
 __all__ = ["Entry", "HostIdChanged", "Log", "LogBroken", "LogError", "LogFull", "LogStat", "LogUnusable"]
@@ -148,6 +148,25 @@ class Log:
         with self._reading() as txn:
             mark = self._tables.mark(txn, self._tables.state(txn), seq)
             return mark.hash if mark else None
+
+    def place(self, seq: int) -> Place:
+        """What the log knows of the frame at ``seq``, whoever says that it has it."""
+        with self._reading() as txn:
+            state = self._tables.state(txn)
+            mark = self._tables.mark(txn, state, seq)
+            if mark is not None:
+                return Place(mark.hash, seq)
+            skip_seq = self._tables.first_of(txn, seq) if seq > state.trimmed.seq else None
+            return Place(None, state.trimmed.seq if seq < state.trimmed.seq else (skip_seq or seq + 1) - 1)
+
+    def trimmed_skip(self, first_seq: int, previous_hash: bytes) -> bytes:
+        """The frame that says of everything from ``first_seq`` to what was trimmed last that it is not here any more.
+
+        For a ledger that was restored from before that. It is said and not kept.
+        """
+        with self._reading() as txn:
+            last = self._tables.state(txn).trimmed
+        return make_skip(self.epoch, last.seq, previous_hash, Skip(first_seq, last.hash, SkipReason.TRIMMED)).to_bytes()
 
     def acknowledge(self, through_seq: int, now_wall_ns: int) -> None:
         """The collector has everything through this seq, durably. What it has said before changes nothing.

@@ -25,6 +25,18 @@ class Mark:
 
 
 @dataclass(frozen=True, slots=True)
+class Place:
+    """What a log knows of a frame that somebody else has, and the place from which it can say what comes next.
+
+    ``hash`` None: it holds none there. ``goes_on_seq`` is that of the frame itself, if it is held; before
+    it, if the frame is in a Skip that ends behind it; behind it, if what follows was trimmed.
+    """
+
+    hash: bytes | None
+    goes_on_seq: int
+
+
+@dataclass(frozen=True, slots=True)
 class LogState:
     """trimmed <= acked <= head, always."""
 

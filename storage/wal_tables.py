@@ -109,6 +109,13 @@ class Tables:
             return found_seq if found_seq == seq or read_frame(raw).first_seq <= seq else None
         return None
 
+    def first_of(self, txn: Txn, seq: int) -> int | None:
+        """The first seq of the frame or Skip that ``seq`` is in; None: it is in none."""
+        for _, _, raw in self.frames_from(txn, seq):
+            first_seq = read_frame(raw).first_seq
+            return first_seq if first_seq <= seq else None
+        return None
+
     def held_through(self, txn: Txn, seq: int) -> int | None:
         """The last key at or before ``seq``."""
         with txn.cursor(self._db["frames"]) as cursor:

@@ -27,6 +27,7 @@ from ...daemon.replay_events import (
     Welcomed,
     Written,
 )
+from ...storage.frame import span_of
 from ...storage.wal import Log
 from .clocks import Clocks, LifeTime
 from .collector import Collector
@@ -128,17 +129,19 @@ class Uplink:
         await self._network.carry()
         seq, head = self._network.collector.head(self._host_id, stat.epoch)
         await self._network.carry()
-        await self._take(Welcomed(seq, head, self._log.head_hash(seq), WINDOW_FRAMES, WINDOW_BYTES))
+        place = self._log.place(seq)
+        await self._take(Welcomed(seq, head, place.hash, WINDOW_FRAMES, WINDOW_BYTES, place.goes_on_seq))
 
     async def _say_all(self) -> None:
         while (room := self._replay.room) is not None:
-            for seq, raw in enumerate(self._log.read(room.first_seq, room.frames, room.size_bytes), room.first_seq):
-                if not self._replay.may_say(seq, len(raw)):
+            for raw in self._log.read(room.first_seq, room.frames, room.size_bytes):
+                first_seq, seq = span_of(raw)
+                if not self._replay.may_say(seq, len(raw), first_seq):
                     break
-                await self._say(seq, raw)
+                await self._say(Said(seq, len(raw), first_seq), raw)
 
-    async def _say(self, seq: int, raw: bytes) -> None:
-        self._replay.take(Said(seq, len(raw)))
+    async def _say(self, said: Said, raw: bytes) -> None:
+        self._replay.take(said)
         await self._network.carry()
         answer = self._network.collector.offer(self._host_id, raw, self._time.now_ns())
         if self._network.doubles():

@@ -8,7 +8,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from gputally.daemon.replay import Phase, Replay, Violation
+from gputally.daemon.replay import Phase, Replay, Room, Violation
 from gputally.daemon.replay_events import (
     Acked,
     Acknowledge,
@@ -78,7 +78,7 @@ def test_a_welcome_below_our_acknowledgement_is_taken_back_before_a_frame_is_sai
 
 FORKS = {
     "beyond what was ever written": Welcomed(11, hash_of(11), None, 10, 10_000),
-    "below what was trimmed": Welcomed(1, hash_of(1), None, 10, 10_000),
+    "a frame that nobody here knows": Welcomed(1, hash_of(1), None, 10, 10_000),
     "another frame in the same place": Welcomed(5, hash_of(5), b"another", 10, 10_000),
 }
 
@@ -94,6 +94,48 @@ def test_a_fork_stops_everything_for_good(case: str) -> None:
     assert (replay.phase, replay.acked_seq) == (Phase.FORKED, 5)
     with pytest.raises(Violation):
         replay.take(Opened(5, 12))
+
+
+def test_a_welcome_below_what_was_trimmed_is_told_by_one_skip_and_the_rest_is_said_again() -> None:
+    replay = Replay()
+    replay.take(Opened(7, 10))
+    assert replay.take(Welcomed(2, hash_of(2), None, 10, 10_000, goes_on_seq=5)) == TakeBack(5, (3, 5))
+    replay.take(TakenBack())
+    assert replay.room == Room(3, 8, 10_000, True, trimmed_seq=5)
+    replay.take(Said(5, 100, 3))
+    assert say(replay, 99) == [6, 7, 8, 9, 10]
+    assert replay.take(Acked(5)) == Acknowledge(5)
+    assert replay.on_wire_frames == 5
+
+
+def test_a_welcome_inside_a_skip_of_ours_is_no_fork_and_the_skip_is_said_whole() -> None:
+    replay = Replay()
+    replay.take(Opened(2, 10))
+    assert replay.take(Welcomed(5, hash_of(5), None, 10, 10_000, goes_on_seq=3)) == Acknowledge(3)
+    assert replay.may_say(8, 100, first_seq=4)
+    replay.take(Said(8, 100, 4))
+    assert say(replay, 99) == [9, 10]
+
+
+def test_a_skip_is_acknowledged_as_a_whole_or_not_at_all() -> None:
+    replay = streaming()
+    replay.take(Said(8, 100, 1))
+    say(replay, 1)
+    assert replay.take(Acked(5)) is None
+    assert (replay.acked_seq, replay.on_wire_frames, replay.on_wire_bytes) == (0, 2, 200)
+    assert replay.take(Acked(8)) == Acknowledge(8)
+    assert (replay.on_wire_frames, replay.on_wire_bytes) == (1, 100)
+
+
+def test_frames_that_were_dropped_while_they_were_said_are_told_by_a_skip_that_begins_before_them() -> None:
+    replay = streaming()
+    say(replay, 3)
+    assert not replay.may_say(3, 100, first_seq=1)
+    assert replay.may_say(6, 100, first_seq=1)
+    replay.take(Said(6, 100, 1))
+    replay.take(Resumed(3))
+    assert replay.said_seq == 2
+    assert replay.may_say(6, 100, first_seq=1)
 
 
 def test_the_window_is_counted_in_frames() -> None:
