@@ -3,8 +3,9 @@
 An open but idle stream would wake the host's cores thirty times a second, so it
 lingers for a while after its last acknowledgement, says goodbye and closes; new
 frames open it again. Whatever goes wrong, frames stay on disk and the uplink tries
-again, with full jitter and over the endpoints in order. Two things end that: a
-fork, which only a person can judge, and a log that cannot be read (LogBroken).
+again, with full jitter and over the endpoints in order. After a fork the log goes on
+in a new epoch. Two things end all that: forks without end, which only a person can
+judge, and a log that cannot be read (LogBroken).
 
 trio watches from outside; the stream itself lives in threads (uplink_stream.py).
 """
@@ -14,6 +15,7 @@ import logging
 import random
 import threading
 import time
+from collections import deque
 from collections.abc import Callable
 from functools import partial
 from typing import Final
@@ -36,6 +38,9 @@ from .uplink_words import hello
 
 log = logging.getLogger(__name__)
 _LONGEST_REST_IN_A_DRAIN_S: Final = 0.5
+_AN_HOUR_S: Final = 3600.0
+MOST_EPOCHS_AN_HOUR: Final = 3
+"""Begun because of forks. After that the uplink stops until the daemon is started again."""
 
 
 class Uplink:
@@ -63,6 +68,7 @@ class Uplink:
         self._situation = Situation(self._endpoint)
         self.credentials = Credentials(settings)
         self._opened_with = 0
+        self._parted_s: deque[float] = deque()
         self._alarm = Alarm()
         self._grown = False
         self._drain_asked = trio.Event()
@@ -150,13 +156,26 @@ class Uplink:
         self._situation.connecting(endpoint)
         match await self._converse(endpoint, stat):
             case Fork() as fork:
-                self._situation.forked(endpoint, fork.why)
+                await self._part(endpoint, fork)
             case Trouble() as trouble:
                 self._endpoints.failed(endpoint, time.monotonic())
                 self._situation.failed(endpoint, trouble)
                 await self._rest()
             case None:
                 self._situation.quiet()
+
+    async def _part(self, endpoint: str, fork: Fork) -> None:
+        """What is not acknowledged goes on in a new epoch. Not for ever: a collector that lies must not renew us."""
+        epoch, now_s = self._log.epoch, time.monotonic()
+        while self._parted_s and now_s - self._parted_s[0] > _AN_HOUR_S:
+            self._parted_s.popleft()
+        if len(self._parted_s) >= MOST_EPOCHS_AN_HOUR:
+            self._situation.forked(endpoint, fork.why, epoch, None)
+            return
+        self._parted_s.append(now_s)
+        await self._in_writer(partial(self._log.begin_epoch, "fork"))
+        self._situation.forked(endpoint, fork.why, epoch, self._log.epoch)
+        await self._rest()
 
     async def _converse(self, endpoint: str, stat: LogStat) -> Fork | Trouble | None:
         """None: everything the log had is acknowledged."""

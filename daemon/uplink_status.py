@@ -24,13 +24,29 @@ class State(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class LastFork:
+    """That a ledger and this log told different stories, and in which epoch the log goes on, if it does."""
+
+    at_wall_ns: int
+    why: str
+    epoch: str
+    next_epoch: str | None
+
+
+@dataclass(frozen=True, slots=True)
 class UplinkStatus:
-    """As in ``gputally status --json``. ``last_error`` is empty again with the next acknowledgement."""
+    """As in ``gputally status --json``. ``last_error`` is empty again with the next acknowledgement.
+
+    ``forks``: since the daemon started. The log itself keeps them: the first frame of each epoch names the one
+    before it, and that lies in quarantine.
+    """
 
     state: State
     endpoint: str | None
     last_ack_age_s: float | None
     last_error: str | None
+    forks: int = 0
+    last_fork: LastFork | None = None
 
 
 class Situation:
@@ -43,10 +59,12 @@ class Situation:
         self._last_error: str | None = None
         self._said: dict[str, tuple[str, float]] = {}
         self._streamed_to: str | None = None
+        self._forks = 0
+        self._last_fork: LastFork | None = None
 
     def status(self) -> UplinkStatus:
         age_s = None if self._acked_s is None else round(time.monotonic() - self._acked_s, 3)
-        return UplinkStatus(self.state, self._endpoint, age_s, self._last_error)
+        return UplinkStatus(self.state, self._endpoint, age_s, self._last_error, self._forks, self._last_fork)
 
     def connecting(self, endpoint: str) -> None:
         self.state, self._endpoint = State.CONNECTING, endpoint
@@ -83,12 +101,22 @@ class Situation:
             last_seq,
         )
 
-    def forked(self, endpoint: str, why: str) -> None:
-        self.state = State.FORKED
+    def forked(self, endpoint: str, why: str, epoch: bytes, next_epoch: bytes | None) -> None:
+        """``next_epoch`` None: it happens too often, and a person must look before anything more is said."""
+        self._forks += 1
+        self._last_fork = LastFork(time.time_ns(), why, epoch.hex(), None if next_epoch is None else next_epoch.hex())
         self._last_error = f"{endpoint}: {why}"
+        self.state = State.FORKED if next_epoch is None else State.BACKOFF
+        what = (
+            "Nothing more is sent or trimmed"
+            if next_epoch is None
+            else f"What it has not acknowledged goes on in epoch {next_epoch.hex()}; the log as it is, epoch "
+            f"{epoch.hex()}, is kept in quarantine"
+        )
         log.critical(
-            "the ledger behind %s and this host's log tell different stories: %s. Nothing more is sent or trimmed; "
-            "find out which of the two was replaced before you restart",
+            "the ledger behind %s and this host's log tell different stories: %s. %s; find out which of the two was "
+            "replaced",
             endpoint,
             why,
+            what,
         )

@@ -13,7 +13,7 @@ import grpc
 
 from gputally.proto.v1 import uplink_pb2 as wire
 from gputally.proto.v1.uplink_pb2_grpc import UplinkServicer, add_UplinkServicer_to_server
-from gputally.storage.frame import genesis_hash, read_frame
+from gputally.storage.frame import genesis_hash, read_frame, span_of
 
 Answers = Iterator[wire.CollectorMessage]
 
@@ -46,6 +46,9 @@ class Manners:
     leave_after: int | None = None
     """Says goodbye after so many frames."""
     head_hash: bytes | None = None
+    """Of the first epoch that says hello."""
+    lies_for_ever: bool = False
+    """``head_hash`` is said to every epoch."""
     commit_only: bool = False
     """Commits and breaks the stream before the acknowledgement."""
 
@@ -61,12 +64,12 @@ class Ledger:
 
     @property
     def cursor(self) -> int:
-        return len(self.frames)
+        return span_of(self.frames[-1])[1] if self.frames and self.frames[-1][:1] == b"\x01" else len(self.frames)
 
     def head(self, hello: wire.Hello) -> bytes:
         if not self.frames:
             return genesis_hash(hello.host_id, hello.epoch)
-        return read_frame(self.frames[-1]).hash
+        return read_frame(self.frames[-1]).chain_hash
 
 
 class RudeCollector(UplinkServicer):
@@ -76,6 +79,9 @@ class RudeCollector(UplinkServicer):
         self._host = host
         self.manners = Manners()
         self.ledger = Ledger()
+        """Of the first epoch that says hello."""
+        self.later: dict[bytes, Ledger] = {}
+        """Of the epochs after that, by their id."""
         self.hellos: list[wire.Hello] = []
         self.goodbyes = 0
         self.most_unacknowledged = 0
@@ -119,6 +125,10 @@ class RudeCollector(UplinkServicer):
         finally:
             self.live -= 1
 
+    def of(self, epoch: bytes) -> Ledger:
+        first = epoch == self.hellos[0].epoch
+        return self.ledger if first else self.later.setdefault(epoch, Ledger())
+
     def _stream(self, requests: Iterator[wire.HostMessage], context: grpc.ServicerContext) -> Answers:
         if self.manners.refuse:
             context.abort(*self.manners.refuse)
@@ -128,7 +138,7 @@ class RudeCollector(UplinkServicer):
             self._released.wait(30)
             return
         yield self._welcome(hello)
-        for seq, reason in self.ledger.rejected.items():
+        for seq, reason in self.of(hello.epoch).rejected.items():
             if seq >= hello.first_seq:
                 yield wire.CollectorMessage(reject=wire.Reject(seq=seq, reason=reason))
         yield from self._frames(requests, context)
@@ -151,30 +161,35 @@ class RudeCollector(UplinkServicer):
                 yield from answers * (2 if self.manners.ack_twice else 1)
                 unacknowledged = 0
             if count == self.manners.leave_after:
-                yield ack(self.ledger.cursor)
+                yield ack(self.of(self.hellos[-1].epoch).cursor)
                 yield wire.CollectorMessage(goodbye=wire.Goodbye(reason="told to leave"))
                 return
 
     def _hear(self, raw: bytes) -> Answers:
-        ledger, seq = self.ledger, read_frame(raw).seq
+        frame = read_frame(raw)
+        ledger, seq = self.of(frame.epoch), frame.seq
         ledger.said += 1
         if seq in self.manners.lose_once:
             self.manners.lose_once.discard(seq)
-        elif seq > ledger.cursor + 1:
+        elif frame.first_seq > ledger.cursor + 1:
             yield wire.CollectorMessage(resume=wire.Resume(next_seq=ledger.cursor + 1))
         else:
-            if seq == ledger.cursor + 1:
+            if seq > ledger.cursor:
                 ledger.frames.append(raw)
             if seq in self.manners.reject:
                 ledger.rejected[seq] = "told to refuse"
                 yield wire.CollectorMessage(reject=wire.Reject(seq=seq, reason="told to refuse"))
             yield ack(ledger.cursor)
 
+    def _head(self, hello: wire.Hello) -> bytes:
+        told = self.manners.head_hash if hello.epoch == self.hellos[0].epoch or self.manners.lies_for_ever else None
+        return told or self.of(hello.epoch).head(hello)
+
     def _welcome(self, hello: wire.Hello) -> wire.CollectorMessage:
         welcome = wire.Welcome(
             ledger_id="ledger",
-            committed_seq=self.ledger.cursor,
-            head_hash=self.manners.head_hash or self.ledger.head(hello),
+            committed_seq=self.of(hello.epoch).cursor,
+            head_hash=self._head(hello),
             window_frames=self.manners.window_frames,
             window_bytes=self.manners.window_bytes,
         )

@@ -16,8 +16,9 @@ import trio
 
 from gputally.daemon.config import UplinkConfig
 from gputally.daemon.keeper import WriterThread
-from gputally.daemon.uplink import Uplink
+from gputally.daemon.uplink import MOST_EPOCHS_AN_HOUR, Uplink
 from gputally.daemon.uplink_session import Pace
+from gputally.proto.v1 import usage_pb2
 from gputally.storage.frame import read_frame
 from gputally.storage.wal import Entry, Log, LogBroken
 
@@ -325,17 +326,42 @@ async def test_a_ledger_restored_from_a_backup_is_filled_up_again(log: Log, coll
 
 
 async def see_fork(log: Log, collector: RudeCollector, why: str) -> None:
-    acked_seq, said = log.stat().acked_seq, collector.ledger.said
+    """Nothing of the epoch is said or trimmed any more; what was not acknowledged goes on in the next."""
+    epoch, acked_seq, said = log.epoch, log.stat().acked_seq, collector.ledger.said
+    unacked = [read_frame(raw).payload() for raw in log.read(acked_seq + 1, 99, MIB)]
+    async with running(log, collector.address) as uplink:
+        await until(lambda: uplink.status().forks)
+        last = uplink.status().last_fork
+        assert last is not None and why in last.why
+        assert (last.epoch, last.next_epoch) == (epoch.hex(), log.epoch.hex()) and log.epoch != epoch
+        await all_acknowledged(log)
+        await until(lambda: uplink.status().state == "quiet")
+    assert collector.ledger.said == said
+    first, *frames = map(read_frame, collector.later[log.epoch].frames)
+    told = usage_pb2.Batch.FromString(first.payload()).predecessor
+    assert (told.epoch, told.reason) == (epoch, "fork")
+    assert [frame.payload() for frame in frames] == unacked
+
+
+@in_trio
+async def test_a_collector_that_sees_a_fork_in_every_epoch_is_believed_only_a_few_times_an_hour(
+    log: Log, collector: RudeCollector
+) -> None:
+    write(log, 5)
+    collector.manners.head_hash, collector.manners.lies_for_ever = b"x" * 32, True
     async with running(log, collector.address) as uplink:
         await until(lambda: uplink.status().state == "forked")
-        assert why in (uplink.status().last_error or "")
-        write(log, 5)
         uplink.wake()
         await trio.sleep(0.2)
         assert not await uplink.drain(0.2)
-        assert uplink.status().state == "forked"
-    assert (log.stat().acked_seq, collector.ledger.said) == (acked_seq, said)
-    assert len(collector.hellos) == 1
+        assert (uplink.status().state, uplink.status().forks) == ("forked", MOST_EPOCHS_AN_HOUR + 1)
+    assert len({hello.epoch for hello in collector.hellos}) == MOST_EPOCHS_AN_HOUR + 1
+    assert log.stat().acked_seq == 0
+    assert len(list((log_folder(log) / "quarantine").iterdir())) <= 2
+
+
+def log_folder(log: Log) -> Path:
+    return log._opened.folder
 
 
 @in_trio
@@ -357,12 +383,31 @@ async def test_a_collector_that_has_more_than_was_ever_written_is_a_fork(log: Lo
 
 
 @in_trio
-async def test_a_collector_that_lost_what_is_trimmed_here_is_a_fork(log: Log, collector: RudeCollector) -> None:
+async def test_a_collector_that_lost_what_is_trimmed_here_hears_so_and_gets_the_rest(
+    log: Log, collector: RudeCollector, caplog: pytest.LogCaptureFixture
+) -> None:
     write(log, 5)
     log.acknowledge(4, 1)
     log.trim(2)
-    collector.ledger.frames = []
-    await see_fork(log, collector, "does not hold the next")
+    write(log, 2)
+    async with running(log, collector.address):
+        await all_acknowledged(log)
+    skip, *rest = map(read_frame, collector.ledger.frames)
+    assert skip.skip is not None and (skip.first_seq, skip.seq, skip.skip.reason) == (1, 4, "trimmed")
+    assert [frame.seq for frame in rest] == [5, 6, 7]
+    assert rest[0].previous_hash == skip.chain_hash
+    assert "frames 1 to 4 are gone on both sides" in caplog.text
+
+
+@in_trio
+async def test_what_a_full_log_dropped_is_said_as_one_skip(log: Log, collector: RudeCollector) -> None:
+    write(log, 100)
+    log.append_over([Entry(1, b"new")], lambda frames: ([], b"checkpoint"))
+    async with running(log, collector.address):
+        await all_acknowledged(log)
+    skip, *rest = map(read_frame, collector.ledger.frames)
+    assert skip.skip is not None and skip.skip.reason == "buffer_full" and skip.first_seq == 1
+    assert [frame.seq for frame in rest] == list(range(skip.seq + 1, 102))
 
 
 @in_trio
@@ -442,10 +487,11 @@ async def test_a_damaged_frame_is_not_hidden(tmp_path: Path, collector: RudeColl
     log = Log.open(folder, HOST, MIB)
     write(log, 5, payload_bytes=1_000)
     raw = log.read(3, 1, MIB)[0]
-    log.close()
-    file = folder / "data.mdb"
-    file.write_bytes(file.read_bytes().replace(raw, raw[:-1] + bytes([raw[-1] ^ 1])))
-    log = Log.open(folder, HOST, MIB)
+    # While it is open: at the next opening it would be found, and the log begun anew.
+    with (folder / "data.mdb").open("r+b") as file:
+        last = file.read().index(raw) + len(raw) - 1
+        file.seek(last)
+        file.write(bytes([raw[-1] ^ 1]))
     with pytest.raises(LogBroken, match="frame 3"):
         await Uplink(
             log,
