@@ -7,7 +7,7 @@ one stretch that grows at its end, so this is small where the tables are not.
 """
 
 from bisect import bisect_left
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Final
 
 from ..model.interval import Interval
@@ -33,6 +33,18 @@ class Coverage:
     def overlaps(self, wanted: Interval) -> bool:
         after = self._first_ending_after(wanted.start_ns)
         return after < len(self._stretches) and self._stretches[after].start_ns < wanted.end_ns
+
+    def holes(self, wanted: Interval) -> Iterator[Interval]:
+        """The parts of ``wanted`` that are not covered, in order."""
+        start_ns = wanted.start_ns
+        for stretch in self._stretches[self._first_ending_after(start_ns) :]:
+            if stretch.start_ns >= wanted.end_ns:
+                break
+            if start_ns < stretch.start_ns:
+                yield Interval(start_ns, stretch.start_ns)
+            start_ns = stretch.end_ns
+        if start_ns < wanted.end_ns:
+            yield Interval(start_ns, wanted.end_ns)
 
     def add(self, new: Interval) -> None:
         """``new`` must not overlap what is covered."""

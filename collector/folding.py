@@ -13,13 +13,14 @@ there, higher revision                supersedes; what it replaces is kept besid
 there, lower revision                 stale: counted
 there, same revision, other digest    conflict: quarantine
 overlaps another segment              metered twice: quarantine
+overlaps, a gap of what was given up  cut to what nothing else accounts for; the rest is stale
 breaks the law of conservation        quarantine
 ====================================  ======================================================
 """
 
 import logging
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from ..model.conservation import check_batch
@@ -33,6 +34,7 @@ from ..storage.projection import HostState, Projection
 from ..storage.projection_rows import Additions, Origin, StoredRow, device_row, record_row
 from ..storage.skip import SkipReason
 from .folding_state import FoldingState
+from .told_late import in_holes, is_told_late
 
 _log = logging.getLogger(__name__)
 _FURTHEST_NS = 2**62 - 1
@@ -85,7 +87,7 @@ class Folding:
         groups, orphans = _grouped(batch)
         wrong = _what_is_wrong(batch)
         again: list[_Group] = []
-        for group in groups:
+        for group in self._cut_to_holes(host, batch, groups):
             segment = group.row.segment
             what = wrong.get((segment.device_id, segment.boot.start_ns)) or _impossible(segment, group.records)
             if what:
@@ -96,6 +98,20 @@ class Folding:
             self._put_aside(entry, host, segment, records, "has no conservation row")
         if again:
             self._place_again(entry, host, batch, again)
+
+    def _cut_to_holes(self, host: HostState, batch: Batch, groups: list[_Group]) -> Iterator[_Group]:
+        """What its host gave up may be here all the same: then the row it comes with is stale, where it is."""
+        spare = len(groups)
+        for group in groups:
+            segment = group.row.segment
+            coverage = self._state.coverage(batch.host_id, batch.boot_id, segment.device_id, segment.generation)
+            if not is_told_late(group.row) or not coverage.overlaps(segment.boot):
+                yield group
+                continue
+            host.stale += 1
+            for row in list(in_holes(group.row, coverage)):
+                yield _Group(spare, row, [])
+                spare += 1
 
     def _place(self, entry: Entry, host: HostState, batch: Batch, group: _Group) -> bool:
         """False: its time is accounted for already, so it takes a look at what is stored."""

@@ -45,7 +45,7 @@ def _edge_ns(stretch: DeviceWindow | HostWindow, windows: int) -> int:
 
 def _cut(stretch: Stretch, at_ns: int) -> tuple[Stretch, Stretch]:
     if isinstance(stretch, DeviceWindow):
-        return _cut_row(stretch, at_ns)
+        return cut_row(stretch, at_ns)
     return _cut_host(stretch, at_ns)
 
 
@@ -56,7 +56,7 @@ def _cut_host(stretch: HostWindow, at_ns: int) -> tuple[HostWindow, HostWindow]:
     return replace(stretch, boot=Interval(boot.start_ns, at_ns)), rest
 
 
-def _cut_row(stretch: DeviceWindow, at_ns: int) -> tuple[DeviceWindow, DeviceWindow]:
+def cut_row(stretch: DeviceWindow, at_ns: int) -> tuple[DeviceWindow, DeviceWindow]:
     """Energy and stranded slices are spread evenly, and add up to what the whole had."""
     whole = stretch.segment
     boot, length_ns = whole.boot, whole.boot.length_ns

@@ -6,15 +6,18 @@ from pathlib import Path
 
 import pytest
 
+from gputally.collector.examine import examine
 from gputally.model.conservation import check_batch
 from gputally.model.identity import record_digest, records_digest, usage_key
 from gputally.model.interval import NS_PER_HOUR, NS_PER_S, Interval
 from gputally.model.usage import Batch, ClaimClass, DeviceWindow, Segment, Sharing, UsageRecord
 from gputally.model.workload import Owner, Workload
 from gputally.simulator.stream import SimulatedHost, chain
-from gputally.storage.frame import genesis_hash, make_frame
+from gputally.storage.frame import genesis_hash, make_frame, make_skip
+from gputally.storage.ledger_rules import StreamId
+from gputally.storage.skip import Skip
 
-from .folded import Folded
+from .folded import NOW_NS, Folded
 from .running import JUNE_NS
 
 MINUTE = 60 * NS_PER_S
@@ -119,6 +122,44 @@ def test_a_segment_that_overlaps_another_is_metered_twice_and_put_aside(folded: 
     folded.take("gpu-01", [batch(group(longer, revision=1))], epoch=b"g" * 16)
     assert folded.put_aside() == ["overlaps time that another segment accounts for"] * 2
     assert total_ns(folded) == MINUTE
+
+
+def given_up(where: Segment, reason: str = "dropped") -> tuple[list[UsageRecord], DeviceWindow]:
+    return [], DeviceWindow(where, 0, ((reason, where.boot.length_ns),), 0, records_digest(()))
+
+
+def test_time_that_its_host_gave_up_and_that_came_all_the_same_is_counted_once(folded: Folded) -> None:
+    folded.take("gpu-01", [batch(group(segment(0)), group(segment(1)))])
+    late = batch(*(given_up(segment(minute)) for minute in range(3)))
+    folded.take("gpu-01", [late], epoch=b"f" * 16)
+    assert total_ns(folded) == 2 * MINUTE
+    answer = folded.conservation()["summary"]
+    assert (int(answer["existed_ns"]), int(answer["unobserved_ns"])) == (3 * MINUTE, MINUTE)
+    assert folded.put_aside() == []
+    assert folded.host("gpu-01").stale == 2
+
+
+def test_of_time_that_was_given_up_only_the_holes_are_gaps(folded: Folded) -> None:
+    """The host tells it by whole windows; what came was cut by a restart."""
+    part = segment(0, length_ns=MINUTE // 3)
+    folded.take("gpu-01", [batch(group(part))])
+    folded.take("gpu-01", [batch(given_up(segment(0), "log_damaged"))], epoch=b"f" * 16)
+    answer = folded.conservation()["summary"]
+    assert (int(answer["allocated_ns"]), int(answer["unobserved_ns"])) == (MINUTE // 3, MINUTE - MINUTE // 3)
+    assert folded.put_aside() == []
+
+
+def test_frames_that_neither_side_has_any_more_are_put_down_as_missing(folded: Folded) -> None:
+    stream = StreamId("gpu-01", EPOCH)
+    first, *_, fifth, sixth = chain(
+        "gpu-01", EPOCH, [batch(group(segment(n)), through_ns=JUNE_NS + (n + 1) * MINUTE) for n in range(6)]
+    )
+    skip = make_skip(EPOCH, 4, first.hash, Skip(2, fifth.previous_hash, "trimmed"))
+    frames = [first, skip, fifth, sixth]
+    folded.ledger.commit([examine(frame.to_bytes(), stream, frame.seq) for frame in frames], NOW_NS)
+    folded.fold()
+    (what,) = folded.put_aside()
+    assert "frames 2 to 4 were acknowledged once" in what
 
 
 def test_another_boot_or_generation_is_other_time(folded: Folded) -> None:

@@ -19,6 +19,7 @@ from gputally.proto.convert import decode_batch
 from gputally.simulator.stream import SimulatedHost
 from gputally.storage.frame import read_frame
 from gputally.storage.ledger_reader import Entry, LedgerReader
+from gputally.storage.ledger_rules import EntryKind
 
 GPU: Final = "nvidia:GPU-0"
 _FIRST_NS: Final = 1_780_000_000 * NS_PER_S
@@ -77,9 +78,9 @@ def found_in_ledger(folder: Path) -> dict[str, Found]:
     for entry in _entries(folder):
         host_id = entry.stream.host_id
         seconds = counted.setdefault(host_id, Counter())
-        if entry.tombstone:
+        if entry.kind is EntryKind.TOMBSTONE:
             tombstones[host_id] += 1
-        else:
+        elif entry.kind is EntryKind.FRAME:
             batch = decode_batch(read_frame(entry.body).payload())
             seconds.update((entry.stream.epoch, number) for number in numbers_in(batch))
     return {host_id: _found(seconds, tombstones[host_id]) for host_id, seconds in counted.items()}
