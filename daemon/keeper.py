@@ -10,16 +10,14 @@ from typing import Protocol, TypeVar
 
 import trio
 
-from ..model.batching import can_be_halved, halve
 from ..model.checkpoint import BadCheckpoint, load, save
 from ..model.interval import NS_PER_HOUR
 from ..model.meter import Meter
 from ..model.refused import Refused
 from ..model.usage import Batch
-from ..proto.convert import encode_batch
 from ..storage.checkpoint import DamagedCheckpoint, decode, encode
-from ..storage.frame import MAX_PAYLOAD_BYTES, MAX_RECORDS
-from ..storage.wal import Entry, Log, LogBroken, LogFull
+from ..storage.wal import Log, LogBroken, LogFull
+from .entries import entries_of
 from .sure_log import SureLog
 
 log = logging.getLogger(__name__)
@@ -117,7 +115,7 @@ class Keeper:
         self.waiting, self.refused = tuple(batches), refused
 
     async def _commit(self, batches: list[Batch], meter: Meter, refused: Refused) -> None:
-        entries = [entry for batch in batches for entry in _entries(batch)]
+        entries = [entry for batch in batches for entry in entries_of(batch)]
         state = save(meter, refused)
         await self.in_writer(lambda: self._sure.append(entries, encode(state)))
         self.refused = refused
@@ -137,15 +135,6 @@ async def retain(frames: Log, in_writer: InWriter, keep_acked_h: float) -> None:
 def _behind(count: int, batches: list[Batch]) -> list[Batch]:
     """Those whose entries are not among the first ``count``."""
     while batches and count > 0:
-        count -= len(_entries(batches[0]))
+        count -= len(entries_of(batches[0]))
         batches = batches[1:]
     return batches
-
-
-def _entries(batch: Batch) -> list[Entry]:
-    """A batch as frames can hold it; one device's segment is within a frame by the tally's own bounds."""
-    payload = encode_batch(batch)
-    fits = len(batch.records) <= MAX_RECORDS and len(payload) <= MAX_PAYLOAD_BYTES
-    if fits or not can_be_halved(batch):
-        return [Entry(len(batch.records), payload)]
-    return [entry for half in halve(batch) for entry in _entries(half)]

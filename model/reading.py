@@ -20,6 +20,8 @@ class GapReason(StrEnum):
     DAEMON_DOWN = "daemon_down"
     REBOOT = "reboot"
     BUFFER_FULL = "buffer_full"
+    DROPPED = "dropped"
+    LOG_DAMAGED = "log_damaged"
     OVERLOAD = "overload"
     SUSPEND = "suspend"
 

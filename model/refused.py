@@ -1,5 +1,9 @@
-"""Time that was metered but could not be kept, because the log was full: an exact gap, never a silent loss."""
+"""Time that was metered but could not be kept: an exact gap, never a silent loss.
 
+Either a full log refused it, or the log gave it up later: at its cap (``dropped``), or to damage (``log_damaged``).
+"""
+
+from bisect import bisect
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
@@ -8,6 +12,7 @@ from .counter import Counter
 from .identity import records_digest
 from .interval import Interval
 from .reading import GapReason
+from .refused_parts import first_windows
 from .uptime import Uptime
 from .usage import Batch, DeviceWindow, Event, EventKind, HostGap, HostWindow
 
@@ -29,9 +34,12 @@ Device = tuple[str, str, int]
 class Refused:
     """The stretches that were given up, however long the log stays full. A value: ``with_batch`` gives a new one.
 
+    Each stretch has one reason, in its ``unobserved_ns``. A row that was a gap already, all of it and for one
+    reason, keeps that; of any other the whole time is a gap for the reason it was given up for.
+
     What the host itself was up to is kept, in as few pieces, and the events without which the rows around
     cannot be judged; other events, and what workloads used apart from devices, are not: where they are
-    missing, the rows say ``buffer_full``.
+    missing, the rows say why.
     """
 
     stretches: dict[Device, tuple[DeviceWindow, ...]] = field(default_factory=dict[Device, tuple[DeviceWindow, ...]])
@@ -41,20 +49,35 @@ class Refused:
     events: tuple[tuple[str, Event], ...] = ()
     """By boot as well, the newest MAX_EVENTS of JUDGED_BY."""
 
-    def with_batch(self, batch: Batch) -> "Refused":
+    def __bool__(self) -> bool:
+        return bool(self.stretches or self.up or self.host_gaps or self.events)
+
+    def with_batch(self, batch: Batch, reason: GapReason = GapReason.BUFFER_FULL) -> "Refused":
         """What the batch said is given up; that this time existed is not."""
         found = dict(self.stretches)
         for row in batch.rows:
             if row.revision:
                 continue  # what it would say better is kept, or refused, already
             device = batch.boot_id, row.segment.device_id, row.segment.generation
-            found[device] = _extended(found.get(device, ()), row)
+            found[device] = _extended(found.get(device, ()), _given_up(row, reason))
         up = dict(self.up)
         for window in batch.hosts:
             up[batch.boot_id] = _lengthened(up.get(batch.boot_id, ()), window)
         gaps = (*self.host_gaps, *((batch.boot_id, gap) for gap in batch.host_gaps))
         events = (*self.events, *((batch.boot_id, event) for event in batch.events if event.kind in JUDGED_BY))
         return Refused(found, up, gaps[-MAX_STRETCHES:], events[-MAX_EVENTS:])
+
+    def first(self, most_rows: int) -> tuple["Refused", "Refused"]:
+        """What can be told in about so many rows, the oldest of each device, and what then is left to tell."""
+        most = max(most_rows // max(len(self.stretches) + len(self.up), 1), 1)
+        told, rest = {}, {}
+        for device, stretches in self.stretches.items():
+            told[device], rest[device] = first_windows(stretches, most)
+        up, rest_up = {}, {}
+        for boot_id, windows in self.up.items():
+            up[boot_id], rest_up[boot_id] = first_windows(windows, most)
+        left = Refused({d: each for d, each in rest.items() if each}, {b: each for b, each in rest_up.items() if each})
+        return Refused(told, up, self.host_gaps, self.events), left
 
     def batches(self, host_id: str) -> list[Batch]:
         """The gaps as rows again, cut at the edges of windows; one batch for each boot, in no order."""
@@ -79,18 +102,41 @@ class Refused:
                     yield from _by_window(stretch)
 
 
+def _given_up(row: DeviceWindow, reason: GapReason) -> DeviceWindow:
+    length_ns = row.segment.boot.length_ns
+    was_gap = len(row.unobserved_ns) == 1 and row.unobserved_ns[0][1] == length_ns
+    return row if was_gap else replace(row, unobserved_ns=((reason.value, length_ns),))
+
+
+def _reason(stretch: DeviceWindow) -> str:
+    return stretch.unobserved_ns[0][0] if stretch.unobserved_ns else GapReason.BUFFER_FULL.value
+
+
 def _extended(stretches: tuple[DeviceWindow, ...], row: DeviceWindow) -> tuple[DeviceWindow, ...]:
-    if stretches and (_follows(stretches[-1], row) or len(stretches) >= MAX_STRETCHES):
-        return *stretches[:-1], _joined(stretches[-1], row)
-    return *stretches, row
+    """In the order of time, whatever comes first: what was told as a gap may be dropped in its turn."""
+    found = list(stretches)
+    place = bisect(found, row.segment.boot.start_ns, key=lambda stretch: stretch.segment.boot.start_ns)
+    found.insert(place, row)
+    for earlier in (place, place - 1):
+        if 0 <= earlier < len(found) - 1 and _follows(found[earlier], found[earlier + 1]):
+            found[earlier : earlier + 2] = [_joined(found[earlier], found[earlier + 1])]
+    if len(found) > MAX_STRETCHES:
+        nearest = min(range(len(found) - 1), key=lambda n: _between_ns(found[n], found[n + 1]))
+        found[nearest : nearest + 2] = [_joined(found[nearest], found[nearest + 1])]
+    return tuple(found)
+
+
+def _between_ns(earlier: DeviceWindow, later: DeviceWindow) -> int:
+    return later.segment.boot.start_ns - earlier.segment.boot.end_ns
 
 
 def _follows(earlier: DeviceWindow, later: DeviceWindow) -> bool:
-    """Whether both are one stretch: no other time, clock, window length or driver epoch between them."""
+    """Whether both are one stretch: no other time, reason, clock, window length or driver epoch between them."""
     one, other = earlier.segment, later.segment
     drift_ns = (other.wall_start_ns - other.boot.start_ns) - (one.wall_start_ns - one.boot.start_ns)
     return (
         one.boot.end_ns == other.boot.start_ns
+        and _reason(earlier) == _reason(later)
         and abs(drift_ns) < SAME_CLOCK_NS
         and one.window_length_ns == other.window_length_ns
         and (one.slices, one.partition) == (other.slices, other.partition)
@@ -125,8 +171,8 @@ def _host_rows(stretch: HostWindow) -> list[HostWindow]:
 
 
 def _joined(earlier: DeviceWindow, later: DeviceWindow) -> DeviceWindow:
-    """Stretches that differ in their slices are joined only at the bound; the later slices are then lost."""
-    boot = Interval(earlier.segment.boot.start_ns, later.segment.boot.end_ns)
+    """Stretches that differ in slices or reason are joined only at the bound; those of the later are then lost."""
+    boot = Interval(earlier.segment.boot.start_ns, max(earlier.segment.boot.end_ns, later.segment.boot.end_ns))
     counted = earlier.energy_end_mj is not None and earlier.energy_end_mj == later.energy_start_mj
     compute, memory = _stranded_rate(earlier)
     return replace(
@@ -162,7 +208,7 @@ def _gap(stretch: DeviceWindow, counter: Counter, boot: Interval, row: DeviceWin
     return replace(
         row,
         idle_ns=0,
-        unobserved_ns=((GapReason.BUFFER_FULL.value, boot.length_ns),) if whole else (),
+        unobserved_ns=((_reason(stretch), boot.length_ns),) if whole else (),
         stranded_compute_ns=int(compute * boot.length_ns),
         stranded_memory_ns=int(memory * boot.length_ns),
         record_count=0,

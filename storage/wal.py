@@ -22,7 +22,7 @@ import lmdb
 from .checkpoint import DamagedCheckpoint
 from .frame import DamagedFrame, make_frame
 from .gate import Gate
-from .wal_epoch import Entry, Mend, Recovery, no_mending
+from .wal_epoch import Damage, Entry, Mend, Recovery, no_mending
 from .wal_errors import HostIdChanged, LogBroken, LogError, LogFull, LogUnusable, full, no_room_for_checkpoint
 from .wal_open import OpenLog, open_again, open_log, open_next
 from .wal_platter import DISK, Platter
@@ -30,7 +30,19 @@ from .wal_room import Room
 from .wal_state import LogStat, LogState, stat_of
 from .wal_tables import Txn, verified
 
-__all__ = ["Entry", "HostIdChanged", "Log", "LogBroken", "LogError", "LogFull", "LogStat", "LogUnusable"]
+__all__ = [
+    "Damage",
+    "Entry",
+    "HostIdChanged",
+    "Log",
+    "LogBroken",
+    "LogError",
+    "LogFull",
+    "LogStat",
+    "LogUnusable",
+    "Mend",
+    "Recovery",
+]
 
 _TRIM_AT_ONCE: Final = 1_000
 

@@ -73,10 +73,10 @@ class Damage:
         """As in Recovery."""
         return self.salvaged.lost()
 
-    def payloads(self) -> Iterator[tuple[int, bytes]]:
-        """(seq, serialized batch) of each frame held, in order: those too that are acknowledged."""
+    def payloads(self, wanted: Callable[[int], bool] = lambda _: True) -> Iterator[tuple[int, bytes]]:
+        """(seq, serialized batch) of each frame held and wanted, in order: those too that are acknowledged."""
         for found in self.salvaged.held():
-            if not found.is_skip:
+            if not found.is_skip and wanted(found.seq):
                 yield found.seq, read_frame(self.salvaged.read(found)).payload()
 
 

@@ -1,0 +1,63 @@
+"""What a damaged log has lost is declared, to the ns, before anything else is said in its new epoch."""
+
+import logging
+from bisect import bisect_right
+from collections.abc import Sequence
+from typing import Final
+
+from ..model.checkpoint import BadCheckpoint, load
+from ..model.meter import Meter
+from ..model.untold import Untold
+from ..proto.convert import decode_batch
+from ..storage.checkpoint import DamagedCheckpoint, decode
+from ..storage.wal import Damage, Entry, Mend
+from .entries import entries_of
+
+log = logging.getLogger(__name__)
+
+_NEAR: Final = 5_000
+"""Frames before and behind a lost one that are looked into: more than any device's longest window has ticks."""
+
+
+def amends(host_id: str) -> Mend:
+    """For ``Log.open``."""
+
+    def say(damage: Damage) -> Sequence[Entry]:
+        lost = damage.lost
+        untold = Untold(lost)
+        for seq, payload in damage.payloads(lambda seq: _is_near(seq, lost)):
+            try:
+                untold.add(seq, decode_batch(payload))
+            except ValueError as error:
+                log.error("frame %d of the damaged log is whole, and no batch: %s", seq, error)
+        meter = _meter(damage.checkpoint)
+        if meter is not None:
+            untold.add_open(meter)
+        refused = untold.refused()
+        for (boot_id, device, _), gaps in refused.stretches.items():
+            lost_ns = sum(gap.segment.boot.length_ns for gap in gaps)
+            log.error(
+                "%s, boot %s: %d ns are lost with the damage and become a gap (log_damaged)", device, boot_id, lost_ns
+            )
+        return [entry for batch in refused.batches(host_id) for entry in entries_of(batch)]
+
+    return say
+
+
+def _is_near(seq: int, lost: Sequence[tuple[int, int]]) -> bool:
+    behind = bisect_right(lost, (seq, seq))
+    return any(first - _NEAR <= seq <= last + _NEAR for first, last in lost[max(behind - 1, 0) : behind + 1])
+
+
+def _meter(raw: bytes | None) -> Meter | None:
+    """As the checkpoint has it that goes with the newest frame."""
+    if raw is None:
+        log.error(
+            "what was open when the log was damaged is lost: time behind the newest frame left cannot be declared"
+        )
+        return None
+    try:
+        return load(decode(raw))[0]
+    except (DamagedCheckpoint, BadCheckpoint) as error:
+        log.error("what was open when the log was damaged is lost: %s", error)
+        return None
