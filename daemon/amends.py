@@ -7,16 +7,20 @@ from typing import Final
 
 from ..model.checkpoint import BadCheckpoint, load
 from ..model.meter import Meter
+from ..model.reading import GapReason
 from ..model.untold import Untold
 from ..proto.convert import decode_batch
 from ..storage.checkpoint import DamagedCheckpoint, decode
-from ..storage.wal import Damage, Entry, Mend
+from ..storage.frame import read_frame
+from ..storage.wal import Damage, Entry, Log, Mend
 from .entries import entries_of
 
 log = logging.getLogger(__name__)
 
 _NEAR: Final = 5_000
 """Frames before and behind a lost one that are looked into: more than any device's longest window has ticks."""
+
+_AT_ONCE, _AT_ONCE_BYTES = 64, 1 << 20
 
 
 def amends(host_id: str) -> Mend:
@@ -26,10 +30,7 @@ def amends(host_id: str) -> Mend:
         lost = damage.lost
         untold = Untold(lost)
         for seq, payload in damage.payloads(lambda seq: _is_near(seq, lost)):
-            try:
-                untold.add(seq, decode_batch(payload))
-            except ValueError as error:
-                log.error("frame %d of the damaged log is whole, and no batch: %s", seq, error)
+            _add(untold, seq, payload)
         meter = _meter(damage.checkpoint)
         if meter is not None:
             untold.add_open(meter)
@@ -42,6 +43,29 @@ def amends(host_id: str) -> Mend:
         return [entry for batch in refused.batches(host_id) for entry in entries_of(batch)]
 
     return say
+
+
+def untold_since(frames: Log, reason: GapReason) -> Untold:
+    """How far the newest frames tell, where no checkpoint does: what the next reading leaves between is to be told.
+
+    Raises LogBroken.
+    """
+    stat = frames.stat()
+    untold = Untold([(stat.last_seq + 1, stat.last_seq + 1)], reason)
+    seq = max(stat.first_seq, stat.last_seq - _NEAR)
+    while 0 < seq <= stat.last_seq:
+        for frame in map(read_frame, frames.read(seq, _AT_ONCE, _AT_ONCE_BYTES)):
+            seq = frame.seq + 1
+            if frame.skip is None:
+                _add(untold, frame.seq, frame.payload())
+    return untold
+
+
+def _add(untold: Untold, seq: int, payload: bytes) -> None:
+    try:
+        untold.add(seq, decode_batch(payload))
+    except ValueError as error:
+        log.error("frame %d is whole, and no batch: %s", seq, error)
 
 
 def _is_near(seq: int, lost: Sequence[tuple[int, int]]) -> bool:

@@ -13,10 +13,13 @@ import trio
 from ..model.checkpoint import BadCheckpoint, load, save
 from ..model.interval import NS_PER_HOUR
 from ..model.meter import Meter
+from ..model.reading import GapReason
 from ..model.refused import Refused
+from ..model.untold import Untold
 from ..model.usage import Batch
 from ..storage.checkpoint import DamagedCheckpoint, decode, encode
 from ..storage.wal import Log, LogBroken, LogFull
+from .amends import untold_since
 from .entries import entries_of
 from .sure_log import SureLog
 
@@ -55,6 +58,8 @@ class Keeper:
     waiting: tuple[Batch, ...] = ()
     """What a failing disk has not taken yet, or perhaps has: it is said again, and is in the log once."""
     _sure: SureLog = field(init=False)
+    _untold: Untold | None = None
+    """Where no checkpoint could be read: how far the log tells, until the first reading shows what is missing."""
 
     def __post_init__(self) -> None:
         self._sure = SureLog(self.log)
@@ -65,6 +70,9 @@ class Keeper:
         Returns what was committed. A full log refuses the batch: its time is then declared as a
         gap, exactly, once there is room. While the disk fails the batch waits here for the next call.
         """
+        if self._untold is not None and meter.devices:
+            self._untold.add_open(meter)
+            self.refused, self._untold = self._untold.refused(), None
         if batch is not None and len(self.waiting) >= MOST_WAITING:
             self.refused, batch = self.refused.with_batch(batch), None
         refused = [] if batch is None else [*self.refused.batches(batch.host_id), batch]
@@ -86,14 +94,18 @@ class Keeper:
     async def restore(self) -> Meter | None:
         """The meter of a former life, as its last checkpoint left it; None if there is none that can be read."""
         raw = await self.in_writer(self.log.checkpoint)
-        if raw is None:
-            return None
+        reason = GapReason.LOG_DAMAGED
         try:
-            meter, self.refused = load(decode(raw))
-        except (DamagedCheckpoint, BadCheckpoint) as error:
+            if raw is not None:
+                meter, self.refused = load(decode(raw))
+                return meter
+        except DamagedCheckpoint as error:
             log.error("what was open when the daemon last stopped is lost: %s", error)
-            return None
-        return meter
+        except BadCheckpoint as error:
+            log.error("what was open when the daemon last stopped is lost: %s", error)
+            reason = GapReason.DAEMON_DOWN
+        self._untold = await self.in_writer(partial(untold_since, self.log, reason))
+        return None
 
     async def _refuse(self, meter: Meter, batches: list[Batch], full: LogFull) -> None:
         """``batches``: what was to be kept, without what had been refused before."""

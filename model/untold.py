@@ -24,6 +24,7 @@ class Untold:
     """Fed with the batches that are left, in their order. ``lost``: ranges of seq, first and last, in order."""
 
     lost: Sequence[tuple[int, int]]
+    reason: GapReason = GapReason.LOG_DAMAGED
     _rows: dict[Device, tuple[int, DeviceWindow]] = field(default_factory=dict[Device, tuple[int, DeviceWindow]])
     """The row that reaches farthest, and in which frame it was."""
     _hosts: dict[str, tuple[int, HostWindow]] = field(default_factory=dict[str, tuple[int, HostWindow]])
@@ -66,7 +67,7 @@ class Untold:
     def _reach(self, seq: int, device: Device, start_ns: int, row: DeviceWindow | None) -> None:
         before = self._rows.get(device)
         if before and before[1].segment.boot.end_ns < start_ns and self._is_lost_between(before[0], seq):
-            self._gaps.setdefault(device, []).append(_between(before[1], start_ns, row))
+            self._gaps.setdefault(device, []).append(_between(before[1], start_ns, row, self.reason))
 
     def _reach_host(self, seq: int, boot_id: str, start_ns: int) -> None:
         before = self._hosts.get(boot_id)
@@ -83,13 +84,13 @@ class Untold:
         return place < len(self.lost) and self.lost[place][0] < after_seq
 
 
-def _between(before: DeviceWindow, start_ns: int, after: DeviceWindow | None) -> DeviceWindow:
+def _between(before: DeviceWindow, start_ns: int, after: DeviceWindow | None, reason: GapReason) -> DeviceWindow:
     """One stretch from the end of ``before`` to ``start_ns``; named by the wall clock as it was then."""
     length_ns = start_ns - before.segment.boot.end_ns
     counted = _counted(before, after)
     return replace(
         _at(before, Interval(before.segment.boot.end_ns, start_ns)),
-        unobserved_ns=((GapReason.LOG_DAMAGED.value, length_ns),),
+        unobserved_ns=((reason.value, length_ns),),
         energy_start_mj=before.energy_end_mj if counted else None,
         energy_end_mj=after.energy_start_mj if after and counted else None,
         revision=0,
@@ -132,7 +133,7 @@ def _without(gap: DeviceWindow, row: DeviceWindow) -> list[DeviceWindow]:
     return [
         replace(
             _at(gap, boot),
-            unobserved_ns=((GapReason.LOG_DAMAGED.value, boot.length_ns),),
+            unobserved_ns=tuple((reason, boot.length_ns) for reason, _ in gap.unobserved_ns),
             energy_start_mj=None,
             energy_end_mj=None,
         )

@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from pathlib import Path
 
+import lmdb
 import pytest
 import trio
 
@@ -126,6 +127,35 @@ def test_an_acknowledged_frame_that_is_damaged_is_no_loss(tmp_path: Path) -> Non
     batches, meter = restored(folder)
     assert batches[1:] == said[8:]
     check_whole(batches[1:], meter)
+
+
+def test_where_the_checkpoint_is_lost_too_the_next_reading_ends_the_gap(tmp_path: Path) -> None:
+    folder = tmp_path / "log"
+    _, said = kept(folder)
+    with lmdb.open(str(folder), max_dbs=5) as env, env.begin(write=True) as txn:
+        txn.drop(env.open_db(b"checkpoint", txn=txn, create=False), delete=False)
+    rub_out(folder, 19, 20)
+    host = PaperHost([], DEVICES)
+
+    async def main() -> list[Batch]:
+        log = Log.open(folder, HOST, CAP_BYTES, mend=amends(HOST))
+        assert log.recovery is not None
+        keeper = Keeper(log, WriterThread())
+        assert await keeper.restore() is None
+        for tick in range(30 * 60, 32 * 60):
+            host.tick(tick * S)
+            await keeper.keep(host.meter, host.batches.pop() if host.batches else None)
+        frames = log.read(1, 100_000, 1 << 30)
+        log.close()
+        return [decode_batch(read_frame(raw).payload()) for raw in frames]
+
+    batches = trio.run(main)
+    check_whole(batches, host.meter)
+    until_ns = 30 * 60 * S - said[17].rows[0].segment.boot.end_ns
+    lost = {device: told_ns(said, device, 19, 20) for device in DEVICES}
+    assert min(lost.values()) < until_ns
+    for device in DEVICES:
+        assert gaps(batches)[device, "log_damaged"] in (until_ns, until_ns - told_ns(said, device, 21))
 
 
 def test_the_gap_is_told_before_the_frames_that_are_left(tmp_path: Path) -> None:
