@@ -81,10 +81,11 @@ def salvage_command(path: Path, folder: Path) -> None:
         click.echo(f"{count} frames of epoch {(salvaged.epoch or b'').hex() or '(unknown)'} in {folder / FRAMES}")
         click.echo(f"newest frame {salvaged.head_seq}, acknowledged through {salvaged.acked_seq}")
         lost = salvaged.lost()
-        if salvaged.state is None:
-            _exit("the log's own state cannot be read: what was acknowledged, and what is lost, is not known", Exit.IO)
-        if lost:
-            _exit("lost: " + ", ".join(f"{first} to {last}" for first, last in lost), Exit.IO)
+        told = [f"{first} to {last}" for first, last in lost]
+        if not salvaged.knows_head:
+            told.append("perhaps frames behind the newest: the newest commit's own word is lost")
+        if told:
+            _exit("lost: " + ", ".join(told), Exit.IO)
 
 
 def describe(found: LogStat) -> dict[str, Any]:

@@ -50,6 +50,8 @@ class Salvage:
     frames: dict[int, Found] = field(default_factory=dict[int, Found])
     checkpoint: bytes | None = None
     """As it was with the newest frame; None: there was none, or it is damaged or of before."""
+    knows_head: bool = True
+    """Whether the newest commit's own word is there. Else frames behind the newest that is left may be lost, too."""
     other_version: bool = False
     """Whether another version of gputally wrote it: that is no damage."""
 
@@ -137,7 +139,9 @@ class _View(NamedTuple):
 
 
 def _fill(result: Salvage) -> None:
-    views = [_look(result, meta) for meta in result.file.metas()]
+    metas = result.file.metas()
+    views = [_look(result, meta) for meta in metas]
+    result.knows_head = len(views) == 2 and views[0].state is not None and metas[0].txn == metas[1].txn + 1
     known = [view.state for view in views if view.state is not None]
     if known:
         # Of two commits the newer has the newer head, whatever its number says: that may be damaged, too.
@@ -145,9 +149,8 @@ def _fill(result: Salvage) -> None:
     else:
         _seek_state(result)
     result.drop_foreign()
-    is_whole = len(views) == 2 and bool(known)
-    if not is_whole or result.lost():
-        _seek_frames(result, beyond_head=not is_whole)
+    if not result.knows_head or result.lost():
+        _seek_frames(result, beyond_head=not result.knows_head)
     result.checkpoint = next((view.checkpoint for view in views if view.head_seq == result.head_seq), None)
 
 

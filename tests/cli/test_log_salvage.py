@@ -75,7 +75,7 @@ def test_a_damaged_log_is_shown_as_far_as_it_can_be_read(seed: int, folder: Path
 
 @pytest.mark.parametrize("command", ["dump", "salvage"])
 def test_what_is_no_log_is_called_so(command: str, tmp_path: Path) -> None:
-    more = ["--to", tmp_path / "out"] if command == "salvage" else []
+    more: list[str | Path] = ["--to", tmp_path / "out"] if command == "salvage" else []
     done = gputally(command, tmp_path / "nothing", *more)
     assert done.returncode == 66
     assert str(tmp_path / "nothing") in done.stderr
