@@ -2,10 +2,10 @@
 
 import random
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from gputally.storage.frame import Frame, read_frame
 from gputally.storage.ledger import Ledger
@@ -24,13 +24,11 @@ _TRIM_EVERY: Final = 7
 
 
 def platter(epoch: bytes | None = None, *, flush: bool = True) -> Platter:
-    """Where lives are short: what a log checks after an unclean stop is checked in the same process.
+    """Logs are checked in the process that opens them.
 
     Each of these processes is a child that may die of it, and a child of its own costs more than all the rest.
-    damage.py has the log as it is.
     """
-    here: dict[str, Any] = {"child": False} if hasattr(Platter(), "child") else {}
-    return replace(Platter(epoch, flush), **here)
+    return Platter(epoch=epoch, flush=flush, child=False)
 
 
 @dataclass(slots=True)
