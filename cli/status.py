@@ -31,6 +31,7 @@ def _in_words(told: dict[str, Any]) -> str:
         f"host {told['host_id']}, gputally {told['version']}, up {told['uptime_s']:.0f} s",
         *_log_in_words(log),
         f"uplink  {uplink['state']}, {uplink['endpoint'] or 'no collector'}, {heard}",
+        *([f"        {_printable(uplink['last_error'])}"] if uplink.get("last_error") else []),
         *_credentials_in_words(uplink.get("credentials")),
         f"owners  {attribution['processes']} processes, {attribution['unattributed']} without a tenant",
         *_clock_in_words(told),
@@ -96,3 +97,8 @@ def _device_in_words(device: dict[str, Any]) -> list[str]:
         project = f"/{on['project']}" if on["project"] else ""
         lines.append(f"    {on['tenant']}{project}  {on['workload'][:60]}  {on['processes']} processes")
     return lines
+
+
+def _printable(text: str) -> str:
+    """What a collector answered is its own choice: it may not steer the terminal."""
+    return "".join(sign if sign.isprintable() else sign.encode("unicode_escape").decode() for sign in text)

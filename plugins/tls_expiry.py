@@ -11,6 +11,7 @@ from .tls_certificate import BadCertificate, Certificate, day_of, read_certifica
 
 log = logging.getLogger(__name__)
 _DAY_S: Final = 86_400
+Chain = tuple[Certificate, ...]
 
 
 class Validity(StrEnum):
@@ -50,28 +51,29 @@ class Term:
         }
 
 
-def terms_of(files: TlsFiles, ca: bytes, certificate: bytes, now_s: float, warn_days: float) -> list[Term]:
-    """Of the authorities and of the certificate chain, in this order; nothing of what cannot be read."""
+def certificates_in(pem: bytes) -> tuple[Certificate, ...]:
+    """Nothing of what cannot be read: whether it is any good is OpenSSL's word, not ours."""
+    try:
+        return tuple(read_certificates(pem))
+    except BadCertificate:
+        return ()
+
+
+def terms_of(files: TlsFiles, authorities: Chain, chain: Chain, now_s: float, warn_days: float) -> list[Term]:
+    """Of the authorities and of our certificate chain, in this order; of neither if it is empty."""
     terms = (
-        _term("ca", str(files.ca), _still_good(_certificates(ca), now_s), now_s, warn_days),
-        _term("certificate", str(files.certificate), _certificates(certificate), now_s, warn_days),
+        _term("ca", str(files.ca), _still_good(authorities, now_s), now_s, warn_days),
+        _term("certificate", str(files.certificate), chain, now_s, warn_days),
     )
     return [term for term in terms if term is not None]
 
 
-def _certificates(pem: bytes) -> list[Certificate]:
-    try:
-        return read_certificates(pem)
-    except BadCertificate:
-        return []
-
-
-def _still_good(authorities: list[Certificate], now_s: float) -> list[Certificate]:
+def _still_good(authorities: Chain, now_s: float) -> Chain:
     """An old authority that stays in the file after a change harms nobody, as long as there is another."""
-    return [each for each in authorities if now_s <= each.not_after_s] or authorities
+    return tuple(each for each in authorities if now_s <= each.not_after_s) or authorities
 
 
-def _term(key: str, file: str, chain: list[Certificate], now_s: float, warn_days: float) -> Term | None:
+def _term(key: str, file: str, chain: Chain, now_s: float, warn_days: float) -> Term | None:
     """A chain is as good as the first of its links that breaks."""
     if not chain:
         return None

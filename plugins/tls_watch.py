@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Final
 
 from .tls import TlsFiles, tls_problems
-from .tls_expiry import Term, Validity, terms_of
+from .tls_expiry import Chain, Term, Validity, certificates_in, terms_of
 
 log = logging.getLogger(__name__)
 _SETTLED_S: Final = 2.0
@@ -30,6 +30,8 @@ class Identity:
     ca: bytes
     certificate: bytes
     key: bytes
+    authorities: Chain
+    chain: Chain
     number: int
 
 
@@ -66,7 +68,7 @@ class WatchedFiles:
         """How long what is in force is good for; nothing if nothing is."""
         with self._lock:
             held = self._held
-        return [] if held is None else terms_of(self.files, held.ca, held.certificate, time.time(), warn_days)
+        return [] if held is None else terms_of(self.files, held.authorities, held.chain, time.time(), warn_days)
 
     def _look(self) -> None:
         stamps = self._stamps()
@@ -98,14 +100,18 @@ class WatchedFiles:
 
     def _replace(self, ca: bytes, certificate: bytes, key: bytes) -> str:
         """What runs out or has not begun is no improvement on what is good."""
-        held, now_s = self._held, time.time()
-        new = _bad(terms_of(self.files, ca, certificate, now_s, 0))
-        if held is not None and new and not _bad(terms_of(self.files, held.ca, held.certificate, now_s, 0)):
-            return "; ".join(f"{self._table}.{term.key}: {term}" for term in new)
-        self._held = Identity(ca, certificate, key, 0 if held is None else held.number + 1)
+        held, number = self._held, 0 if self._held is None else self._held.number + 1
+        new = Identity(ca, certificate, key, certificates_in(ca), certificates_in(certificate), number)
+        if held is not None and (bad := self._bad(new)) and not self._bad(held):
+            return "; ".join(f"{self._table}.{term.key}: {term}" for term in bad)
+        self._held = new
         if held is not None:
             log.info("%s: changed TLS files are in force for new connections", self._table)
         return ""
+
+    def _bad(self, identity: Identity) -> list[Term]:
+        terms = terms_of(self.files, identity.authorities, identity.chain, time.time(), 0)
+        return [term for term in terms if term.validity in (Validity.EXPIRED, Validity.NOT_YET_VALID)]
 
     def _tell(self, trouble: str) -> None:
         if trouble and trouble != self.trouble and self._held is not None:
@@ -128,7 +134,3 @@ def stamp_of(path: Path) -> Stamp:
 def settled(stamps: Iterable[Stamp]) -> bool:
     """Whether these files, when they change next, will surely have another stamp."""
     return all(abs(time.time() - stamp[3] / 1e9) > _SETTLED_S for stamp in stamps)
-
-
-def _bad(terms: list[Term]) -> list[Term]:
-    return [term for term in terms if term.validity in (Validity.EXPIRED, Validity.NOT_YET_VALID)]

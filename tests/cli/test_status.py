@@ -138,3 +138,27 @@ def test_to_ask_a_daemon_does_not_load_one() -> None:
     loaded = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines() if line.startswith("import time:")}
     assert "gputally.cli.socket_asking" in loaded
     assert not {"trio", "grpc", "lmdb", "gputally.daemon.wiring"} & loaded
+
+
+def test_why_there_is_no_stream_and_what_runs_out_stands_below_the_uplink(tmp_path: Path) -> None:
+    files = [
+        {"key": "ca", "file": "/tls/ca.pem", "state": "valid", "not_before": "a", "not_after": "b"},
+        {
+            "key": "certificate",
+            "file": "/tls/host.pem",
+            "state": "expires_soon",
+            "not_before": "a",
+            "not_after": "2027",
+        },
+    ]
+    uplink = {
+        **TOLD["uplink"],
+        "last_error": "collector:7443: it hung up\x1b[31m",
+        "credentials": {"trouble": "uplink.key: /tls/host.key is not the private key of /tls/host.pem", "files": files},
+    }
+    with a_daemon(tmp_path / "sock", json.dumps({**TOLD, "uplink": uplink}).encode() + b"\n"):
+        done = CliRunner().invoke(main, ["status", "--socket", str(tmp_path / "sock")])
+    assert done.exit_code == 0
+    assert "        collector:7443: it hung up\\x1b[31m\n" in done.stdout
+    assert "TLS     CHANGED FILES ARE NOT USED: uplink.key: /tls/host.key" in done.stdout
+    assert "TLS     /tls/host.pem expires on 2027\n" in done.stdout and "/tls/ca.pem" not in done.stdout
