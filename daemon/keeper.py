@@ -20,6 +20,7 @@ from ..proto.convert import encode_batch
 from ..storage.checkpoint import DamagedCheckpoint, decode, encode
 from ..storage.frame import MAX_PAYLOAD_BYTES, MAX_RECORDS
 from ..storage.wal import Entry, Log, LogBroken, LogFull
+from .signing import Signed, Signing, try_to_sign
 from .sure_log import SureLog
 
 log = logging.getLogger(__name__)
@@ -56,6 +57,7 @@ class Keeper:
     refused: Refused = field(default_factory=Refused)
     waiting: tuple[Batch, ...] = ()
     """What a failing disk has not taken yet, or perhaps has: it is said again, and is in the log once."""
+    signing: Signing | None = None
     _sure: SureLog = field(init=False)
 
     def __post_init__(self) -> None:
@@ -69,6 +71,9 @@ class Keeper:
         """
         if batch is not None and len(self.waiting) >= MOST_WAITING:
             self.refused, batch = self.refused.with_batch(batch), None
+        signed = await self._sign(batch)
+        if batch is not None and signed is not None:
+            batch = signed.on(batch)
         refused = [] if batch is None else [*self.refused.batches(batch.host_id), batch]
         batches = [*self.waiting, *refused]
         left = Refused() if batch is not None else self.refused
@@ -83,7 +88,28 @@ class Keeper:
         if self.waiting:
             log.warning("the log can be written again; all that waited is in it")
         self.waiting = ()
+        if self.signing is not None and signed is not None:
+            self.signing.kept(signed, trio.current_time())
         return batches
+
+    async def sign_off(self, meter: Meter) -> bool:
+        """The last word of a graceful stop: a frame of its own with the signature of all before it. False: none."""
+        signed = await self._sign(last := Batch(meter.host_id, meter.boot_id), at_once=True)
+        if signed is None or not signed.checkpoints:
+            return False
+        try:
+            await self._commit([signed.on(last)], meter, self.refused)
+        except (LogFull, LogBroken) as error:
+            log.warning("%s; the last frames are signed at the next start", error)
+            return False
+        return True
+
+    async def _sign(self, batch: Batch | None, at_once: bool = False) -> Signed | None:
+        """None: nothing to sign, or not now. What may not be in the log yet is not signed, lest it never be there."""
+        now_s = trio.current_time()
+        if self.signing is None or batch is None or self.waiting or not (at_once or self.signing.due(now_s)):
+            return None
+        return await self.in_writer(partial(try_to_sign, self.signing, now_s))
 
     async def restore(self) -> Meter | None:
         """The meter of a former life, as its last checkpoint left it; None if there is none that can be read."""

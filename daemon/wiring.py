@@ -100,7 +100,7 @@ class _Tree:
         self.metering = Metering(
             readings=self.readings,
             attributor=parts.attributor,
-            keeper=Keeper(parts.log, self.in_writer),
+            keeper=Keeper(parts.log, self.in_writer, signing=parts.signing),
             new_meter=self._new_meter,
             on_kept=self.uplink.wake,
             on_tick=self._on_tick,
