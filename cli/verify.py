@@ -4,7 +4,7 @@ import json
 import sys
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, Final, NoReturn
 
 import click
 
@@ -14,6 +14,7 @@ from ..model.key_ring import Check
 from ..storage.ledger_folder import LedgerBroken, LedgerError
 from .trusted_keys import NO_CHECK, BadTrustedKeys, load_check, read_trusted_keys
 
+_MOST_ABSENCES: Final = 10
 _PATH = click.Path(path_type=Path)
 
 
@@ -103,6 +104,10 @@ def _lines(report: StreamReport, checked: bool, pinned: bool) -> list[str]:
     ]
     if checked:
         told.append(f"  signed     {_signed(report, pinned)}")
+    for one in report.absences[:_MOST_ABSENCES]:
+        told.append(f"  absent     {one.first_seq} to {one.last_seq}, {one.kind}: {one.reason}")
+    if len(report.absences) > _MOST_ABSENCES:
+        told.append("  absent     more of them: --json lists a hundred")
     if report.broken is not None:
         told.append(f"  BROKEN     at frame {report.broken.seq} (log.id {report.broken.log_id}): {report.broken.what}")
     return told

@@ -6,13 +6,16 @@ Reads a ledger beside its collector, or a copy of one anywhere. Memory does not 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 from ..model.key_ring import BadSignature, Check, KeyRing
 from ..model.signing import SignedCheckpoint
 from ..proto.convert import decode_signing
 from ..storage.chain import BrokenChain, Chain
 from ..storage.frame import Frame, genesis_hash, read_frame
-from ..storage.ledger_copy import SKIP, CopiedStream, LedgerCopy
+from ..storage.ledger_copy import SKIP, CopiedStream, LedgerCopy, Row
+
+_MOST_ABSENCES: Final = 100
 
 Pins = Mapping[str, frozenset[bytes]]
 """host_id -> public keys that are trusted because somebody brought them by another way."""
@@ -26,6 +29,17 @@ class Broken:
     log_id: int
     """Of the row in the ledger's table ``log``; 0: there is none."""
     what: str
+
+
+@dataclass(frozen=True, slots=True)
+class Absence:
+    """Frames that are declared not to be there. A hash stands for them, so the chain does not tell who declared it."""
+
+    first_seq: int
+    last_seq: int
+    kind: str
+    """tombstone: the collector could not take it; skip: the host has them no more."""
+    reason: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +63,8 @@ class StreamReport:
     """Of the key that signs now; empty: none."""
     pinned: bool
     broken: Broken | None
+    absences: tuple[Absence, ...] = ()
+    """The first hundred of the tombstones and Skips."""
 
     @property
     def unsigned_tail(self) -> int:
@@ -56,7 +72,7 @@ class StreamReport:
 
 
 def count_missing_rows(folder: Path) -> int:
-    """Rows of the ledger's log that somebody has deleted, of whichever stream. Raises LedgerUnusable or LedgerBroken."""
+    """Rows of the ledger's log that were deleted, of whichever stream. Raises LedgerUnusable or LedgerBroken."""
     with LedgerCopy(folder) as ledger:
         return ledger.rows_gone()
 
@@ -83,6 +99,7 @@ class _StreamAudit:
         self._chain = Chain(stream.id, 0, genesis_hash(stream.id.host_id, stream.id.epoch))
         self._at = (0, 0)
         self._checkpoints = self._unchecked = self._signed_through = 0
+        self._absences: list[Absence] = []
 
     def run(self) -> StreamReport:
         try:
@@ -99,6 +116,7 @@ class _StreamAudit:
             *(self._checkpoints, self._unchecked, self._signed_through),
             *(keys.current if keys else b"", bool(keys and keys.is_pinned)),
             broken,
+            tuple(self._absences),
         )
 
     def _walk(self) -> None:
@@ -108,7 +126,10 @@ class _StreamAudit:
                 self._at = row.seq, row.log_id
                 before = self._chain.seq, self._chain.hash
                 frame = self._chain.follow(row)
-                self._hear(frame, before)
+                if frame is None or frame.skip is not None:
+                    self._miss(row, frame, before[0])
+                else:
+                    self._hear(frame, before)
             if not rows:
                 break
         self._at = self._chain.seq, self._chain.log_id
@@ -117,11 +138,18 @@ class _StreamAudit:
                 f"the stream says that frame {cursor.committed_seq} is its newest; its frames end at {self._chain.seq}"
             )
 
-    def _hear(self, frame: Frame | None, before: tuple[int, bytes]) -> None:
-        if frame is None or frame.skip is not None:
-            if self._keys is not None:
-                self._keys.complete = False  # a key may have been introduced in what is no more
+    def _miss(self, row: Row, frame: Frame | None, before_seq: int) -> None:
+        if self._keys is not None:
+            self._keys.complete = False  # a key may have been introduced in what is no more
+        if len(self._absences) >= _MOST_ABSENCES:
             return
+        if frame is None or frame.skip is None:
+            absence = Absence(row.seq, row.seq, "tombstone", row.body.decode(errors="replace"))
+        else:
+            absence = Absence(before_seq + 1, row.seq, "skip", frame.skip.reason)
+        self._absences.append(absence)
+
+    def _hear(self, frame: Frame, before: tuple[int, bytes]) -> None:
         batch = decode_signing(frame.payload())
         if batch.host_id != self._stream.id.host_id:
             raise BrokenChain(f"frame {frame.seq} is of host {batch.host_id!r}")
