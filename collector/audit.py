@@ -107,8 +107,6 @@ class _StreamAudit:
             broken = None
         except ValueError as error:  # BrokenChain, BadSignature, DamagedFrame, or no batch
             broken = Broken(*self._at, str(error))
-        except TypeError:
-            broken = Broken(*self._at, f"the row behind frame {self._chain.seq} holds what no collector writes there")
         chain, keys = self._chain, self._keys
         return StreamReport(
             *(chain.stream.host_id, chain.stream.epoch, chain.seq),

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from hashlib import sha256
 
 from .frame import DamagedFrame, Frame, read_frame
-from .ledger_copy import SKIP, TOMBSTONE, Row
+from .ledger_copy import FORGED, SKIP, TOMBSTONE, Row
 from .ledger_rules import StreamId
 
 
@@ -29,6 +29,8 @@ class Chain:
 
     def follow(self, row: Row) -> Frame | None:
         """The frame in the row; None for a tombstone, which has none. Raises BrokenChain."""
+        if row.kind == FORGED:
+            raise BrokenChain(f"the row of frame {row.seq} holds what no collector writes there")
         frame = None if row.kind == TOMBSTONE else self._frame(row)
         first_seq = row.seq if frame is None else frame.first_seq
         if first_seq > self.seq + 1:

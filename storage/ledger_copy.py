@@ -8,17 +8,20 @@ it and works on media that cannot be written. Ledgers of the format before Skips
 import sqlite3
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import Final
+from typing import Any, Final
 
 from .ledger_folder import LOG_FILE, LedgerUnusable, sqlite_errors
 from .ledger_rules import Cursor, StreamId
 
 _PAGE_ROWS: Final = 500
 _PAGE_BYTES: Final = 8 * 1024 * 1024
-TOMBSTONE, SKIP = 1, 2
-"""Kinds of rows; 0 is a frame. The column is called ``tombstone`` in ledgers of format 1, which have no Skips."""
+FRAME, TOMBSTONE, SKIP = 0, 1, 2
+FORGED: Final = -1
+"""Kinds of rows; the last is of one with values that no collector writes. The column is called ``tombstone`` in
+ledgers of format 1, which have no Skips."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +79,7 @@ class LedgerCopy:
             if not found:
                 return
             for host, row, epoch in found:
-                yield CopiedStream(row, StreamId(host, epoch))
+                yield CopiedStream(row, StreamId(host, epoch if isinstance(epoch, bytes) else str(epoch).encode()))
             last = found[-1][:2]
 
     def rows(self, stream: CopiedStream, after_seq: int) -> tuple[Cursor, list[Row]]:
@@ -102,7 +105,7 @@ class LedgerCopy:
     def row(self, stream: CopiedStream, seq: int) -> Row | None:
         with sqlite_errors(self._folder):
             found = self._db.execute(f"{self._select()} AND seq = ?", (stream.row, seq)).fetchone()
-        return None if found is None else Row(*found)
+        return None if found is None else _row(found)
 
     def rows_gone(self) -> int:
         """How many rows were deleted: SQLite numbers them without a gap, as long as none is (rowids, lang_createtable).
@@ -119,8 +122,8 @@ class LedgerCopy:
         )
         size_bytes = 0
         for found in rows:
-            yield Row(*found)
-            size_bytes += len(found[-1]) if isinstance(found[-1], bytes) else 0
+            yield (row := _row(found))
+            size_bytes += len(row.body)
             if size_bytes >= _PAGE_BYTES:
                 break
         rows.close()
@@ -129,7 +132,17 @@ class LedgerCopy:
         return f"SELECT id, seq, {self._kind}, hash, body FROM log WHERE stream = ?"
 
 
+def _row(found: Any) -> Row:
+    log_id, seq, kind, digest, body = found
+    whole = all(isinstance(value, int) for value in (log_id, seq, kind)) and kind in (FRAME, TOMBSTONE, SKIP)
+    if whole and isinstance(digest, bytes) and isinstance(body, bytes):
+        return Row(log_id, seq, kind, digest, body)
+    return Row(log_id, seq, FORGED, b"", b"")
+
+
 def _open(file: Path, *, still: bool) -> sqlite3.Connection:
     """``still``: nobody writes it (https://sqlite.org/uri.html, immutable)."""
     uri = f"{file.resolve().as_uri()}?{'immutable=1' if still else 'mode=ro'}"
-    return sqlite3.connect(uri, uri=True, isolation_level=None, timeout=10)
+    db = sqlite3.connect(uri, uri=True, isolation_level=None, timeout=10)
+    db.text_factory = partial(str, encoding="utf-8", errors="replace")  # a forged text must not end the reading
+    return db

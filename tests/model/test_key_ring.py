@@ -78,12 +78,11 @@ def test_a_retired_key_introduces_nobody() -> None:
 
 def test_a_pinned_key_is_trusted_and_so_are_those_it_leads_to_but_none_before_it() -> None:
     ring = KeyRing(HOST, check, frozenset({SECOND.public_key}))
-    ring.introduce([FIRST])
-    assert not ring.is_pinned
-    ring.introduce([SECOND])
-    assert ring.is_pinned
-    ring.introduce([THIRD])
-    assert ring.is_pinned
+    told: list[bool] = []
+    for one in (FIRST, SECOND, THIRD):
+        ring.introduce([one])
+        told.append(ring.is_pinned)
+    assert told == [False, True, True]
 
 
 def test_a_pinned_key_may_begin_anew_where_a_key_was_lost() -> None:
