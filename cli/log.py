@@ -10,11 +10,14 @@ from typing import Any, NoReturn
 import click
 
 from ..model.exits import Exit
+from ..plugins.signing_key import BadSigningKey, load_key_file, make_key_file, write_key_file
 from ..storage.wal_errors import CURE_DAMAGE, NotALog
 from ..storage.wal_offline import look, verify
 from ..storage.wal_state import LogStat
 from ..storage.wal_stream import FRAMES, frames_at, open_salvage, save
 from .log_dump import json_of, line_of
+from .log_signatures import check_signatures
+from .trusted_keys import NO_CHECK, load_check
 
 
 @click.group()
@@ -37,14 +40,41 @@ def stat(path: Path, as_json: bool) -> None:
 @command.command(name="verify")
 @click.argument("path", type=click.Path(path_type=Path))
 def verify_command(path: Path) -> None:
-    """Check every page, hash and link of the log at PATH; its daemon must have stopped. Exit 74 if it is damaged."""
+    """Check every page, hash and link of the log at PATH; its daemon must have stopped. Exit 74 if it is damaged.
+
+    Signatures are checked where the package cryptography is installed; exit 1 if one is forged.
+    """
     try:
         problems = list(verify(path))
+        forged, signed = ([], "") if problems else _signatures(path)
     except NotALog as error:
         _exit(str(error), Exit.NO_INPUT)
     if problems:
         _exit("\n".join([*problems, f"{path} is damaged: {CURE_DAMAGE}"]), Exit.IO)
-    click.echo(f"{path}: whole")
+    if forged:
+        _exit("\n".join([*forged, f"{path}: somebody else than this host's daemon wrote in it"]), Exit.BROKEN)
+    click.echo(f"{path}: whole; {signed}")
+
+
+@command.command(name="new-key")
+@click.argument("path", type=click.Path(path_type=Path))
+@click.option("--rotate", is_flag=True, help="Put a new key in the place of the one there, introduced by it.")
+def new_key(path: Path, rotate: bool) -> None:
+    """Make the key that signs this host's log (log.signing_key) at PATH, mode 0400, and show its public key.
+
+    A daemon that runs takes a rotated key up by itself within some minutes. See docs/signing.md.
+    """
+    try:
+        file = load_key_file(path).succeeded() if rotate else make_key_file()
+        write_key_file(path, file, replace=rotate)
+    except BadSigningKey as error:
+        _exit(str(error), Exit.CONFIG)
+    click.echo(f"key id      {file.own.key_id.hex()}\npublic key  {file.own.public_key.hex()}")
+
+
+def _signatures(path: Path) -> tuple[list[str], str]:
+    check = load_check()
+    return ([], NO_CHECK) if check is None else check_signatures(path, check)
 
 
 @command.command()

@@ -41,6 +41,7 @@ class LogConfig:
     cap_mib: int = setting(512, "size of the log's file, reserved at once", at_least=8, at_most=1_048_576)
     at_cap: str = setting("refuse_new", "what gives way when it is full", choices=("refuse_new", "drop_oldest"))
     keep_acked_h: float = setting(48, "hours that acknowledged frames are kept, space permitting", at_least=0)
+    signing_key: str | None = setting(None, "file of the key that signs the log; see signing.md")
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,6 +23,7 @@ from ..storage.wal import Log, LogBroken, LogFull
 from .amends import untold_since
 from .entries import entries_of
 from .giving_up import give_up
+from .signing import Signed, Signing, try_to_sign
 from .sure_log import SureLog
 
 log = logging.getLogger(__name__)
@@ -65,6 +66,7 @@ class Keeper:
     waiting: tuple[Batch, ...] = ()
     """What a failing disk has not taken yet, or perhaps has: it is said again, and is in the log once."""
     drop_oldest: bool = False
+    signing: Signing | None = None
     _sure: SureLog = field(init=False)
     _untold: Untold | None = None
     """Where no checkpoint could be read: how far the log tells, until the first reading shows what is missing."""
@@ -84,12 +86,15 @@ class Keeper:
             self.refused, self._untold = self._untold.refused(), None
         if batch is not None and len(self.waiting) >= MOST_WAITING:
             self.refused, batch = self.refused.with_batch(batch), None
+        signed = await self._sign(batch)
+        if batch is not None and signed is not None:
+            batch = signed.on(batch)
         batches, left = [*self.waiting, *([batch] if batch else [])], self.refused
         try:
             for batches, left in await self._ways(batch):
                 try:
                     await self._commit(batches, meter, left)
-                    return self._written(batches)
+                    return self._written(batches, signed)
                 except LogFull as why:
                     full = why
         except LogBroken as broken:
@@ -129,11 +134,32 @@ class Keeper:
         told, rest = self.refused.first(_MOST_ROWS)
         return [([*told.batches(batch.host_id), silent if rest else batch], rest), plain]
 
-    def _written(self, batches: list[Batch]) -> list[Batch]:
+    def _written(self, batches: list[Batch], signed: Signed | None) -> list[Batch]:
         if self.waiting:
             log.warning("the log can be written again; all that waited is in it")
         self.waiting = ()
+        if self.signing is not None and signed is not None:
+            self.signing.kept(signed, trio.current_time())
         return batches
+
+    async def sign_off(self, meter: Meter) -> bool:
+        """The last word of a graceful stop: a frame of its own with the signature of all before it. False: none."""
+        signed = await self._sign(last := Batch(meter.host_id, meter.boot_id), at_once=True)
+        if signed is None or not signed.checkpoints:
+            return False
+        try:
+            await self._commit([signed.on(last)], meter, self.refused)
+        except (LogFull, LogBroken) as error:
+            log.warning("%s; the last frames are signed at the next start", error)
+            return False
+        return True
+
+    async def _sign(self, batch: Batch | None, at_once: bool = False) -> Signed | None:
+        """None: nothing to sign, or not now. What may not be in the log yet is not signed, lest it never be there."""
+        now_s = trio.current_time()
+        if self.signing is None or batch is None or self.waiting or not (at_once or self.signing.due(now_s)):
+            return None
+        return await self.in_writer(partial(try_to_sign, self.signing, now_s))
 
     async def _make_do(self, meter: Meter, batches: list[Batch], full: LogFull) -> list[Batch]:
         """``batches``: what was to be kept, without what is to be declared. The log has no room for it."""

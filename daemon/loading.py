@@ -14,9 +14,10 @@ from ..plugins.attribution.rule_reading import compile_rules
 from ..plugins.attribution.rules import BadRules
 from ..plugins.leases.lease_file import load_leases
 from ..plugins.otel.target import parse_otlp
+from ..plugins.signing_key import BadSigningKey, load_key_file
 from ..plugins.tls import check_tls, locate_credentials
 from ..plugins.toml_file import read_toml
-from .config import AttributionConfig, DaemonConfig, LeasesConfig, TelemetryConfig, UplinkConfig
+from .config import AttributionConfig, DaemonConfig, LeasesConfig, LogConfig, TelemetryConfig, UplinkConfig
 
 _HOST_ID = re.compile(r"[!-~]{1,255}", re.ASCII)
 COLLECTORS_TABLES = ("intake", "ledger", "api")
@@ -33,6 +34,7 @@ def load_daemon_config(path: Path | None, environ: Mapping[str, str]) -> DaemonC
     config = take_settings(DaemonConfig, {} if path is None else read_toml(path), complaints, COLLECTORS_TABLES)
     config = replace(config, uplink=locate_credentials(config.uplink, environ))
     _check_host_id(config.host.id, complaints)
+    _check_signing_key(config.log, complaints)
     _check_uplink(config.uplink, complaints)
     _check_attribution(config.attribution, complaints)
     _check_leases(config.leases, complaints)
@@ -44,6 +46,14 @@ def load_daemon_config(path: Path | None, environ: Mapping[str, str]) -> DaemonC
 def _check_host_id(host_id: str | None, complaints: Complaints) -> None:
     if host_id is not None and not _HOST_ID.fullmatch(host_id):
         complaints.refuse("host.id", f"is {show(host_id)}, must be 1 to 255 printable ASCII characters without spaces")
+
+
+def _check_signing_key(log: LogConfig, complaints: Complaints) -> None:
+    try:
+        if log.signing_key is not None:
+            load_key_file(Path(log.signing_key))
+    except BadSigningKey as error:
+        complaints.refuse("log.signing_key", str(error))
 
 
 def _check_uplink(uplink: UplinkConfig, complaints: Complaints) -> None:

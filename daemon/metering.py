@@ -77,6 +77,8 @@ class Metering:
                     guarded("telemetry", self.telemetry.observe, reading)
                 self.on_tick(reading, attribution)
         await self._keep(meter, meter.cut(), always=True)
+        if await self.keeper.sign_off(meter):
+            self.on_kept()
 
     def _read_consumption(
         self, meter: Meter, reading: HostReading, attribution: Attribution

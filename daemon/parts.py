@@ -13,6 +13,7 @@ from ..plugins.notify import Notifier
 from ..plugins.nvml.probe import check_namespaces
 from ..plugins.otel import make_telemetry
 from ..plugins.ports import Telemetry
+from ..plugins.signing_key import BadSigningKey
 from ..storage.wal import Log
 from .amends import amends
 from .attributing import open_attributor
@@ -21,6 +22,7 @@ from .config import DaemonConfig
 from .control import close_control, open_control
 from .host import derive_host_id, read_boot_id
 from .host_lock import host_lock
+from .signing import Signing
 
 log = logging.getLogger(__name__)
 
@@ -33,6 +35,7 @@ class Parts:
     host_id: str
     boot_id: str
     log: Log
+    signing: Signing | None
     attributor: CgroupAttributor
     claims: Claims
     telemetry: Telemetry | None
@@ -63,7 +66,16 @@ def opened(config: DaemonConfig) -> Generator[Parts]:
             stack.callback(close_control, control)
         frames = Log.open(Path(config.log.path), host_id, config.log.cap_mib * MIB, mend=amends(host_id))
         stack.callback(frames.close)
-        yield Parts(config, host_id, boot_id, frames, attributor, claims, telemetry, control, Notifier())
+        signing = _open_signing(config.log.signing_key, frames, host_id)
+        yield Parts(config, host_id, boot_id, frames, signing, attributor, claims, telemetry, control, Notifier())
+
+
+def _open_signing(path: str | None, frames: Log, host_id: str) -> Signing | None:
+    """The file was good when the configuration was read; it may have changed since."""
+    try:
+        return None if path is None else Signing.open(Path(path), frames, host_id)
+    except BadSigningKey as error:
+        raise BadSettings([Problem("", "log.signing_key", str(error))]) from None
 
 
 def _check_namespaces(proc: str) -> None:

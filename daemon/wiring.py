@@ -100,7 +100,12 @@ class _Tree:
         self.metering = Metering(
             readings=self.readings,
             attributor=parts.attributor,
-            keeper=Keeper(parts.log, self.in_writer, drop_oldest=parts.config.log.at_cap == "drop_oldest"),
+            keeper=Keeper(
+                parts.log,
+                self.in_writer,
+                drop_oldest=parts.config.log.at_cap == "drop_oldest",
+                signing=parts.signing,
+            ),
             new_meter=self._new_meter,
             on_kept=self.uplink.wake,
             on_tick=self._on_tick,

@@ -5,7 +5,7 @@ from typing import Any
 
 from .usage import Batch, DeviceWindow
 
-_LISTS = ("workloads", "hosts", "host_gaps", "events")
+_LISTS = ("workloads", "hosts", "host_gaps", "events", "keys", "checkpoints")
 
 
 def halve(batch: Batch) -> tuple[Batch, Batch]:

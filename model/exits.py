@@ -5,6 +5,8 @@ from enum import IntEnum
 
 class Exit(IntEnum):
     OK = 0
+    BROKEN = 1
+    """What was verified is not what its host wrote."""
     REFUSED = 65
     """The collector refused the question, or the daemon the request."""
     NO_INPUT = 66

@@ -5,6 +5,7 @@ from enum import StrEnum
 from typing import NamedTuple
 
 from .interval import Interval
+from .signing import SignedCheckpoint, SigningKey
 from .workload import Owner, Workload
 
 
@@ -243,3 +244,6 @@ class Batch:
     hosts: tuple[HostWindow, ...] = ()
     host_gaps: tuple[HostGap, ...] = ()
     events: tuple[Event, ...] = ()
+    keys: tuple[SigningKey, ...] = ()
+    checkpoints: tuple[SignedCheckpoint, ...] = ()
+    """Of frames before this one, by the last of the keys."""

@@ -8,6 +8,7 @@ from typing import Any
 from google.protobuf.message import DecodeError
 
 from ..model.interval import Interval
+from ..model.signing import SignedCheckpoint, SigningKey
 from ..model.usage import (
     Batch,
     ClaimClass,
@@ -44,6 +45,8 @@ def encode_batch(batch: Batch) -> bytes:
         hosts=[_host_out(window) for window in batch.hosts],
         host_gaps=[_gap_out(gap) for gap in batch.host_gaps],
         events=[_event_out(event) for event in batch.events],
+        keys=[_key_out(key) for key in batch.keys],
+        checkpoints=[_checkpoint_out(checkpoint) for checkpoint in batch.checkpoints],
     )
     return message.SerializeToString(deterministic=True)
 
@@ -63,9 +66,19 @@ def decode_batch(payload: bytes) -> Batch:
             hosts=tuple(map(_host_in, message.hosts)),
             host_gaps=tuple(map(_gap_in, message.host_gaps)),
             events=tuple(map(_event_in, message.events)),
+            **_signing_in(message),
         )
     except IndexError:
         raise ValueError(_NO_SEGMENT) from None
+
+
+def decode_signing(payload: bytes) -> Batch:
+    """A batch with nothing but its host, keys and checkpoints: for those who follow the signatures of a chain.
+
+    Raises ValueError for bytes that are no batch.
+    """
+    message = _parse(payload)
+    return Batch(message.host_id, message.boot_id, **_signing_in(message))
 
 
 def check_batch_bytes(payload: bytes) -> str:
@@ -337,6 +350,30 @@ def _event_out(event: Event) -> wire.Event:
 
 def _event_in(message: wire.Event) -> Event:
     return Event(EventKind(message.kind), message.subject, message.boot_ns, message.wall_ns, message.detail)
+
+
+def _key_out(key: SigningKey) -> wire.SigningKey:
+    return wire.SigningKey(
+        key_id=key.key_id, public_key=key.public_key, signed_by=key.signed_by, signature=key.signature
+    )
+
+
+def _checkpoint_out(checkpoint: SignedCheckpoint) -> wire.SignedCheckpoint:
+    return wire.SignedCheckpoint(
+        key_id=checkpoint.key_id,
+        epoch=checkpoint.epoch,
+        seq=checkpoint.seq,
+        hash=checkpoint.hash,
+        signature=checkpoint.signature,
+    )
+
+
+def _signing_in(message: wire.Batch) -> dict[str, Any]:
+    keys = tuple(SigningKey(key.public_key, key.signed_by, key.signature) for key in message.keys)
+    checkpoints = tuple(
+        SignedCheckpoint(one.key_id, one.epoch, one.seq, one.hash, one.signature) for one in message.checkpoints
+    )
+    return {"keys": keys, "checkpoints": checkpoints}
 
 
 def _known(message: Any, field: str) -> int | None:

@@ -14,7 +14,7 @@ from lmdb.verify import VerifyError
 from lmdb.verify import verify as _check_pages  # pyright: ignore[reportUnknownVariableType] (lmdb types only its core)
 
 from .checkpoint import DamagedCheckpoint
-from .frame import DamagedFrame, Frame
+from .frame import DamagedFrame, Frame, read_frame
 from .wal_errors import LogUnusable, NotALog
 from .wal_files import DATA, owner_of
 from .wal_length import MIN_FILE_BYTES, check_length
@@ -65,6 +65,14 @@ def find_problems(folder: Path, most: int = 200) -> list[str]:
         with _looking(folder) as (tables, txn):
             problems = list(islice(_check_chain(tables, txn), most))
     return problems[:most]
+
+
+def held_frames(folder: Path) -> Iterator[tuple[str, Frame]]:
+    """(host_id, frame) of each frame held, oldest first, in a log that ``verify`` found whole. Raises NotALog."""
+    with _looking(folder) as (tables, txn):
+        host_id = tables.state(txn).host_id
+        for _, _, raw in tables.frames_from(txn, 0):
+            yield host_id, read_frame(raw)
 
 
 def _page_problems(folder: Path) -> list[str]:

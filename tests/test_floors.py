@@ -25,6 +25,7 @@ MAY_SEE = {
     "sqlite3": ("storage/",),
     "duckdb": ("storage/",),
     "grpc": ("daemon/uplink", "collector/intake", "simulator/", "plugins/otel/", "proto/v1/"),
+    "cryptography": ("plugins/ed25519.py",),
     "msgpack": ("plugins/nvml/", "storage/checkpoint.py"),
     "opentelemetry": ("plugins/otel/",),
     "fastapi": ("collector/",),

@@ -123,7 +123,7 @@ Global___Predecessor: _TypeAlias = Predecessor  # noqa: Y015
 
 @_typing.final
 class SignedCheckpoint(_message.Message):
-    """The host's word that the frame at seq of this epoch has this hash."""
+    """The host's word that the frame at seq of an epoch has this hash."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -131,12 +131,15 @@ class SignedCheckpoint(_message.Message):
     SEQ_FIELD_NUMBER: _builtins.int
     HASH_FIELD_NUMBER: _builtins.int
     SIGNATURE_FIELD_NUMBER: _builtins.int
+    EPOCH_FIELD_NUMBER: _builtins.int
     key_id: _builtins.bytes
     """the first 8 bytes of sha256(public key)"""
     seq: _builtins.int
     hash: _builtins.bytes
     signature: _builtins.bytes
     """Ed25519, 64 bytes: docs/formats.md"""
+    epoch: _builtins.bytes
+    """of that frame; another than this frame's where it was said again"""
     def __init__(
         self,
         *,
@@ -144,10 +147,11 @@ class SignedCheckpoint(_message.Message):
         seq: _builtins.int = ...,
         hash: _builtins.bytes = ...,
         signature: _builtins.bytes = ...,
+        epoch: _builtins.bytes = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["hash", b"hash", "key_id", b"key_id", "seq", b"seq", "signature", b"signature"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["epoch", b"epoch", "hash", b"hash", "key_id", b"key_id", "seq", b"seq", "signature", b"signature"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -3,10 +3,15 @@
 import re
 from pathlib import Path
 
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
 from gputally.model.identity import encode, record_digest, records_digest, row_digest, segment_key, usage_key
 from gputally.model.interval import Interval
+from gputally.model.key_ring import checkpoint_message, key_message
+from gputally.model.signing import key_id_of
 from gputally.model.usage import ClaimClass, ClockState, DeviceWindow, Segment, Sharing, UsageRecord
 from gputally.model.workload import Owner, Workload
+from gputally.plugins.ed25519 import SecretKey
 from gputally.storage import checkpoint
 from gputally.storage.frame import (
     FORMAT,
@@ -59,6 +64,7 @@ ROW = DeviceWindow(
 )
 FRAME = make_frame(EPOCH, 1, genesis_hash(HOST, EPOCH), 1, b"usage")
 NEXT = make_frame(EPOCH, 2, FRAME.hash, 0, b"more!")
+KEY = SecretKey(Ed25519PrivateKey.from_private_bytes(bytes(range(32))))
 VECTORS = {
     "encode(nothing known)": encode(None),
     'encode("a")': encode("a"),
@@ -75,6 +81,11 @@ VECTORS = {
     "frame 1": FRAME.to_bytes(),
     "hash of frame 1": FRAME.hash,
     "hash of frame 2": NEXT.hash,
+    "key_id": key_id_of(KEY.public_key),
+    "signed of the checkpoint of frame 2": checkpoint_message(HOST, EPOCH, 2, NEXT.hash),
+    "signature of the checkpoint of frame 2": KEY.sign(checkpoint_message(HOST, EPOCH, 2, NEXT.hash)),
+    "signed of the first key": key_message(KEY.public_key, b""),
+    "signature of the first key": KEY.sign(key_message(KEY.public_key, b"")),
     "checkpoint": checkpoint.encode({"open": [1, -1, 2**64, None, True, b"x"]}),
 }
 

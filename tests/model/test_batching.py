@@ -1,7 +1,10 @@
 """A batch is cut to frames between devices, never through one."""
 
+from dataclasses import replace
+
 from gputally.model.batching import halve
 from gputally.model.conservation import check_batch
+from gputally.model.signing import SignedCheckpoint, SigningKey
 from gputally.model.usage import Batch
 
 from .host import PaperHost, Run, S
@@ -27,3 +30,11 @@ def test_each_half_obeys_the_law_by_itself() -> None:
 def test_the_watermark_travels_with_the_second_half_only() -> None:
     whole = batch_of(3, 4)
     assert [half.complete_through_ns for half in halve(whole)] == [None, whole.complete_through_ns]
+
+
+def test_keys_and_signatures_are_told_once_and_no_signature_before_its_key() -> None:
+    keys = tuple(SigningKey(bytes([n]) * 32, b"", b"") for n in range(3))
+    word = SignedCheckpoint(keys[-1].key_id, b"e" * 16, 1, b"h" * 32, b"")
+    first, second = halve(replace(batch_of(3, 4), keys=keys, checkpoints=(word,)))
+    assert first.keys + second.keys == keys
+    assert (first.checkpoints, second.checkpoints) == ((), (word,))

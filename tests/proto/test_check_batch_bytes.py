@@ -7,8 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gputally.model.interval import Interval
+from gputally.model.signing import SignedCheckpoint, SigningKey
 from gputally.model.usage import Batch
-from gputally.proto.convert import check_batch_bytes, decode_batch, encode_batch
+from gputally.proto.convert import check_batch_bytes, decode_batch, decode_signing, encode_batch
 from gputally.proto.v1 import usage_pb2 as wire
 from gputally.simulator.stream import SimulatedHost
 
@@ -78,3 +79,13 @@ def test_damaged_batches_are_judged_alike(place: int, flip: int, cut: int) -> No
 
 def test_an_empty_batch_is_one_of_a_nameless_host() -> None:
     assert check_batch_bytes(encode_batch(replace(good_batch(), host_id="", records=(), rows=()))) == ""
+
+
+def test_keys_and_signatures_come_back_as_they_were_said() -> None:
+    keys = (SigningKey(b"a" * 32, b"", b"s" * 64), SigningKey(b"b" * 32, b"k" * 8, b"t" * 64))
+    words = (SignedCheckpoint(b"k" * 8, b"e" * 16, 2**63, b"h" * 32, b"u" * 64),)
+    batch = replace(good_batch(), keys=keys, checkpoints=words)
+    payload = encode_batch(batch)
+    assert decode_batch(payload) == batch
+    assert check_batch_bytes(payload) == "gpu-01"
+    assert decode_signing(payload) == Batch(batch.host_id, batch.boot_id, keys=keys, checkpoints=words)

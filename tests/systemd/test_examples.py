@@ -14,6 +14,7 @@ from gputally.collector.loading import load_collector_config
 from gputally.daemon.config import DaemonConfig
 from gputally.daemon.loading import load_daemon_config
 from gputally.model.settings import Key, keys_of
+from gputally.plugins.signing_key import make_key_file, write_key_file
 from gputally.plugins.toml_file import parse_toml
 
 from ..certificates import make_authority
@@ -50,6 +51,8 @@ def test_every_line_that_waits_in_a_comment_is_good(name: str, tmp_path: Path) -
     for file in ("tokens.toml", "leases.toml", "revoked"):
         (tmp_path / file).touch()
         text = text.replace(f"/etc/gputally/{file}", str(tmp_path / file))
+    write_key_file(tmp_path / "signing.key", make_key_file(), replace=False)
+    text = text.replace("/etc/gputally/signing.key", str(tmp_path / "signing.key"))
     path = tmp_path / name
     path.write_text(text)
     load = load_daemon_config if name == "daemon.toml" else load_collector_config

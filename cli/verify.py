@@ -1,0 +1,127 @@
+"""``gputally verify``: whether a ledger, or a copy of one, holds what its hosts wrote."""
+
+import json
+import sys
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Final, NoReturn
+
+import click
+
+from ..collector.audit import Pins, StreamReport, audit, count_missing_rows
+from ..model.exits import Exit
+from ..model.key_ring import Check
+from ..storage.ledger_folder import LedgerBroken, LedgerError
+from .trusted_keys import NO_CHECK, BadTrustedKeys, load_check, read_trusted_keys
+
+_MOST_ABSENCES: Final = 10
+_PATH = click.Path(path_type=Path)
+
+
+@click.command
+@click.argument("folder", type=_PATH)
+@click.option("--host", "host_id", help="Only the streams of this host.")
+@click.option("--trusted-keys", type=_PATH, help="A file with lines `HOST PUBLIC-KEY`: who may sign for whom.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object.")
+def command(folder: Path, host_id: str | None, trusted_keys: Path | None, as_json: bool) -> None:
+    """Check every hash, link and signature of the ledger in FOLDER, its collector running or not.
+
+    Exit codes: 0 all is as its hosts wrote it, 1 something is not (the first such place of each stream is told),
+    66 there is no such ledger or host, 69 a package is missing, 74 the file cannot be read.
+    """
+    check = load_check()
+    if check is None and trusted_keys is not None:
+        _exit(NO_CHECK, Exit.UNAVAILABLE)
+    try:
+        pins = {} if trusted_keys is None else read_trusted_keys(trusted_keys)
+        found = _look(folder, host_id, pins, check)
+    except (LedgerError, BadTrustedKeys) as error:
+        _exit(str(error), Exit.IO if isinstance(error, LedgerBroken) else Exit.NO_INPUT)
+    if host_id is not None and not found.streams:
+        _exit(f"{folder} has no stream of host {host_id}", Exit.NO_INPUT)
+    click.echo(json.dumps(_described(found)) if as_json else _table(found))
+    sys.exit(Exit.OK if found.whole else Exit.BROKEN)
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    streams: list[StreamReport]
+    pinned_hosts: frozenset[str]
+    missing_rows: int
+    """That were deleted from the ledger, of whichever host; 0 where only one host was looked at."""
+    checked: bool
+    """Whether signatures were looked at."""
+
+    @property
+    def unsigned_hosts(self) -> list[str]:
+        """Hosts whose key is pinned, and of which nothing is there that it signed."""
+        signed = {stream.host_id for stream in self.streams if stream.checkpoints and stream.pinned}
+        return sorted(self.pinned_hosts - signed)
+
+    @property
+    def whole(self) -> bool:
+        return not (self.missing_rows or self.unsigned_hosts or any(stream.broken for stream in self.streams))
+
+
+def _look(folder: Path, host_id: str | None, pins: Pins, check: Check | None) -> _Found:
+    streams = list(audit(folder, host_id, pins, check))
+    missing_rows = count_missing_rows(folder) if host_id is None else 0
+    pinned_hosts = frozenset(host for host in pins if host_id in (None, host))
+    return _Found(streams, pinned_hosts, missing_rows, check is not None)
+
+
+def _described(found: _Found) -> dict[str, Any]:
+    streams = [
+        asdict(stream)
+        | {"epoch": stream.epoch.hex(), "key_id": stream.key_id.hex(), "unsigned_tail": stream.unsigned_tail}
+        for stream in found.streams
+    ]
+    return {
+        "whole": found.whole,
+        "signatures_checked": found.checked,
+        "missing_rows": found.missing_rows,
+        "unsigned_hosts": found.unsigned_hosts,
+        "streams": streams,
+    }
+
+
+def _table(found: _Found) -> str:
+    lines: list[str] = []
+    for stream in found.streams:
+        pinned = stream.host_id in found.pinned_hosts
+        lines += [f"{stream.host_id}  epoch {stream.epoch.hex()}", *_lines(stream, found.checked, pinned)]
+    lines += [f"{host}: a key is pinned, and nothing is there that it has signed" for host in found.unsigned_hosts]
+    lines += [f"{found.missing_rows} rows were deleted from the ledger's log"] if found.missing_rows else []
+    lines += [] if found.checked else [NO_CHECK]
+    verdict = "all as their hosts wrote them" if found.whole else "NOT all as their hosts wrote them"
+    return "\n".join([*lines, f"{len(found.streams)} streams: {verdict}"])
+
+
+def _lines(report: StreamReport, checked: bool, pinned: bool) -> list[str]:
+    told = [
+        f"  frames     {report.frames} through {report.last_seq}, {report.tombstones} tombstones, "
+        f"{report.skips} skips for {report.skipped_frames} frames"
+    ]
+    if checked:
+        told.append(f"  signed     {_signed(report, pinned)}")
+    for one in report.absences[:_MOST_ABSENCES]:
+        told.append(f"  absent     {one.first_seq} to {one.last_seq}, {one.kind}: {one.reason}")
+    if len(report.absences) > _MOST_ABSENCES:
+        told.append("  absent     more of them: --json lists a hundred")
+    if report.broken is not None:
+        told.append(f"  BROKEN     at frame {report.broken.seq} (log.id {report.broken.log_id}): {report.broken.what}")
+    return told
+
+
+def _signed(report: StreamReport, pinned: bool) -> str:
+    doubt = f", {report.unchecked} checkpoints cannot be told" if report.unchecked else ""
+    if not report.checkpoints:
+        return f"nothing{doubt}"
+    trust = "pinned" if report.pinned else "not pinned" if pinned else "first seen, not pinned"
+    tail = f"the last {report.unsigned_tail} frames are not"
+    return f"through {report.signed_through} by key {report.key_id.hex()} ({trust}); {tail}{doubt}"
+
+
+def _exit(message: str, exit_code: int) -> NoReturn:
+    click.echo(message, err=True)
+    sys.exit(exit_code)

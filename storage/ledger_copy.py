@@ -1,0 +1,148 @@
+"""Reading a ledger, or a copy of one, to judge it: stream by stream, and nothing in it is believed.
+
+The file is opened read-only; each page is a transaction of its own, so that a collector beside it can fold its
+write-ahead log. Where there is no such log nobody writes, and the file is read as it is, which leaves nothing beside
+it and works on media that cannot be written. Ledgers of the format before Skips can be read too.
+"""
+
+import sqlite3
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Final
+
+from .ledger_folder import LOG_FILE, LedgerUnusable, sqlite_errors
+from .ledger_rules import Cursor, StreamId
+
+_PAGE_ROWS: Final = 500
+_PAGE_BYTES: Final = 8 * 1024 * 1024
+FRAME, TOMBSTONE, SKIP = 0, 1, 2
+FORGED: Final = -1
+"""Kinds of rows; the last is of one with values that no collector writes. The column is called ``tombstone`` in
+ledgers of format 1, which have no Skips."""
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One row of the log as it is there: anything may have been written into it."""
+
+    log_id: int
+    seq: int
+    kind: int
+    hash: bytes
+    body: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class CopiedStream:
+    row: int
+    id: StreamId
+
+
+class LedgerCopy:
+    """For one thread. Raises LedgerUnusable or LedgerBroken, as all of its calls do."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        file = folder / LOG_FILE
+        if not file.is_file():
+            raise LedgerUnusable(f"{folder} holds no ledger: there is no {LOG_FILE} in it")
+        self._log = folder / f"{LOG_FILE}-wal"
+        self._still = not self._log.exists()
+        with sqlite_errors(folder):
+            self._db = _open(file, still=self._still)
+            columns = {name for _, name, *_ in self._db.execute("PRAGMA table_info (log)")}
+        if not columns:
+            raise LedgerUnusable(f"{file} is no ledger: there is no table log in it")
+        self._kind = "kind" if "kind" in columns else "tombstone"
+
+    def __enter__(self) -> "LedgerCopy":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._db.close()
+
+    def streams(self, host_id: str | None = None) -> Iterator[CopiedStream]:
+        """Host by host, the oldest stream of each first."""
+        last = ("", 0)
+        while True:
+            with sqlite_errors(self._folder):
+                found = self._db.execute(
+                    "SELECT host_id, id, epoch FROM stream WHERE (host_id, id) > (?, ?) AND ? IN ('', host_id)"
+                    " ORDER BY host_id, id LIMIT ?",
+                    (*last, host_id or "", _PAGE_ROWS),
+                ).fetchall()
+            if not found:
+                return
+            for host, row, epoch in found:
+                yield CopiedStream(row, StreamId(host, epoch if isinstance(epoch, bytes) else str(epoch).encode()))
+            last = found[-1][:2]
+
+    def rows(self, stream: CopiedStream, after_seq: int) -> tuple[Cursor, list[Row]]:
+        """Rows in order of seq, at most 500 or 8 MiB; and where the stream says that it stands, at the same time."""
+        found = self._rows(stream, after_seq)
+        if self._still and self._log.exists():  # a collector has started meanwhile, and writes
+            self._still = False
+            self._db.close()
+            with sqlite_errors(self._folder):
+                self._db = _open(self._folder / LOG_FILE, still=False)
+            found = self._rows(stream, after_seq)
+        return found
+
+    def _rows(self, stream: CopiedStream, after_seq: int) -> tuple[Cursor, list[Row]]:
+        with sqlite_errors(self._folder):
+            self._db.execute("BEGIN")
+            try:
+                cursor = self._db.execute("SELECT committed_seq, head_hash FROM stream WHERE id = ?", (stream.row,))
+                return Cursor(*cursor.fetchone()), list(self._page(stream, after_seq))
+            finally:
+                self._db.execute("COMMIT")
+
+    def row(self, stream: CopiedStream, seq: int) -> Row | None:
+        with sqlite_errors(self._folder):
+            found = self._db.execute(f"{self._select()} AND seq = ?", (stream.row, seq)).fetchone()
+        return None if found is None else _row(found)
+
+    def rows_gone(self) -> int:
+        """How many rows were deleted: SQLite numbers them without a gap, as long as none is (rowids, lang_createtable).
+
+        Reads the whole index. Of rows that were deleted behind the last one nothing is known here.
+        """
+        with sqlite_errors(self._folder):
+            count, last_id = self._db.execute("SELECT count(*), coalesce(max(id), 0) FROM log").fetchone()
+        return int(last_id - count)
+
+    def _page(self, stream: CopiedStream, after_seq: int) -> Iterator[Row]:
+        rows = self._db.execute(
+            f"{self._select()} AND seq > ? ORDER BY seq LIMIT ?", (stream.row, after_seq, _PAGE_ROWS)
+        )
+        size_bytes = 0
+        for found in rows:
+            yield (row := _row(found))
+            size_bytes += len(row.body)
+            if size_bytes >= _PAGE_BYTES:
+                break
+        rows.close()
+
+    def _select(self) -> str:
+        return f"SELECT id, seq, {self._kind}, hash, body FROM log WHERE stream = ?"
+
+
+def _row(found: Any) -> Row:
+    log_id, seq, kind, digest, body = found
+    whole = all(isinstance(value, int) for value in (log_id, seq, kind)) and kind in (FRAME, TOMBSTONE, SKIP)
+    if whole and isinstance(digest, bytes) and isinstance(body, bytes):
+        return Row(log_id, seq, kind, digest, body)
+    return Row(log_id, seq, FORGED, b"", b"")
+
+
+def _open(file: Path, *, still: bool) -> sqlite3.Connection:
+    """``still``: nobody writes it (https://sqlite.org/uri.html, immutable)."""
+    uri = f"{file.resolve().as_uri()}?{'immutable=1' if still else 'mode=ro'}"
+    db = sqlite3.connect(uri, uri=True, isolation_level=None, timeout=10)
+    db.text_factory = partial(str, encoding="utf-8", errors="replace")  # a forged text must not end the reading
+    return db
