@@ -28,6 +28,8 @@ from .outcome import Outcome
 
 _HOST: Final = "gpu-01"
 _CAP_BYTES: Final = 1 << 20
+_FILE_BYTES: Final = _CAP_BYTES
+"""The file has all its space from the start."""
 _PAGE_BYTES: Final = 4096
 _FRAMES: Final = 120
 _ACKED: Final = 40
@@ -161,10 +163,11 @@ def _try(outcome: Outcome, folder: Path, damaged: bytes | bytearray, what: str, 
         outcome.count(undeclared=1, why=f"{what}: {died}")
         return 0.0
     missing = set(range(_ACKED + 1, _FRAMES + 1)) - set(found.seqs)
-    # Where the log's own state is gone, it cannot know what is acknowledged, and may well call that lost. Nor can it
-    # know how far it went: the time behind its last word is declared by who finds the checkpoint gone.
+    # Where the log's own state is gone, it cannot know what is acknowledged, and may well call that lost. Where the
+    # end of the file is, it cannot know how far it went: the time behind is declared by who finds the checkpoint gone.
     told = {seq for seq in found.lost if seq > _ACKED}
-    untold = {seq for seq in missing - told if seq <= found.head_seq}
+    known = found.head_seq if len(damaged) < _FILE_BYTES else _FRAMES
+    untold = {seq for seq in missing - told if seq <= known}
     doubled = len(found.seqs) - len(set(found.seqs)) + found.foreign
     wrong = sorted(untold), sorted(told - missing)
     why = f"{what}: {wrong[0]} missing without a word, {wrong[1]} called lost and there, {doubled} doubled or foreign"
