@@ -18,7 +18,7 @@ from tempfile import TemporaryDirectory
 from typing import Any, Final
 
 from gputally.proto.convert import encode_batch
-from gputally.storage.checkpoint import decode, encode
+from gputally.storage.checkpoint import DamagedCheckpoint, decode, encode
 from gputally.storage.frame import read_frame
 from gputally.storage.wal import Entry, Log
 
@@ -143,7 +143,7 @@ class _Found:
     seqs: list[int]
     """Of the first log's frames: those whose payload is there."""
     foreign: int
-    """Frames that are neither such nor the word about where the epoch comes from."""
+    """Frames that are neither such nor the word about where the epoch comes from; a checkpoint of another frame."""
     lost: list[int]
     """What the log says is lost."""
     head_seq: int
@@ -184,15 +184,22 @@ def _look(folder: Path) -> _Found:
     frames = [read_frame(raw) for raw in log.read(stat.first_seq, 1 << 20, 1 << 30)] if stat.first_seq else []
     seq_of = {_payload(seq): seq for seq in range(1, _FRAMES + 1)}
     payloads = [frame.payload() for frame in frames if frame.record_count]
-    checkpoint = log.checkpoint()
-    if checkpoint is not None:
-        decode(checkpoint)
+    head_seq = _FRAMES if recovery is None else recovery.head_seq
+    stale = _checkpointed_seq(log.checkpoint()) not in (None, head_seq)
     log.append([Entry(0, b"on it goes")], None)
     log.close()
     return _Found(
         seqs=[seq_of[payload] for payload in payloads if payload in seq_of],
-        foreign=sum(payload not in seq_of for payload in payloads),
+        foreign=sum(payload not in seq_of for payload in payloads) + stale,
         lost=[] if recovery is None else [n for one, last in recovery.lost for n in range(one, last + 1)],
-        head_seq=_FRAMES if recovery is None else recovery.head_seq,
+        head_seq=head_seq,
         opened_s=opened_s,
     )
+
+
+def _checkpointed_seq(checkpoint: bytes | None) -> int | None:
+    """The frame that it was put together with. None where it says itself that it is damaged: the keeper tells then."""
+    try:
+        return None if checkpoint is None else int(decode(checkpoint)["seq"])
+    except DamagedCheckpoint:
+        return None
