@@ -18,7 +18,7 @@ from tempfile import TemporaryDirectory
 from typing import Any, Final
 
 from gputally.proto.convert import encode_batch
-from gputally.storage.checkpoint import decode, encode
+from gputally.storage.checkpoint import DamagedCheckpoint, decode, encode
 from gputally.storage.frame import read_frame
 from gputally.storage.wal import Entry, Log
 
@@ -28,6 +28,8 @@ from .outcome import Outcome
 
 _HOST: Final = "gpu-01"
 _CAP_BYTES: Final = 1 << 20
+_FILE_BYTES: Final = _CAP_BYTES
+"""The file has all its space from the start."""
 _PAGE_BYTES: Final = 4096
 _FRAMES: Final = 120
 _ACKED: Final = 40
@@ -141,7 +143,7 @@ class _Found:
     seqs: list[int]
     """Of the first log's frames: those whose payload is there."""
     foreign: int
-    """Frames that are neither such nor the word about where the epoch comes from."""
+    """Frames that are neither such nor the word about where the epoch comes from; a checkpoint of another frame."""
     lost: list[int]
     """What the log says is lost."""
     head_seq: int
@@ -161,10 +163,11 @@ def _try(outcome: Outcome, folder: Path, damaged: bytes | bytearray, what: str, 
         outcome.count(undeclared=1, why=f"{what}: {died}")
         return 0.0
     missing = set(range(_ACKED + 1, _FRAMES + 1)) - set(found.seqs)
-    # Where the log's own state is gone, it cannot know what is acknowledged, and may well call that lost. Nor can it
-    # know how far it went: the time behind its last word is declared by who finds the checkpoint gone.
+    # Where the log's own state is gone, it cannot know what is acknowledged, and may well call that lost. Where the
+    # end of the file is, it cannot know how far it went: the time behind is declared by who finds the checkpoint gone.
     told = {seq for seq in found.lost if seq > _ACKED}
-    untold = {seq for seq in missing - told if seq <= found.head_seq}
+    known = found.head_seq if len(damaged) < _FILE_BYTES else _FRAMES
+    untold = {seq for seq in missing - told if seq <= known}
     doubled = len(found.seqs) - len(set(found.seqs)) + found.foreign
     wrong = sorted(untold), sorted(told - missing)
     why = f"{what}: {wrong[0]} missing without a word, {wrong[1]} called lost and there, {doubled} doubled or foreign"
@@ -181,15 +184,22 @@ def _look(folder: Path) -> _Found:
     frames = [read_frame(raw) for raw in log.read(stat.first_seq, 1 << 20, 1 << 30)] if stat.first_seq else []
     seq_of = {_payload(seq): seq for seq in range(1, _FRAMES + 1)}
     payloads = [frame.payload() for frame in frames if frame.record_count]
-    checkpoint = log.checkpoint()
-    if checkpoint is not None:
-        decode(checkpoint)
+    head_seq = _FRAMES if recovery is None else recovery.head_seq
+    stale = _checkpointed_seq(log.checkpoint()) not in (None, head_seq)
     log.append([Entry(0, b"on it goes")], None)
     log.close()
     return _Found(
         seqs=[seq_of[payload] for payload in payloads if payload in seq_of],
-        foreign=sum(payload not in seq_of for payload in payloads),
+        foreign=sum(payload not in seq_of for payload in payloads) + stale,
         lost=[] if recovery is None else [n for one, last in recovery.lost for n in range(one, last + 1)],
-        head_seq=_FRAMES if recovery is None else recovery.head_seq,
+        head_seq=head_seq,
         opened_s=opened_s,
     )
+
+
+def _checkpointed_seq(checkpoint: bytes | None) -> int | None:
+    """The frame that it was put together with. None where it says itself that it is damaged: the keeper tells then."""
+    try:
+        return None if checkpoint is None else int(decode(checkpoint)["seq"])
+    except DamagedCheckpoint:
+        return None
