@@ -25,7 +25,6 @@ MAY_SEE = {
     "sqlite3": ("storage/",),
     "duckdb": ("storage/",),
     "grpc": ("daemon/uplink", "collector/intake", "simulator/", "plugins/otel/", "proto/v1/"),
-    "cryptography": ("plugins/ed25519.py",),
     "msgpack": ("plugins/nvml/", "storage/checkpoint.py"),
     "opentelemetry": ("plugins/otel/",),
     "fastapi": ("collector/",),
@@ -33,7 +32,7 @@ MAY_SEE = {
     "google": ("proto/",),
     "rich": ("cli/", "simulator/"),
     "click": ("cli/",),
-    "cryptography": ("cli/pki",),
+    "cryptography": ("cli/pki", "plugins/ed25519.py"),
     "trio": ("daemon/", "plugins/nvml/", "plugins/ports.py", "cli/", "simulator/"),
 }
 PURE = {  # what the model may take from the standard library: nothing that reads the world

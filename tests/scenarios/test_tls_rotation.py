@@ -17,6 +17,7 @@ from gputally.simulator.stream import SimulatedHost
 from gputally.simulator.uplink import Conversation, StreamEnded
 from gputally.storage.frame import read_frame
 from gputally.storage.ledger_reader import LedgerReader
+from gputally.storage.ledger_rules import EntryKind
 from gputally.storage.wal import Entry, Log
 
 from ..collector.running import JUNE_NS, SKUS, RunningCollector, write_config
@@ -155,5 +156,5 @@ def assert_each_once(ledger: Path) -> None:
     with LedgerReader(ledger) as reader:
         entries = reader.read(0, 10_000, 1 << 30)
     assert [entry.seq for entry in entries] == list(range(1, RECORDS // IN_A_FRAME + 1))
-    assert not any(entry.tombstone for entry in entries)
+    assert {entry.kind for entry in entries} == {EntryKind.FRAME}
     assert sum(read_frame(entry.body).record_count for entry in entries) == RECORDS
