@@ -2,6 +2,7 @@
 
 import json
 import sys
+from contextlib import closing
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NoReturn
@@ -12,6 +13,8 @@ from ..model.exits import Exit
 from ..storage.wal_errors import CURE_DAMAGE, NotALog
 from ..storage.wal_offline import look, verify
 from ..storage.wal_state import LogStat
+from ..storage.wal_stream import FRAMES, frames_at, open_salvage, save
+from .log_dump import json_of, line_of
 
 
 @click.group()
@@ -42,6 +45,47 @@ def verify_command(path: Path) -> None:
     if problems:
         _exit("\n".join([*problems, f"{path} is damaged: {CURE_DAMAGE}"]), Exit.IO)
     click.echo(f"{path}: whole")
+
+
+@command.command()
+@click.argument("path", type=click.Path(path_type=Path))
+@click.option("--json", "as_json", is_flag=True, help="One JSON object a frame, with all that it says.")
+def dump(path: Path, as_json: bool) -> None:
+    """What the frames at PATH say: a log's folder, damaged or not, or what `salvage` wrote."""
+    try:
+        for frame in frames_at(path):
+            click.echo(json_of(frame) if as_json else line_of(frame))
+    except NotALog as error:
+        _exit(str(error), Exit.NO_INPUT)
+
+
+@command.command(name="salvage")
+@click.argument("path", type=click.Path(path_type=Path))
+@click.option(
+    "--to", "folder", required=True, type=click.Path(path_type=Path), help="A folder; nothing is overwritten."
+)
+def salvage_command(path: Path, folder: Path) -> None:
+    """Write all frames that can be read of the log at PATH to a file `frames`. Exit 74 if any is lost.
+
+    What the log held when its daemon last committed; better not while that runs.
+    """
+    try:
+        salvaged = open_salvage(path)
+    except NotALog as error:
+        _exit(str(error), Exit.NO_INPUT)
+    with closing(salvaged):
+        try:
+            count = save(salvaged, folder)
+        except OSError as error:
+            _exit(f"{folder} cannot be written: {error.strerror}", Exit.IO)
+        click.echo(f"{count} frames of epoch {(salvaged.epoch or b'').hex() or '(unknown)'} in {folder / FRAMES}")
+        click.echo(f"newest frame {salvaged.head_seq}, acknowledged through {salvaged.acked_seq}")
+        lost = salvaged.lost()
+        told = [f"{first} to {last}" for first, last in lost]
+        if not salvaged.knows_head:
+            told.append("perhaps frames behind the newest: the newest commit's own word is lost")
+        if told:
+            _exit("lost: " + ", ".join(told), Exit.IO)
 
 
 def describe(found: LogStat) -> dict[str, Any]:

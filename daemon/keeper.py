@@ -10,17 +10,18 @@ from typing import Final, Protocol, TypeVar
 
 import trio
 
-from ..model.batching import can_be_halved, halve
 from ..model.checkpoint import BadCheckpoint, load, save, save_refused
 from ..model.interval import NS_PER_HOUR
 from ..model.meter import Meter
+from ..model.reading import GapReason
 from ..model.refused import Refused
+from ..model.untold import Untold
 from ..model.usage import Batch
-from ..proto.convert import encode_batch
 from ..storage.checkpoint import DamagedCheckpoint, decode, encode
-from ..storage.frame import MAX_PAYLOAD_BYTES, MAX_RECORDS
 from ..storage.skip import Lost
-from ..storage.wal import Entry, Log, LogBroken, LogFull
+from ..storage.wal import Log, LogBroken, LogFull
+from .amends import untold_since
+from .entries import entries_of
 from .giving_up import give_up
 from .sure_log import SureLog
 
@@ -65,6 +66,8 @@ class Keeper:
     """What a failing disk has not taken yet, or perhaps has: it is said again, and is in the log once."""
     drop_oldest: bool = False
     _sure: SureLog = field(init=False)
+    _untold: Untold | None = None
+    """Where no checkpoint could be read: how far the log tells, until the first reading shows what is missing."""
 
     def __post_init__(self) -> None:
         self._sure = SureLog(self.log)
@@ -76,6 +79,9 @@ class Keeper:
         then declared as a gap, exactly, once there is room. While the disk fails the batch waits here for
         the next call.
         """
+        if self._untold is not None and meter.devices:
+            self._untold.add_open(meter)
+            self.refused, self._untold = self._untold.refused(), None
         if batch is not None and len(self.waiting) >= MOST_WAITING:
             self.refused, batch = self.refused.with_batch(batch), None
         batches, left = [*self.waiting, *([batch] if batch else [])], self.refused
@@ -94,14 +100,18 @@ class Keeper:
     async def restore(self) -> Meter | None:
         """The meter of a former life, as its last checkpoint left it; None if there is none that can be read."""
         raw = await self.in_writer(self.log.checkpoint)
-        if raw is None:
-            return None
+        reason = GapReason.LOG_DAMAGED
         try:
-            meter, self.refused = load(decode(raw))
-        except (DamagedCheckpoint, BadCheckpoint) as error:
+            if raw is not None:
+                meter, self.refused = load(decode(raw))
+                return meter
+        except DamagedCheckpoint as error:
             log.error("what was open when the daemon last stopped is lost: %s", error)
-            return None
-        return meter
+        except BadCheckpoint as error:
+            log.error("what was open when the daemon last stopped is lost: %s", error)
+            reason = GapReason.DAEMON_DOWN
+        self._untold = await self.in_writer(partial(untold_since, self.log, reason))
+        return None
 
     async def _ways(self, batch: Batch | None) -> list[tuple[list[Batch], Refused]]:
         """(what to write, what then is still undeclared), the best first; all end with the batch.
@@ -162,7 +172,7 @@ class Keeper:
         self.waiting, self.refused = tuple(batches), refused
 
     async def _commit(self, batches: list[Batch], meter: Meter, refused: Refused) -> None:
-        entries = [entry for batch in batches for entry in _entries(batch)]
+        entries = [entry for batch in batches for entry in entries_of(batch)]
         state = save(meter, refused)
         await self.in_writer(lambda: self._sure.append(entries, encode(state)))
         self.refused = refused
@@ -176,7 +186,7 @@ class Keeper:
             return lost, encode(state | save_refused(self.refused))
 
         try:
-            self._sure.append_over([entry for batch in batches for entry in _entries(batch)], judge)
+            self._sure.append_over([entry for batch in batches for entry in entries_of(batch)], judge)
         except LogFull:
             self.refused = refused
             raise
@@ -196,15 +206,6 @@ async def retain(frames: Log, in_writer: InWriter, keep_acked_h: float) -> None:
 def _behind(count: int, batches: list[Batch]) -> list[Batch]:
     """Those whose entries are not among the first ``count``."""
     while batches and count > 0:
-        count -= len(_entries(batches[0]))
+        count -= len(entries_of(batches[0]))
         batches = batches[1:]
     return batches
-
-
-def _entries(batch: Batch) -> list[Entry]:
-    """A batch as frames can hold it; one device's segment is within a frame by the tally's own bounds."""
-    payload = encode_batch(batch)
-    fits = len(batch.records) <= MAX_RECORDS and len(payload) <= MAX_PAYLOAD_BYTES
-    if fits or not can_be_halved(batch):
-        return [Entry(len(batch.records), payload)]
-    return [entry for half in halve(batch) for entry in _entries(half)]

@@ -14,6 +14,7 @@ from ..plugins.nvml.probe import check_namespaces
 from ..plugins.otel import make_telemetry
 from ..plugins.ports import Telemetry
 from ..storage.wal import Log
+from .amends import amends
 from .attributing import open_attributor
 from .claims import Claims, open_claims
 from .config import DaemonConfig
@@ -60,7 +61,7 @@ def opened(config: DaemonConfig) -> Generator[Parts]:
         control = open_control(config.control.socket) if config.control.socket else None
         if control is not None:
             stack.callback(close_control, control)
-        frames = Log.open(Path(config.log.path), host_id, config.log.cap_mib * MIB)
+        frames = Log.open(Path(config.log.path), host_id, config.log.cap_mib * MIB, mend=amends(host_id))
         stack.callback(frames.close)
         yield Parts(config, host_id, boot_id, frames, attributor, claims, telemetry, control, Notifier())
 

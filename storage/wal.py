@@ -24,7 +24,7 @@ from .frame import DamagedFrame, make_frame, make_skip
 from .gate import Gate
 from .skip import Lost, Skip, SkipReason
 from .wal_drop import Drops
-from .wal_epoch import Entry, Mend, Recovery, no_mending
+from .wal_epoch import Damage, Entry, Mend, Recovery, no_mending
 from .wal_errors import HostIdChanged, LogBroken, LogError, LogFull, LogUnusable, full, no_room_for_checkpoint
 from .wal_open import OpenLog, open_again, open_log, open_next
 from .wal_platter import DISK, Platter
@@ -32,7 +32,19 @@ from .wal_room import Room
 from .wal_state import LogStat, LogState, Place, stat_of
 from .wal_tables import Txn, verified
 
-__all__ = ["Entry", "HostIdChanged", "Log", "LogBroken", "LogError", "LogFull", "LogStat", "LogUnusable"]
+__all__ = [
+    "Damage",
+    "Entry",
+    "HostIdChanged",
+    "Log",
+    "LogBroken",
+    "LogError",
+    "LogFull",
+    "LogStat",
+    "LogUnusable",
+    "Mend",
+    "Recovery",
+]
 
 _TRIM_AT_ONCE: Final = 1_000
 

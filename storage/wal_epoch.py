@@ -46,6 +46,8 @@ class Recovery:
     """Of the log that ended; empty if nothing of it could be read."""
     acked_seq: int
     head_seq: int
+    knows_head: bool
+    """Whether that is for sure the newest frame that there was."""
     lost: tuple[tuple[int, int], ...]
     """The frames, first and last, that were not acknowledged and cannot be read."""
     salvaged_frames: int
@@ -56,7 +58,8 @@ class Recovery:
         more = f" and {len(self.lost) - _MOST_TOLD} more ranges" if len(self.lost) > _MOST_TOLD else ""
         return (
             f"epoch {self.epoch.hex() or '(unknown)'} ended at frame {self.head_seq}, {self.acked_seq} acknowledged: "
-            f"{self.salvaged_frames} frames go on in a new epoch; lost: {lost}{more}; "
+            f"{self.salvaged_frames} frames go on in a new epoch; lost: {lost}{more}"
+            f"{'' if self.knows_head else ', and perhaps frames behind the newest'}; "
             f"the old file: {self.quarantine or 'not kept'}"
         )
 
@@ -70,13 +73,14 @@ class Damage:
 
     @property
     def lost(self) -> list[tuple[int, int]]:
-        """As in Recovery."""
-        return self.salvaged.lost()
+        """As in Recovery; ends with the frame behind the newest if it is not known that there was none."""
+        behind = self.salvaged.head_seq + 1
+        return [*self.salvaged.lost(), *([] if self.salvaged.knows_head else [(behind, behind)])]
 
-    def payloads(self) -> Iterator[tuple[int, bytes]]:
-        """(seq, serialized batch) of each frame held, in order: those too that are acknowledged."""
+    def payloads(self, wanted: Callable[[int], bool] = lambda _: True) -> Iterator[tuple[int, bytes]]:
+        """(seq, serialized batch) of each frame held and wanted, in order: those too that are acknowledged."""
         for found in self.salvaged.held():
-            if not found.is_skip:
+            if not found.is_skip and wanted(found.seq):
                 yield found.seq, read_frame(self.salvaged.read(found)).payload()
 
 
@@ -105,7 +109,7 @@ class Renewal:
     def run(self, salvaged: Salvage) -> Recovery:
         """Raises LogUnusable, OSError, lmdb.Error; then the old file is in its place as it was."""
         lost = tuple(salvaged.lost())
-        said = self.mend(Damage(salvaged, salvaged.checkpoint)) if lost else ()
+        said = self.mend(Damage(salvaged, salvaged.checkpoint)) if lost or not salvaged.knows_head else ()
         room = self.folder / CREATING
         shutil.rmtree(room, ignore_errors=True)
         room.mkdir(mode=0o750)
@@ -114,8 +118,17 @@ class Renewal:
             quarantine = replace_log(self.folder, self.reason, self.cap_bytes)
         finally:
             shutil.rmtree(room, ignore_errors=True)
-        epoch = _epoch_of(salvaged)
-        return Recovery(self.reason, self.what, epoch, salvaged.acked_seq, salvaged.head_seq, lost, count, quarantine)
+        return Recovery(
+            self.reason,
+            self.what,
+            _epoch_of(salvaged),
+            salvaged.acked_seq,
+            salvaged.head_seq,
+            salvaged.knows_head,
+            lost,
+            count,
+            quarantine,
+        )
 
     def _fill(self, room: Path, salvaged: Salvage, said: Sequence[Entry]) -> int:
         """How many frames of the old log are in the new one."""

@@ -6,8 +6,9 @@ from typing import Final
 from ..model.exits import Exit
 
 CURE_DAMAGE: Final = (
-    "stop the daemon, move the folder aside, keep it, and start: the daemon makes an empty log, which is a new stream. "
-    "What was acknowledged is safe in the ledger; what was not is missing there, and nothing brings it back by itself"
+    "start the daemon: it keeps the file in quarantine and goes on in a new epoch with what can be read, and what "
+    "cannot becomes an exact gap (log_damaged). `gputally log salvage` shows beforehand what that is. "
+    "What was acknowledged is safe in the ledger"
 )
 
 

@@ -18,6 +18,7 @@ from .frame import DamagedFrame, Frame
 from .wal_errors import LogUnusable, NotALog
 from .wal_files import DATA, owner_of
 from .wal_length import MIN_FILE_BYTES, check_length
+from .wal_salvage import glance
 from .wal_state import LogStat, LogState, Mark, stat_of
 from .wal_tables import Tables, Txn, open_to_look, verified
 
@@ -26,8 +27,22 @@ _LOCKS = "lock.mdb"
 
 def look(folder: Path) -> LogStat:
     """How the log in ``folder`` stands. Raises NotALog, with what is there instead."""
+    if owner_of(folder) is None:
+        return _look_without_lmdb(folder)
     with _looking(folder) as (tables, txn):
         return stat_of(tables.state(txn), tables.used_bytes(txn), (folder / DATA).stat().st_size)
+
+
+def _look_without_lmdb(folder: Path) -> LogStat:
+    """Nobody has checked it since it was closed, or was not."""
+    file = _file(folder)
+    try:
+        state, used_bytes = glance(file)
+    except OSError as error:
+        raise NotALog(f"{file} cannot be read: {error.strerror}") from None
+    if state is None:
+        raise NotALog(f"{file} is no log that can be read: its state is damaged, or is not there")
+    return stat_of(state, used_bytes, file.stat().st_size)
 
 
 def verify(folder: Path) -> Iterator[str]:

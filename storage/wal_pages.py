@@ -38,6 +38,13 @@ class Meta(NamedTuple):
     last_page: int
 
 
+class Table(NamedTuple):
+    """Where a table begins, and how many pages it says that it has."""
+
+    root: int
+    pages: int
+
+
 class Item(NamedTuple):
     """A key, and where in the file its value lies."""
 
@@ -75,14 +82,15 @@ class DataFile:
         )
         return sorted((meta for meta in (first, second) if meta), reverse=True)
 
-    def tables(self, meta: Meta) -> dict[bytes, int]:
-        """The page at which each named table begins."""
-        roots: dict[bytes, int] = {}
+    def tables(self, meta: Meta) -> dict[bytes, Table]:
+        """The named tables."""
+        roots: dict[bytes, Table] = {}
         for item in self.items(meta, meta.names_root):
             if item.is_table and item.length == _DB.size:
                 raw = self.read(item.offset, item.length)
                 if len(raw) == _DB.size:
-                    roots[item.key] = _DB.unpack(raw)[7]
+                    _, _, _, branches, leaves, overflows, _, root = _DB.unpack(raw)
+                    roots[item.key] = Table(root, branches + leaves + overflows)
         return roots
 
     def items(self, meta: Meta, root: int) -> Iterator[Item]:

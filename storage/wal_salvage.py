@@ -14,7 +14,7 @@ from typing import Final, NamedTuple
 
 from .checkpoint import DamagedCheckpoint, decode
 from .frame import EPOCH_BYTES, HEADER_BYTES, MAX_PAYLOAD_BYTES, DamagedFrame, read_frame
-from .wal_pages import DataFile, Item, Meta
+from .wal_pages import DataFile, Item, Meta, Table
 from .wal_state import LogState, OtherLayout, find_state
 
 HEAD_BYTES: Final = 40
@@ -23,6 +23,7 @@ _STATE_START: Final = b"gTc\x01"
 _EPOCH_AT: Final = 4
 _STORED_LENGTH_AT: Final = 64
 _HASH_BYTES, _SEQ_BYTES = 32, 8
+_PAGES_OF_ITS_OWN: Final = 3
 _LARGEST_STATE: Final = 4096
 _LARGEST_FRAME: Final = HEADER_BYTES + 2 * MAX_PAYLOAD_BYTES
 
@@ -49,6 +50,8 @@ class Salvage:
     frames: dict[int, Found] = field(default_factory=dict[int, Found])
     checkpoint: bytes | None = None
     """As it was with the newest frame; None: there was none, or it is damaged or of before."""
+    knows_head: bool = True
+    """Whether the newest commit's own word is there. Else frames behind the newest that is left may be lost, too."""
     other_version: bool = False
     """Whether another version of gputally wrote it: that is no damage."""
 
@@ -100,6 +103,21 @@ class Salvage:
         return self.file.read(found.offset + _EPOCH_AT, EPOCH_BYTES)
 
 
+def glance(path: Path) -> tuple[LogState | None, int]:
+    """The log's state and the bytes of its pages in use, as the newest commit has them; None where that is damaged.
+
+    Raises OSError if the file cannot be opened at all.
+    """
+    with path.open("rb") as file:
+        result = Salvage(DataFile(file.fileno(), os.fstat(file.fileno()).st_size))
+        meta = next(iter(result.file.metas()), None)
+        if meta is None:
+            return None, 0
+        tables = result.file.tables(meta)
+        pages = sum(table.pages for table in tables.values()) + _PAGES_OF_ITS_OWN
+        return _state_in(result, meta, tables), pages * meta.page_bytes
+
+
 def salvage(path: Path) -> Salvage:
     """Everything of the data file at ``path`` that can be read. Raises OSError if it cannot be opened at all."""
     fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
@@ -121,7 +139,9 @@ class _View(NamedTuple):
 
 
 def _fill(result: Salvage) -> None:
-    views = [_look(result, meta) for meta in result.file.metas()]
+    metas = result.file.metas()
+    views = [_look(result, meta) for meta in metas]
+    result.knows_head = len(views) == 2 and views[0].state is not None and metas[0].txn == metas[1].txn + 1
     known = [view.state for view in views if view.state is not None]
     if known:
         # Of two commits the newer has the newer head, whatever its number says: that may be damaged, too.
@@ -129,23 +149,26 @@ def _fill(result: Salvage) -> None:
     else:
         _seek_state(result)
     result.drop_foreign()
-    is_whole = len(views) == 2 and bool(known)
-    if not is_whole or result.lost():
-        _seek_frames(result, beyond_head=not is_whole)
+    if not result.knows_head or result.lost():
+        _seek_frames(result, beyond_head=not result.knows_head)
     result.checkpoint = next((view.checkpoint for view in views if view.head_seq == result.head_seq), None)
 
 
 def _look(result: Salvage, meta: Meta) -> _View:
     roots = result.file.tables(meta)
     newest = max((_take(result, item) for item in _items(result, meta, roots, b"frames")), default=0)
-    raw = [result.file.read(item.offset, _LARGEST_STATE) for item in _items(result, meta, roots, b"state")]
-    state = _state(result, raw[0]) if raw else None
+    state = _state_in(result, meta, roots)
     parts = [result.file.read(item.offset, item.length) for item in _items(result, meta, roots, b"checkpoint")]
     return _View(state, _whole(b"".join(parts)), state.head.seq if state else newest)
 
 
-def _items(result: Salvage, meta: Meta, roots: dict[bytes, int], table: bytes) -> Iterator[Item]:
-    return result.file.items(meta, roots[table]) if table in roots else iter(())
+def _state_in(result: Salvage, meta: Meta, roots: dict[bytes, Table]) -> LogState | None:
+    raw = [result.file.read(item.offset, _LARGEST_STATE) for item in _items(result, meta, roots, b"state")]
+    return _state(result, raw[0]) if raw else None
+
+
+def _items(result: Salvage, meta: Meta, roots: dict[bytes, Table], table: bytes) -> Iterator[Item]:
+    return result.file.items(meta, roots[table].root) if table in roots else iter(())
 
 
 def _take(result: Salvage, item: Item) -> int:

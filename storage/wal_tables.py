@@ -17,7 +17,7 @@ from typing import Final, TypeAlias
 
 import lmdb
 
-from .frame import Codec, DamagedFrame, Frame, read_frame
+from .frame import CODEC_AT, Codec, DamagedFrame, Frame, read_frame
 from .wal_state import LogState, Mark, read_state, write_state
 
 Txn: TypeAlias = "lmdb.Transaction[bytes]"
@@ -177,10 +177,10 @@ class Tables:
 
 
 def _mark(seq: int, value: bytes) -> Mark:
-    """Behind a Skip the chain goes on from the frame that it stands for. Raises DamagedFrame."""
-    its_hash, records = _HEAD.unpack_from(value)
-    is_skip = value[_HEAD.size + 1] == Codec.SKIP
-    return Mark(seq, read_frame(value[_HEAD.size :]).chain_hash if is_skip else its_hash, records)
+    stored_hash, records = _HEAD.unpack_from(value)
+    if value[_HEAD.size + CODEC_AT] != Codec.SKIP:
+        return Mark(seq, stored_hash, records)
+    return Mark(seq, read_frame(value[_HEAD.size :]).chain_hash, records)
 
 
 def verified(seq: int, expected_hash: bytes, raw: bytes, epoch: bytes) -> Frame:

@@ -47,7 +47,7 @@ def live(script: Script) -> Lived:
     """Nothing in it depends on anything but the script."""
     rng = Random(script.seed)
     world = World(script, Clocks(script), Processes(script), Collector(script), rng)
-    platter = Platter(epoch=rng.randbytes(16), flush=False)
+    platter = Platter(epoch=rng.randbytes(16), flush=False, child=False)
     with _steady_trio(script.seed), _folder() as folder:
         forks = [fork for life in script.lives for fork in _live_once(world, life, folder, platter)]
         with closing(Log.open(folder, HOST_ID, CAP_BYTES, platter)) as log:

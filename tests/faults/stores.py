@@ -83,7 +83,8 @@ class Stores:
     def check_log(self, promises: Promises) -> tuple[int, int]:
         if promises[APPENDED] == 0 and not (self.folder / "log" / "data.mdb").exists():
             return 0, 0
-        log = Log.open(self.folder / "log", HOST, self.cap_bytes, platter(self._epoch))
+        # Thousands are opened: the check of each is done in here.
+        log = Log.open(self.folder / "log", HOST, self.cap_bytes, Platter(epoch=self._epoch, child=False))
         stat = log.stat()
         lost = max(promises[APPENDED] - stat.last_seq, 0) + max(promises[ACKED] - stat.acked_seq, 0)
         raws = log.read(stat.first_seq, 1 << 20, 1 << 30) if stat.first_seq else []

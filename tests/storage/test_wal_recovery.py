@@ -26,7 +26,6 @@ from gputally.storage.wal_salvage import salvage
 MIB = 1024 * 1024
 HOST = "gpu-01"
 PAGE = 4096
-ROUNDS = 40
 
 
 def written(
@@ -43,12 +42,18 @@ def written(
 
 
 def rub_out(folder: Path, payload: bytes) -> None:
-    """As if the sector were gone."""
+    """Every copy of it: LMDB leaves older ones on pages that are free, and what is there is found."""
     file = folder / "data.mdb"
-    raw = bytearray(file.read_bytes())
-    place = raw.index(payload[:200])
-    raw[place : place + 200] = bytes(200)
-    file.write_bytes(raw)
+    raw = file.read_bytes()
+    assert payload[:200] in raw
+    file.write_bytes(raw.replace(payload[:200], bytes(200)))
+
+
+def epoch_of(folder: Path) -> bytes:
+    found = salvage(folder / "data.mdb")
+    found.close()
+    assert found.epoch is not None
+    return found.epoch
 
 
 def payloads_of(log: Log) -> list[bytes]:
@@ -67,7 +72,7 @@ def test_a_frame_in_the_middle_that_is_rubbed_out_costs_that_frame_and_no_other(
     folder = tmp_path / "log"
     payloads = written(folder)
     rub_out(folder, payloads[40])
-    epoch = salvage(folder / "data.mdb").epoch
+    epoch = epoch_of(folder)
     log = Log.open(folder, HOST, MIB)
     recovery = log.recovery
     assert recovery is not None
@@ -121,7 +126,6 @@ def test_damage_that_is_met_while_the_log_is_open_is_mended_when_it_is_opened_ag
     rub_out(folder, payloads[40])
     say_clean(folder)  # a disk that forgets does not touch the file's times
     log = Log.open(folder, HOST, MIB)
-    assert log.recovery is None
     with pytest.raises(LogBroken, match="frame 41"):
         log.read(21, 100, MIB)
     log.reopen()
@@ -153,13 +157,13 @@ def test_a_new_epoch_after_a_fork_has_all_that_is_not_acknowledged(tmp_path: Pat
 def test_at_most_two_old_logs_are_kept(tmp_path: Path) -> None:
     folder = tmp_path / "log"
     log = Log.open(folder, HOST, MIB)
-    epochs = []
+    epochs: list[bytes] = []
     for _ in range(4):
         epochs.append(log.epoch)
         log.append([Entry(1, b"usage")], None)
         log.begin_epoch("fork")
     log.close()
-    kept = [salvage(path / "data.mdb").epoch for path in sorted((folder / QUARANTINE).iterdir())]
+    kept = [epoch_of(path) for path in sorted((folder / QUARANTINE).iterdir())]
     assert kept == epochs[-2:]
 
 
@@ -241,21 +245,22 @@ for folder in sys.argv[1:]:
     r = log.recovery
     log.append([Entry(1, b"usage")], b"checkpoint")
     log.close()
-    told = None if r is None else [r.acked_seq, r.head_seq, r.lost, r.salvaged_frames, r.epoch.hex()]
+    told = None if r is None else [r.acked_seq, r.head_seq, r.lost, r.salvaged_frames, r.epoch.hex(), r.knows_head]
     print(json.dumps([told, payloads]), flush=True)
 """
 
 
+@pytest.mark.parametrize("rounds", [12, pytest.param(200, marks=pytest.mark.long)])
 @pytest.mark.parametrize("damage", DAMAGE, ids=lambda each: each.__name__)
 def test_whatever_is_damaged_the_log_opens_and_acknowledged_salvaged_and_lost_are_all_there_was(
-    damage: Callable[[bytearray, random.Random, int], None], tmp_path: Path
+    damage: Callable[[bytearray, random.Random, int], None], rounds: int, tmp_path: Path
 ) -> None:
     whole = tmp_path / "whole"
     payloads = written(whole)
     raw = (whole / "data.mdb").read_bytes()
     used = max(at for at in range(0, len(raw), PAGE) if any(raw[at : at + PAGE])) + PAGE
-    folders = []
-    for seed in range(ROUNDS):
+    folders: list[Path] = []
+    for seed in range(rounds):
         folder = tmp_path / f"{seed}"
         shutil.copytree(whole, folder)
         damaged = bytearray(raw)
@@ -263,22 +268,25 @@ def test_whatever_is_damaged_the_log_opens_and_acknowledged_salvaged_and_lost_ar
         (folder / "data.mdb").write_bytes(damaged)
         folders.append(folder)
     done = subprocess.run(
-        [sys.executable, "-c", OPEN, *folders], capture_output=True, text=True, timeout=300, check=False
+        [sys.executable, "-c", OPEN, *folders], capture_output=True, text=True, timeout=600, check=False
     )
     assert done.returncode == 0, (done.returncode, done.stderr[-2000:])
     answers = [json.loads(line) for line in done.stdout.splitlines()]
-    assert len(answers) == ROUNDS
+    assert len(answers) == rounds
     for seed, (told, held) in enumerate(answers):
         check_partition(seed, told, [bytes.fromhex(each) for each in held], payloads)
 
 
 def check_partition(
-    seed: int, told: tuple[int, int, list[tuple[int, int]], int, str] | None, held: list[bytes], payloads: list[bytes]
+    seed: int,
+    told: tuple[int, int, list[tuple[int, int]], int, str, bool] | None,
+    held: list[bytes],
+    payloads: list[bytes],
 ) -> None:
     if told is None:
         assert held == payloads[20:], seed
         return
-    acked, head, lost, salvaged, epoch = told
+    acked, head, lost, salvaged, epoch, knows_head = told
     if not epoch:
         assert (head, held) == (0, []), seed  # nothing at all could be read, and that is said
         return
@@ -286,4 +294,4 @@ def check_partition(
     expected = [payloads[seq - 1] for seq in range(acked + 1, head + 1) if seq not in missing]
     assert held[1:] == expected, seed
     assert (len(expected), len(missing) + len(expected) + acked) == (salvaged, head), seed
-    assert head <= 60, seed
+    assert head == 60 or not knows_head, seed

@@ -1,0 +1,141 @@
+"""Time that was told in frames which are lost: found between what was told before and after, and told as a gap.
+
+Of each device and boot the rows tile its time, so what is missing between two rows of frames that are left, with a
+lost frame between them, is what the lost frames told. Nothing is known of the rows of a device that begin and end
+inside, with none before or none after; the ledger's own check of the tiling shows such time where it has rows.
+"""
+
+from bisect import bisect_left
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+
+from .interval import Interval
+from .meter import Meter
+from .reading import GapReason
+from .refused import Device, Refused
+from .usage import Batch, DeviceWindow, HostWindow
+from .window import window_start_ns
+
+_AFTER_ALL = 2**64
+
+
+@dataclass(slots=True)
+class Untold:
+    """Fed with the batches that are left, in their order. ``lost``: ranges of seq, first and last, in order."""
+
+    lost: Sequence[tuple[int, int]]
+    reason: GapReason = GapReason.LOG_DAMAGED
+    _rows: dict[Device, tuple[int, DeviceWindow]] = field(default_factory=dict[Device, tuple[int, DeviceWindow]])
+    """The row that reaches farthest, and in which frame it was."""
+    _hosts: dict[str, tuple[int, HostWindow]] = field(default_factory=dict[str, tuple[int, HostWindow]])
+    _gaps: dict[Device, list[DeviceWindow]] = field(default_factory=dict[Device, list[DeviceWindow]])
+    _up: dict[str, list[HostWindow]] = field(default_factory=dict[str, list[HostWindow]])
+
+    def add(self, seq: int, batch: Batch) -> None:
+        for row in batch.rows:
+            self._add_row(seq, (batch.boot_id, row.segment.device_id, row.segment.generation), row)
+        for window in batch.hosts:
+            before = self._hosts.get(batch.boot_id)
+            self._reach_host(seq, batch.boot_id, window.boot.start_ns)
+            if before is None or window.boot.end_ns >= before[1].boot.end_ns:
+                self._hosts[batch.boot_id] = seq, window
+
+    def add_open(self, meter: Meter) -> None:
+        """What the checkpoint that goes with the newest frame still has open: it begins where the newest rows end."""
+        for name, device in meter.devices.items():
+            told = meter.boot_id, name, device.device.generation
+            self._reach(_AFTER_ALL, told, device.book.open.start_ns, None)
+        if meter.uptime.start_ns is not None:
+            self._reach_host(_AFTER_ALL, meter.boot_id, meter.uptime.start_ns)
+
+    def refused(self) -> Refused:
+        """What must be told instead of the lost frames."""
+        return Refused(
+            {device: tuple(gaps) for device, gaps in self._gaps.items() if gaps},
+            {boot_id: tuple(windows) for boot_id, windows in self._up.items()},
+        )
+
+    def _add_row(self, seq: int, device: Device, row: DeviceWindow) -> None:
+        if row.revision:
+            # It says again, and better, what another row said; that one may be among the lost.
+            self._gaps[device] = [part for gap in self._gaps.get(device, ()) for part in _without(gap, row)]
+        self._reach(seq, device, row.segment.boot.start_ns, row)
+        before = self._rows.get(device)
+        if before is None or row.segment.boot.end_ns >= before[1].segment.boot.end_ns:
+            self._rows[device] = seq, row
+
+    def _reach(self, seq: int, device: Device, start_ns: int, row: DeviceWindow | None) -> None:
+        before = self._rows.get(device)
+        if before and before[1].segment.boot.end_ns < start_ns and self._is_lost_between(before[0], seq):
+            self._gaps.setdefault(device, []).append(_between(before[1], start_ns, row, self.reason))
+
+    def _reach_host(self, seq: int, boot_id: str, start_ns: int) -> None:
+        before = self._hosts.get(boot_id)
+        if before and before[1].boot.end_ns < start_ns and self._is_lost_between(before[0], seq):
+            earlier = before[1]
+            wall_ns = earlier.wall_start_ns + earlier.boot.length_ns
+            window_ns = window_start_ns(wall_ns, earlier.window_length_ns)
+            boot = Interval(earlier.boot.end_ns, start_ns)
+            gap = replace(earlier, boot=boot, wall_start_ns=wall_ns, window_start_ns=window_ns)
+            self._up.setdefault(boot_id, []).append(gap)
+
+    def _is_lost_between(self, before_seq: int, after_seq: int) -> bool:
+        place = bisect_left(self.lost, (before_seq, 0))
+        return place < len(self.lost) and self.lost[place][0] < after_seq
+
+
+def _between(before: DeviceWindow, start_ns: int, after: DeviceWindow | None, reason: GapReason) -> DeviceWindow:
+    """One stretch from the end of ``before`` to ``start_ns``; named by the wall clock as it was then."""
+    length_ns = start_ns - before.segment.boot.end_ns
+    counted = _counted(before, after)
+    return replace(
+        _at(before, Interval(before.segment.boot.end_ns, start_ns)),
+        unobserved_ns=((reason.value, length_ns),),
+        energy_start_mj=before.energy_end_mj if counted else None,
+        energy_end_mj=after.energy_start_mj if after and counted else None,
+        revision=0,
+    )
+
+
+def _counted(before: DeviceWindow, after: DeviceWindow | None) -> bool:
+    """Whether one counter was read at both ends."""
+    if after is None or before.energy_end_mj is None or after.energy_start_mj is None:
+        return False
+    return before.energy_source == after.energy_source and before.energy_end_mj <= after.energy_start_mj
+
+
+def _at(row: DeviceWindow, boot: Interval) -> DeviceWindow:
+    """The row's device in another stretch; with as many slices that nobody had."""
+    segment = row.segment
+    was_ns = segment.boot.length_ns
+    wall_ns = segment.wall_start_ns + boot.start_ns - segment.boot.start_ns
+    moved = replace(
+        segment,
+        boot=boot,
+        wall_start_ns=wall_ns,
+        window_start_ns=window_start_ns(wall_ns, segment.window_length_ns),
+    )
+    return replace(
+        row,
+        segment=moved,
+        stranded_compute_ns=row.stranded_compute_ns * boot.length_ns // was_ns,
+        stranded_memory_ns=row.stranded_memory_ns * boot.length_ns // was_ns,
+    )
+
+
+def _without(gap: DeviceWindow, row: DeviceWindow) -> list[DeviceWindow]:
+    """What of the gap lies outside the row; its energy is then not known."""
+    whole, told = gap.segment.boot, row.segment.boot
+    if told.end_ns <= whole.start_ns or whole.end_ns <= told.start_ns:
+        return [gap]
+    edges = ((whole.start_ns, told.start_ns), (told.end_ns, whole.end_ns))
+    parts = [Interval(start_ns, end_ns) for start_ns, end_ns in edges if start_ns < end_ns]
+    return [
+        replace(
+            _at(gap, boot),
+            unobserved_ns=tuple((reason, boot.length_ns) for reason, _ in gap.unobserved_ns),
+            energy_start_mj=None,
+            energy_end_mj=None,
+        )
+        for boot in parts
+    ]
