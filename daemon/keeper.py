@@ -90,6 +90,7 @@ class Keeper:
         if batch is not None and signed is not None:
             batch = signed.on(batch)
         batches, left = [*self.waiting, *([batch] if batch else [])], self.refused
+        full: LogFull | None = None
         try:
             for batches, left in await self._ways(batch):
                 try:
@@ -100,6 +101,7 @@ class Keeper:
         except LogBroken as broken:
             self._wait(batches, left, broken)
             return []
+        assert full is not None, "there is always a way to try"
         return await self._make_do(meter, _behind(self._sure.found, batches), full)
 
     async def restore(self) -> Meter | None:

@@ -70,10 +70,12 @@ class Refused:
     def first(self, most_rows: int) -> tuple["Refused", "Refused"]:
         """What can be told in about so many rows, the oldest of each device, and what then is left to tell."""
         most = max(most_rows // max(len(self.stretches) + len(self.up), 1), 1)
-        told, rest = {}, {}
+        told: dict[Device, tuple[DeviceWindow, ...]] = {}
+        rest: dict[Device, tuple[DeviceWindow, ...]] = {}
         for device, stretches in self.stretches.items():
             told[device], rest[device] = first_windows(stretches, most)
-        up, rest_up = {}, {}
+        up: dict[str, tuple[HostWindow, ...]] = {}
+        rest_up: dict[str, tuple[HostWindow, ...]] = {}
         for boot_id, windows in self.up.items():
             up[boot_id], rest_up[boot_id] = first_windows(windows, most)
         left = Refused({d: each for d, each in rest.items() if each}, {b: each for b, each in rest_up.items() if each})

@@ -74,6 +74,12 @@ class RunningCollector:
         assert self._process is not None
         return self._process.pid
 
+    def memory_kib(self) -> int:
+        """What the process holds in memory of its own (RssAnon in proc(5))."""
+        assert self._process is not None
+        status = Path(f"/proc/{self._process.pid}/status").read_text()
+        return int(status.split("RssAnon:")[1].split()[0])
+
     def signal(self, number: int) -> None:
         assert self._process is not None
         self._process.send_signal(number)

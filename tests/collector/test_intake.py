@@ -17,7 +17,8 @@ from gputally.proto.v1 import health_pb2, health_pb2_grpc
 from gputally.proto.v1 import uplink_pb2 as wire
 from gputally.simulator.stream import SimulatedHost, chain
 from gputally.simulator.uplink import Conversation, StreamEnded, deliver
-from gputally.storage.frame import Frame, genesis_hash, make_frame
+from gputally.storage.frame import Frame, genesis_hash, make_frame, make_skip
+from gputally.storage.skip import Skip
 
 from .running import HOUR_NS, JUNE_NS, RunningCollector
 
@@ -221,6 +222,44 @@ def test_a_message_beyond_the_limit_is_refused_and_others_are_served(shared_coll
         with pytest.raises(StreamEnded):
             said.hear()
     assert deliver(shared_collector.intake, host.host_id, host.epoch, frames).through_seq == 1
+
+
+def test_a_skip_takes_the_place_of_its_range_and_is_counted(shared_collector: RunningCollector) -> None:
+    host, frames = host_with_frames(6)
+    skip = make_skip(host.epoch, 4, frames[0].hash, Skip(2, frames[3].hash, "buffer_full"))
+    told = [frames[0], skip, *frames[4:]]
+    assert deliver(shared_collector.intake, host.host_id, host.epoch, told).through_seq == 6
+    state = state_of(shared_collector, host)
+    assert (state["records"], state["skipped_frames"], state["rejected_frames"]) == (3, 3, 0)
+
+
+def test_a_skip_beyond_all_numbers_is_rejected_and_those_behind_it_pass(shared_collector: RunningCollector) -> None:
+    host, frames = host_with_frames(2)
+    forged = make_skip(host.epoch, 2**64 - 1, frames[0].hash, Skip(2, b"h" * 32, "buffer_full"))
+    with Conversation(shared_collector.intake) as said:
+        said.hello(host.host_id, host.epoch)
+        said.send(frames[0].to_bytes())
+        said.send(forged.to_bytes())
+        heard = said.hear_ack(2)
+    (reject,) = [message.reject for message in heard if message.HasField("reject")]
+    assert reject.seq == 2 and "which no host has written" in reject.reason
+
+
+def test_a_flood_of_tiny_frames_is_taken_at_the_collectors_pace_and_others_are_served(
+    shared_collector: RunningCollector,
+) -> None:
+    """The window holds: what is not read yet waits at the host, in gRPC's flow control."""
+    host, frames = host_with_frames(1)
+    other, others = host_with_frames(20)
+    before_kib = shared_collector.memory_kib()
+    with Conversation(shared_collector.intake) as said:
+        said.hello(host.host_id, host.epoch)
+        for _ in range(50_000):
+            said.send(frames[0].to_bytes())
+        assert deliver(shared_collector.intake, other.host_id, other.epoch, others).through_seq == 20
+        said.hear_ack(1)
+        assert shared_collector.memory_kib() - before_kib < 64 * 1024
+    assert state_of(shared_collector, other)["records"] == 20
 
 
 def test_many_hosts_at_once_share_commits_and_each_is_acknowledged(shared_collector: RunningCollector) -> None:
