@@ -352,6 +352,7 @@ class AnyNetwork(RuleBasedStateMachine):
                 return
             first, last = (room.first_seq, room.trimmed_seq) if room.trimmed_seq else self.span(room.first_seq)
             if self.replay.may_say(last, size_bytes, first):
+                assert room.trimmed_seq or last > self.trimmed, "said a frame that is not held any more"
                 self.replay.take(Said(last, size_bytes, first))
                 self.wire.append((first, last))
 
@@ -386,6 +387,13 @@ class AnyNetwork(RuleBasedStateMachine):
         elif what == "restore":
             self.lose()
             self.collector.cursor = max(0, self.collector.cursor - back)
+
+    @precondition(lambda self: self.acked > 1)
+    @rule(back=st.integers(1, 6))
+    def restore_from_before_what_is_held(self, back: int) -> None:
+        self.trimmed = max(self.whole(self.acked - 1), self.trimmed)
+        self.lose()
+        self.collector.cursor = max(0, min(self.collector.cursor, self.trimmed - back))
 
     def answer_one(self, place: int, *, again: bool) -> None:
         answer = self.collector.answers[place]
