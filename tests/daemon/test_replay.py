@@ -286,10 +286,10 @@ class Collector:
         self.cursor = 0
         self.answers: list[Answer] = []
 
-    def hear(self, seq: int, poisoned: bool) -> None:
-        if seq == self.cursor + 1:
+    def hear(self, first: int, seq: int, poisoned: bool) -> None:
+        if first <= self.cursor + 1 <= seq:
             self.cursor = seq
-            self.answers.append(Rejected(seq, "poison") if poisoned else Acked(seq))
+            self.answers.append(Rejected(seq, "poison") if poisoned and first == seq else Acked(seq))
         elif seq <= self.cursor:
             self.answers.append(Acked(self.cursor))
         else:
@@ -305,7 +305,8 @@ class AnyNetwork(RuleBasedStateMachine):
         self.collector = Collector()
         self.window = (frames, size_bytes)
         self.newest = self.acked = self.trimmed = 0
-        self.wire: deque[int] = deque()
+        self.wire: deque[tuple[int, int]] = deque()
+        self.skips: list[tuple[int, int]] = []
 
     @rule(count=st.integers(1, 5))
     def write(self, count: int) -> None:
@@ -317,18 +318,49 @@ class AnyNetwork(RuleBasedStateMachine):
     def connect(self) -> None:
         self.replay.take(Opened(self.acked, self.newest))
         self.wire.clear()
-        self.collector.answers = [welcome(self.collector.cursor, *self.window)]
+        cursor = self.collector.cursor
+        own, goes_on = self.place(cursor)
+        self.collector.answers = [Welcomed(cursor, hash_of(cursor), own, *self.window, goes_on)]
+
+    def span(self, seq: int) -> tuple[int, int]:
+        """The frame at ``seq``, or the Skip it is in."""
+        return next(((first, last) for first, last in self.skips if first <= seq <= last), (seq, seq))
+
+    def place(self, seq: int) -> tuple[bytes | None, int]:
+        first, last = self.span(seq)
+        if seq < self.trimmed:
+            return None, self.trimmed
+        return (hash_of(seq), seq) if seq in (last, self.trimmed) else (None, first - 1)
+
+    def whole(self, seq: int) -> int:
+        """The last end of a frame or Skip at or before ``seq``."""
+        first, last = self.span(seq)
+        return seq if seq == last else first - 1
+
+    @rule(count=st.integers(1, 6))
+    def drop(self, count: int) -> None:
+        """At the cap the oldest unacknowledged frames become one Skip, also while they are on the wire."""
+        if self.newest > self.acked:
+            last = self.span(min(self.acked + count, self.newest))[1]
+            self.skips = [skip for skip in self.skips if skip[1] <= self.acked] + [(self.acked + 1, last)]
 
     @rule(count=st.integers(1, 6), sizes=st.randoms(use_true_random=False))
     def say(self, count: int, sizes: random.Random) -> None:
         for _ in range(count):
-            self.wire.extend(say(self.replay, 1, sizes.randrange(1, 300)))
+            room, size_bytes = self.replay.room, sizes.randrange(1, 300)
+            if room is None:
+                return
+            first, last = (room.first_seq, room.trimmed_seq) if room.trimmed_seq else self.span(room.first_seq)
+            if self.replay.may_say(last, size_bytes, first):
+                assert room.trimmed_seq or last > self.trimmed, "said a frame that is not held any more"
+                self.replay.take(Said(last, size_bytes, first))
+                self.wire.append((first, last))
 
     @precondition(lambda self: self.wire)
     @rule(count=st.integers(1, 6), poisoned=st.booleans())
     def arrive(self, count: int, poisoned: bool) -> None:
         for _ in range(min(count, len(self.wire))):
-            self.collector.hear(self.wire.popleft(), poisoned)
+            self.collector.hear(*self.wire.popleft(), poisoned)
 
     @precondition(lambda self: self.collector.answers)
     @rule(count=st.integers(1, 4))
@@ -354,7 +386,14 @@ class AnyNetwork(RuleBasedStateMachine):
             self.lose()
         elif what == "restore":
             self.lose()
-            self.collector.cursor = max(self.trimmed, self.collector.cursor - back)
+            self.collector.cursor = max(0, self.collector.cursor - back)
+
+    @precondition(lambda self: self.acked > 1)
+    @rule(back=st.integers(1, 6))
+    def restore_from_before_what_is_held(self, back: int) -> None:
+        self.trimmed = max(self.whole(self.acked - 1), self.trimmed)
+        self.lose()
+        self.collector.cursor = max(0, min(self.collector.cursor, self.trimmed - back))
 
     def answer_one(self, place: int, *, again: bool) -> None:
         answer = self.collector.answers[place]
@@ -373,21 +412,25 @@ class AnyNetwork(RuleBasedStateMachine):
     @rule(count=st.integers(1, 4))
     def trim(self, count: int) -> None:
         if self.replay.phase is Phase.STREAMING:
-            self.trimmed = min(self.trimmed + count, self.acked)
+            self.trimmed = max(self.whole(min(self.trimmed + count, self.acked)), self.trimmed)
 
     def obey(self, answer: Answer) -> None:
         order = self.replay.take(answer)
         assert not isinstance(order, Fork), order
         if isinstance(order, TakeBack):
-            assert self.trimmed <= order.through_seq == self.collector.cursor
+            assert self.trimmed <= order.through_seq == self.whole(order.through_seq)
+            assert order.through_seq <= self.collector.cursor or order.missing == (
+                self.collector.cursor + 1,
+                self.trimmed,
+            )
             self.acked = order.through_seq
             self.replay.take(TakenBack())
         elif isinstance(order, Acknowledge):
-            assert self.acked < order.through_seq <= self.collector.cursor, "acknowledged what is not committed"
-            self.acked = order.through_seq
+            assert order.through_seq <= self.collector.cursor, "acknowledged what is not committed"
+            self.acked = max(self.whole(order.through_seq), self.acked)
         elif isinstance(order, Bury):
             assert order.seq <= self.collector.cursor
-            self.acked = max(self.acked, order.seq)
+            self.acked = max(self.acked, self.whole(order.seq))
 
     @invariant()
     def the_wire_holds_no_more_than_the_window(self) -> None:
@@ -396,8 +439,7 @@ class AnyNetwork(RuleBasedStateMachine):
         assert self.replay.on_wire_bytes <= size_bytes or self.replay.on_wire_frames == 1
 
     @invariant()
-    def nothing_is_trimmed_that_the_collector_lacks(self) -> None:
-        assert self.trimmed <= self.collector.cursor
+    def nothing_is_trimmed_that_was_not_acknowledged(self) -> None:
         assert self.trimmed <= self.acked <= self.newest
 
     def teardown(self) -> None:
@@ -405,6 +447,8 @@ class AnyNetwork(RuleBasedStateMachine):
         self.lose()
         self.connect()
         for _ in range(5 * self.newest + 10):
+            if self.replay.phase is Phase.APART:
+                self.connect()
             while self.collector.answers:
                 self.obey(self.collector.answers.pop(0))
             self.say(1, random.Random(1))
