@@ -109,10 +109,10 @@ class DataFile:
                 elif flags & _LEAF:
                     yield from self._leaf(meta, page, raw)
 
-    def find(self, pattern: bytes) -> Iterator[int]:
-        """Every place of ``pattern`` in the file, whatever the pages around it are worth."""
+    def find(self, pattern: bytes, end_bytes: int) -> Iterator[int]:
+        """Every place of ``pattern`` before ``end_bytes``, whatever the pages around it are worth."""
         offset, kept = 0, b""
-        while offset < self.size_bytes:
+        while offset < min(end_bytes, self.size_bytes):
             chunk = kept + self.read(offset, _CHUNK_BYTES)
             start, place = offset - len(kept), chunk.find(pattern)
             while place >= 0:

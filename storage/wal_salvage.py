@@ -208,7 +208,7 @@ def _found(file: DataFile, offset: int, length: int) -> Found | None:
 
 def _seek_state(result: Salvage) -> None:
     """The newest copy of the log's state that lies anywhere in the file; it may be of a commit that was under way."""
-    for offset in result.file.find(_STATE_START):
+    for offset in result.file.find(_STATE_START, result.file.size_bytes):
         state = _state(result, result.file.read(offset, _LARGEST_STATE))
         if state is not None and (result.state is None or _age(state) > _age(result.state)):
             result.state = state
@@ -242,7 +242,10 @@ def _seek_frames(result: Salvage, *, beyond_head: bool) -> None:
     """Those that no table leads to, wherever they lie."""
     epoch = result.epoch
     loose: dict[int, list[Found]] = {}
-    for offset in result.file.find(epoch) if epoch else ():
+    # Most of a file was never used; but where the newest commit is lost, its pages may lie anywhere.
+    ends = [(meta.last_page + 1) * meta.page_bytes for meta in result.file.metas()]
+    end_bytes = result.file.size_bytes if beyond_head else max(ends)
+    for offset in result.file.find(epoch, end_bytes) if epoch else ():
         found = _loose(result.file, offset - _EPOCH_AT)
         if found is not None and found.seq not in result.frames:
             loose.setdefault(found.seq, []).append(found)
