@@ -1,5 +1,6 @@
 """A collector with TLS, as its own process: who is let in by which name, who no more, and files that change."""
 
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -96,8 +97,11 @@ def test_whoever_is_revoked_is_refused_from_then_on_and_loses_a_live_stream(
         with Conversation(collector.intake, shown) as said:
             said.hello("gpu-01", EPOCH)
             revoked.write_text(f"host:gpu-09\nserial:{serial:x}\n")
+            too_late = threading.Timer(60, collector.kill)
+            too_late.start()
             with pytest.raises(StreamEnded, match="gpu-01 is revoked at the collector") as ended:
                 said.hear()
+            too_late.cancel()
             assert ended.value.code is grpc.StatusCode.PERMISSION_DENIED
         assert f"serial:{serial:x}" in refusal(collector, "gpu-01", shown).why
         assert welcomed(collector, "gpu-01", credentials(authority, "gpu-01"))  # a new certificate of the same host
