@@ -294,6 +294,22 @@ def test_frames_said_again_in_a_new_epoch_bring_checkpoints_of_the_old_one(tmp_p
     assert (second.checkpoints, second.unchecked, second.signed_through) == (0, 2, 0)
 
 
+def test_a_log_that_was_begun_anew_is_signed_anew(tmp_path: Path, host: SignedHost) -> None:
+    host.write(7)
+    ledger = into_ledger(tmp_path / "ledger", host)
+    host.write(4)
+    host.log.begin_epoch("fork")
+    host.write(7)
+    into_ledger(ledger, host)
+    host.rotate()
+    host.write(4)
+    into_ledger(ledger, host)
+    first, second = reports(ledger, {HOST: frozenset({host.file.introductions[0].public_key})})
+    assert (first.broken, second.broken) == (None, None)
+    assert (first.signed_through, second.pinned) == (6, True)
+    assert second.signed_through == second.last_seq - 1 and second.unchecked > 0
+
+
 def test_a_frame_is_read_as_it_was_written(ledger: Path, host: SignedHost) -> None:
     """The forger's tools leave alone what they are not told to change: else these tests prove nothing."""
     rewrite(ledger, host.frames())
