@@ -76,13 +76,14 @@ class KeyRing:
 
         False: its key is not known here, and may have been introduced in a frame that is no more.
         """
+        said_again = checkpoint.epoch != epoch
         public_key = self._keys.get(checkpoint.key_id)
         if public_key is None:
-            if self.complete:
+            if self.complete and not said_again:
                 raise BadSignature(f"signed by key {checkpoint.key_id.hex()}, which was never introduced")
             return False
         # Frames that went on in a new epoch bring checkpoints of the old one, perhaps by a key that has retired since.
-        if checkpoint.key_id != self.current and checkpoint.epoch == epoch:
+        if checkpoint.key_id != self.current and not said_again:
             raise BadSignature(f"signed by key {checkpoint.key_id.hex()}, whose place {self.current.hex()} has taken")
         said = checkpoint_message(self.host_id, checkpoint.epoch, checkpoint.seq, checkpoint.hash)
         if not self.check(public_key, said, checkpoint.signature):

@@ -98,11 +98,21 @@ def write_key_file(path: Path, file: KeyFile, *, replace: bool) -> None:
                 out.flush()
                 os.fsync(fd)
             made.rename(path)
+            _sync(path.parent)
         except BaseException:
             made.unlink(missing_ok=True)
             raise
     except OSError as error:
         raise BadSigningKey(f"{path} cannot be written: {error.strerror}") from None
+
+
+def _sync(folder: Path) -> None:
+    """A key that has signed must not give way to the retired one in a power cut."""
+    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
 
 
 def _secret_keys() -> "type[SecretKey]":

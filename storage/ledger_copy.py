@@ -6,14 +6,15 @@ it and works on media that cannot be written. Ledgers of the format before Skips
 """
 
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final
 
-from .ledger_folder import LOG_FILE, LedgerUnusable, sqlite_errors
+from .ledger_folder import LOG_FILE, LedgerBroken, LedgerUnusable, sqlite_errors
 from .ledger_rules import Cursor, StreamId
 
 _PAGE_ROWS: Final = 500
@@ -51,7 +52,7 @@ class LedgerCopy:
             raise LedgerUnusable(f"{folder} holds no ledger: there is no {LOG_FILE} in it")
         self._log = folder / f"{LOG_FILE}-wal"
         self._still = not self._log.exists()
-        with sqlite_errors(folder):
+        with _errors(folder):
             self._db = _open(file, still=self._still)
             columns = {name for _, name, *_ in self._db.execute("PRAGMA table_info (log)")}
         if not columns:
@@ -70,7 +71,7 @@ class LedgerCopy:
         """Host by host, the oldest stream of each first."""
         last = ("", 0)
         while True:
-            with sqlite_errors(self._folder):
+            with _errors(self._folder):
                 found = self._db.execute(
                     "SELECT host_id, id, epoch FROM stream WHERE (host_id, id) > (?, ?) AND ? IN ('', host_id)"
                     " ORDER BY host_id, id LIMIT ?",
@@ -88,13 +89,13 @@ class LedgerCopy:
         if self._still and self._log.exists():  # a collector has started meanwhile, and writes
             self._still = False
             self._db.close()
-            with sqlite_errors(self._folder):
+            with _errors(self._folder):
                 self._db = _open(self._folder / LOG_FILE, still=False)
             found = self._rows(stream, after_seq)
         return found
 
     def _rows(self, stream: CopiedStream, after_seq: int) -> tuple[Cursor, list[Row]]:
-        with sqlite_errors(self._folder):
+        with _errors(self._folder):
             self._db.execute("BEGIN")
             try:
                 cursor = self._db.execute("SELECT committed_seq, head_hash FROM stream WHERE id = ?", (stream.row,))
@@ -103,7 +104,7 @@ class LedgerCopy:
                 self._db.execute("COMMIT")
 
     def row(self, stream: CopiedStream, seq: int) -> Row | None:
-        with sqlite_errors(self._folder):
+        with _errors(self._folder):
             found = self._db.execute(f"{self._select()} AND seq = ?", (stream.row, seq)).fetchone()
         return None if found is None else _row(found)
 
@@ -112,7 +113,7 @@ class LedgerCopy:
 
         Reads the whole index. Of rows that were deleted behind the last one nothing is known here.
         """
-        with sqlite_errors(self._folder):
+        with _errors(self._folder):
             count, last_id = self._db.execute("SELECT count(*), coalesce(max(id), 0) FROM log").fetchone()
         return int(last_id - count)
 
@@ -130,6 +131,15 @@ class LedgerCopy:
 
     def _select(self) -> str:
         return f"SELECT id, seq, {self._kind}, hash, body FROM log WHERE stream = ?"
+
+
+@contextmanager
+def _errors(folder: Path) -> Generator[None]:
+    with sqlite_errors(folder):
+        try:
+            yield
+        except UnicodeDecodeError:  # SQLite's own words about a damaged schema quote it
+            raise LedgerBroken(f"{folder / LOG_FILE} is damaged: not even its schema can be read") from None
 
 
 def _row(found: Any) -> Row:

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from random import Random
 
 import pytest
 
@@ -13,6 +14,8 @@ from gputally.plugins.signing_key import make_key_file, write_key_file
 from gputally.proto.convert import decode_batch
 from gputally.storage.frame import Frame, genesis_hash, make_frame, read_frame
 from gputally.storage.ledger import Ledger
+from gputally.storage.ledger_copy import LedgerCopy
+from gputally.storage.ledger_folder import LOG_FILE, LedgerError
 from gputally.storage.ledger_rules import Offer, StreamId
 
 from ..signed_host import HOST, SignedHost, changed, forging, into_ledger, put, rewrite
@@ -258,6 +261,27 @@ def test_a_row_with_what_no_collector_writes_is_told_and_not_stumbled_over(ledge
     assert broken(ledger) == (3, "the row of frame 3 holds what no collector writes there")
 
 
+@pytest.mark.parametrize("seed", range(20))
+def test_a_damaged_file_is_told_and_never_stumbled_over(ledger: Path, host: SignedHost, seed: int) -> None:
+    """Bits and whole pages, anywhere: what can still be read is judged, or the file is called damaged."""
+    chance = Random(seed)
+    raw = bytearray((ledger / LOG_FILE).read_bytes())
+    for _ in range(chance.randrange(1, 30)):
+        place = chance.randrange(len(raw))
+        raw[place : place + chance.choice((1, 1, 4096))] = chance.randbytes(1)
+    (ledger / LOG_FILE).write_bytes(raw)
+    try:
+        found, missing = reports(ledger, pinned(host)), count_missing_rows(ledger)
+    except LedgerError as error:
+        assert str(ledger) in str(error)
+        return
+    if not missing and [(report.epoch, report.broken) for report in found] == [(host.log.epoch, None)]:
+        with LedgerCopy(ledger) as copy:
+            (stream,) = copy.streams()
+            bodies = [row.body for row in copy.rows(stream, 0)[1]]
+        assert bodies == [frame.to_bytes() for frame in host.frames()], "called whole, and it is not"
+
+
 def test_a_ledger_in_use_is_read_beside_its_collector(ledger: Path, host: SignedHost) -> None:
     writing = Ledger(ledger)
     host.write(3)
@@ -292,6 +316,22 @@ def test_frames_said_again_in_a_new_epoch_bring_checkpoints_of_the_old_one(tmp_p
     first, second = reports(ledger)
     assert (first.broken, second.broken) == (None, None)
     assert (second.checkpoints, second.unchecked, second.signed_through) == (0, 2, 0)
+
+
+def test_a_log_that_was_begun_anew_is_signed_anew(tmp_path: Path, host: SignedHost) -> None:
+    host.write(7)
+    ledger = into_ledger(tmp_path / "ledger", host)
+    host.write(4)
+    host.log.begin_epoch("fork")
+    host.write(7)
+    into_ledger(ledger, host)
+    host.rotate()
+    host.write(4)
+    into_ledger(ledger, host)
+    first, second = reports(ledger, {HOST: frozenset({host.file.introductions[0].public_key})})
+    assert (first.broken, second.broken) == (None, None)
+    assert (first.signed_through, second.pinned) == (6, True)
+    assert second.signed_through == second.last_seq - 1 and second.unchecked > 0
 
 
 def test_a_frame_is_read_as_it_was_written(ledger: Path, host: SignedHost) -> None:

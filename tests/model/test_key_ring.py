@@ -43,6 +43,7 @@ def test_a_word_of_an_old_epoch_that_was_said_again_may_be_by_a_retired_key() ->
     ring = KeyRing(HOST, check)
     ring.introduce([FIRST, SECOND])
     assert ring.accept(b"n" * 16, word(FIRST))
+    assert not ring.accept(b"n" * 16, word(THIRD)), "damage may have taken the frame that introduced it"
 
 
 def test_a_word_about_another_host_is_forged() -> None:
