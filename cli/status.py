@@ -32,6 +32,7 @@ def _in_words(told: dict[str, Any]) -> str:
         *_log_in_words(log),
         f"uplink  {uplink['state']}, {uplink['endpoint'] or 'no collector'}, {heard}",
         *([f"        {_printable(uplink['last_error'])}"] if uplink.get("last_error") else []),
+        *_fork_in_words(uplink.get("forks", 0), uplink.get("last_fork")),
         *_credentials_in_words(uplink.get("credentials")),
         f"owners  {attribution['processes']} processes, {attribution['unattributed']} without a tenant",
         *_clock_in_words(told),
@@ -44,6 +45,8 @@ def _in_words(told: dict[str, Any]) -> str:
 
 def _log_in_words(log: dict[str, Any]) -> list[str]:
     waiting = [f"        {log['waiting']} batches wait in memory for the disk"] if log.get("waiting") else []
+    if log.get("recovery"):
+        waiting.append(f"        RECOVERED from damage: {_printable(log['recovery'])}")
     if log.get("trouble"):
         return [f"log     CANNOT BE READ: {log['trouble']}", *waiting]
     return [
@@ -54,6 +57,13 @@ def _log_in_words(log: dict[str, Any]) -> list[str]:
 
 
 # A daemon of the version before says nothing of these.
+
+
+def _fork_in_words(forks: int, last: dict[str, Any] | None) -> list[str]:
+    if not forks or last is None:
+        return []
+    goes_on = f"goes on in epoch {last['next_epoch']}" if last["next_epoch"] else "nothing is sent any more"
+    return [f"        FORKED {forks} times since the daemon started, last: {_printable(last['why'])}; {goes_on}"]
 
 
 def _credentials_in_words(told: dict[str, Any] | None) -> list[str]:

@@ -42,12 +42,12 @@ def _describe_device(meter: Meter, device: DeviceMeter) -> dict[str, Any]:
 
 def describe_log(log: Log, waiting: int) -> dict[str, Any]:
     """Its figures are None while the disk does not let them be read; ``waiting``: batches held in memory meanwhile."""
+    told = {"waiting": waiting, "trouble": None, "recovery": str(log.recovery) if log.recovery else None}
     try:
         stat = asdict(log.stat())
     except LogBroken as broken:
-        unknown = dict.fromkeys(field.name for field in fields(LogStat))
-        return {**unknown, "waiting": waiting, "trouble": str(broken)}
-    return {**stat, "epoch": stat["epoch"].hex(), "waiting": waiting, "trouble": None}
+        return {**dict.fromkeys(field.name for field in fields(LogStat)), **told, "trouble": str(broken)}
+    return {**stat, "epoch": stat["epoch"].hex(), **told}
 
 
 def describe_uplink(uplink: Uplink) -> dict[str, Any]:

@@ -162,3 +162,20 @@ def test_why_there_is_no_stream_and_what_runs_out_stands_below_the_uplink(tmp_pa
     assert "        collector:7443: it hung up\\x1b[31m\n" in done.stdout
     assert "TLS     CHANGED FILES ARE NOT USED: uplink.key: /tls/host.key" in done.stdout
     assert "TLS     /tls/host.pem expires on 2027\n" in done.stdout and "/tls/ca.pem" not in done.stdout
+
+
+def test_a_fork_a_recovery_and_what_waits_for_the_disk_are_told(tmp_path: Path) -> None:
+    log = TOLD["log"] | {"waiting": 3, "trouble": None, "recovery": "epoch 00 ended at frame 7, 5 acknowledged"}
+    fork = {"at_wall_ns": 1, "why": "frame 5 is another", "epoch": "00", "next_epoch": "11"}
+    told = TOLD | {"log": log, "uplink": TOLD["uplink"] | {"forks": 2, "last_fork": fork}}
+    words = status(tmp_path / "sock", told).output
+    assert "3 batches wait in memory for the disk" in words
+    assert "RECOVERED from damage: epoch 00 ended at frame 7" in words
+    assert "FORKED 2 times since the daemon started, last: frame 5 is another; goes on in epoch 11" in words
+
+
+def test_a_log_that_cannot_be_read_is_told_without_figures(tmp_path: Path) -> None:
+    log = dict.fromkeys(TOLD["log"]) | {"waiting": 1, "trouble": "the disk fails", "recovery": None}
+    words = status(tmp_path / "sock", TOLD | {"log": log}).output
+    assert "CANNOT BE READ: the disk fails" in words
+    assert "None" not in words
