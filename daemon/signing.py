@@ -3,7 +3,7 @@
 import logging
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from ..model.key_ring import checkpoint_message
 from ..model.signing import SignedCheckpoint, SigningKey
@@ -56,6 +56,10 @@ class Signing:
         """Raises BadSigningKey."""
         stamp = _stamp_of(path)
         return cls(path, log, host_id, load_key_file(path), stamp)
+
+    def describe(self) -> dict[str, Any]:
+        """The ``signing`` object of ``gputally status --json``."""
+        return {"key_id": self.file.own.key_id.hex(), "signed_seq": self._signed[1] if self._signed else None}
 
     def due(self, now_s: float) -> bool:
         return now_s - self._signed_at_s >= SIGN_EVERY_S

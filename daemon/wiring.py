@@ -150,6 +150,7 @@ class _Tree:
             "clock": status.describe_clock(self.vitals.reading),
             "devices": status.describe_devices(self.metering.meter),
             "log": status.describe_log(self.parts.log, len(self.metering.keeper.waiting)),
+            "signing": self.parts.signing.describe() if self.parts.signing else None,
             "uplink": status.describe_uplink(self.uplink),
             "attribution": {
                 "processes": self.vitals.processes,

@@ -7,16 +7,18 @@ from random import Random
 
 import pytest
 
-from gputally.collector.audit import Pins, StreamReport, audit, count_missing_rows
+from gputally.collector.audit import Absence, Pins, StreamReport, audit, count_missing_rows
+from gputally.collector.examine import examine
 from gputally.model.usage import Batch
 from gputally.plugins.ed25519 import check
 from gputally.plugins.signing_key import make_key_file, write_key_file
 from gputally.proto.convert import decode_batch
-from gputally.storage.frame import Frame, genesis_hash, make_frame, read_frame
+from gputally.storage.frame import Frame, genesis_hash, make_frame, make_skip, read_frame
 from gputally.storage.ledger import Ledger
 from gputally.storage.ledger_copy import LedgerCopy
 from gputally.storage.ledger_folder import LOG_FILE, LedgerError
-from gputally.storage.ledger_rules import Offer, StreamId
+from gputally.storage.ledger_rules import Offer, StreamId, Verdict
+from gputally.storage.skip import Lost, Skip
 
 from ..signed_host import HOST, SignedHost, changed, forging, into_ledger, put, rewrite
 
@@ -297,6 +299,26 @@ def test_nothing_is_left_beside_a_copy_that_was_read(tmp_path: Path, ledger: Pat
     before = sorted(path.name for path in ledger.iterdir())
     assert reports(ledger)[0].broken is None
     assert sorted(path.name for path in ledger.iterdir()) == before, "nothing may be left beside it"
+
+
+def test_a_skip_that_the_collector_took_is_named_and_what_follows_it_is_signed(
+    tmp_path: Path, host: SignedHost
+) -> None:
+    host.write(12)
+    frames = host.frames()
+    lost = Lost("boot", "nvidia:GPU-0", 0, 5)
+    skip = make_skip(host.log.epoch, 7, frames[2].hash, Skip(4, frames[6].hash, "buffer_full", (lost,)))
+    stream = StreamId(HOST, host.log.epoch)
+    (tmp_path / "ledger").mkdir()
+    ledger = Ledger(tmp_path / "ledger")
+    told = [*frames[:3], skip, *frames[7:]]
+    rulings = ledger.commit([examine(frame.to_bytes(), stream, frame.seq) for frame in told], 1)
+    ledger.close()
+    assert {ruling.verdict for ruling in rulings} == {Verdict.COMMITTED}
+    (report,) = reports(tmp_path / "ledger", pinned(host))
+    assert report.broken is None and report.absences == (Absence(4, 7, "skip", "buffer_full"),)
+    assert (report.frames, report.skips, report.skipped_frames) == (8, 1, 4)
+    assert (report.signed_through, report.pinned) == (9, True)
 
 
 def test_frames_said_again_in_a_new_epoch_bring_checkpoints_of_the_old_one(tmp_path: Path, host: SignedHost) -> None:

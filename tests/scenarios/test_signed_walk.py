@@ -3,6 +3,7 @@
 import shutil
 import sqlite3
 import time
+from hashlib import sha256
 from pathlib import Path
 
 from click.testing import CliRunner, Result
@@ -26,6 +27,7 @@ def test_what_a_host_signed_is_verified_beside_its_collector_and_in_a_copy(tmp_p
         field.start_daemon()
         field.rig.start("a", DOCKER.format("a"), 0)
         time.sleep(3)
+        assert field.status()["signing"]["key_id"] == sha256(bytes.fromhex(public_key)).hexdigest()[:16]
         field.stop_daemon()
         assert gputally("log", "new-key", key, "--rotate").exit_code == 0
         field.start_daemon()
