@@ -187,6 +187,9 @@ run("ip", "link", "add", "gt0", "type", "veth", "peer", "name", "gt1")
 run("ip", "link", "set", "lo", "up")
 run("ip", "link", "set", "gt0", "up")
 run("ip", "link", "set", "gt1", "up")
+# The kernel brings a link up in its own time, and drops what is sent before.
+while b"state UP" not in subprocess.check_output(["ip", "link", "show", "gt0"]):
+    time.sleep(0.01)
 send = socket.socket(socket.AF_PACKET, socket.SOCK_RAW)
 send.bind(("gt0", 0x88B5))
 for _ in range(100):
