@@ -14,7 +14,7 @@ from ..plugins.signing_key import BadSigningKey, load_key_file, make_key_file, w
 from ..storage.wal_errors import CURE_DAMAGE, NotALog
 from ..storage.wal_offline import look, verify
 from ..storage.wal_state import LogStat
-from ..storage.wal_stream import FRAMES, frames_at, open_salvage, save
+from ..storage.wal_stream import FRAMES, frames_at, open_salvage, save, words_of_loss
 from .log_dump import json_of, line_of
 from .log_signatures import check_signatures
 from .trusted_keys import NO_CHECK, load_check
@@ -81,12 +81,15 @@ def _signatures(path: Path) -> tuple[list[str], str]:
 @click.argument("path", type=click.Path(path_type=Path))
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a frame, with all that it says.")
 def dump(path: Path, as_json: bool) -> None:
-    """What the frames at PATH say: a log's folder, damaged or not, or what `salvage` wrote."""
+    """What the frames at PATH say: a log's folder, damaged or not, or what `salvage` wrote. Exit 74 if any is lost."""
+    lost: list[str] = []
     try:
-        for frame in frames_at(path):
+        for frame in frames_at(path, lost):
             click.echo(json_of(frame) if as_json else line_of(frame))
     except NotALog as error:
         _exit(str(error), Exit.NO_INPUT)
+    if lost:
+        _exit("lost: " + ", ".join(lost), Exit.IO)
 
 
 @command.command(name="salvage")
@@ -110,12 +113,8 @@ def salvage_command(path: Path, folder: Path) -> None:
             _exit(f"{folder} cannot be written: {error.strerror}", Exit.IO)
         click.echo(f"{count} frames of epoch {(salvaged.epoch or b'').hex() or '(unknown)'} in {folder / FRAMES}")
         click.echo(f"newest frame {salvaged.head_seq}, acknowledged through {salvaged.acked_seq}")
-        lost = salvaged.lost()
-        told = [f"{first} to {last}" for first, last in lost]
-        if not salvaged.knows_head:
-            told.append("perhaps frames behind the newest: the newest commit's own word is lost")
-        if told:
-            _exit("lost: " + ", ".join(told), Exit.IO)
+        if lost := words_of_loss(salvaged):
+            _exit("lost: " + ", ".join(lost), Exit.IO)
 
 
 def describe(found: LogStat) -> dict[str, Any]:

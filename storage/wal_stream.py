@@ -15,14 +15,15 @@ CHECKPOINT: Final = "checkpoint"
 _STORED_LENGTH_AT: Final = 64
 
 
-def frames_at(path: Path) -> Iterator[Frame]:
+def frames_at(path: Path, lost: list[str] | None = None) -> Iterator[Frame]:
     """Those of a log's folder or of a folder or file that ``save`` wrote, damaged or not, in order.
 
-    Raises NotALog where there is nothing of this kind, or behind the last frame that can be read of a file.
+    ``lost`` is told which frames of a log should be there and are not, in words. Raises NotALog
+    where there is nothing of this kind, or behind the last frame that can be read of a file.
     """
     try:
         if (path / DATA).exists():
-            yield from _of_log(path / DATA)
+            yield from _of_log(path / DATA, [] if lost is None else lost)
         else:
             yield from _of_file(path / FRAMES if path.is_dir() else path)
     except OSError as error:
@@ -55,11 +56,20 @@ def _write(file: Path, parts: Iterable[bytes]) -> None:
         os.fsync(out.fileno())
 
 
-def _of_log(file: Path) -> Iterator[Frame]:
+def words_of_loss(salvaged: Salvage) -> list[str]:
+    """Which frames should be there and are not; empty: none."""
+    told = [f"{first} to {last}" for first, last in salvaged.lost()]
+    if not salvaged.knows_head:
+        told.append("perhaps frames behind the newest: the newest commit's own word is lost")
+    return told
+
+
+def _of_log(file: Path, lost: list[str]) -> Iterator[Frame]:
     salvaged = salvage(file)
     try:
         for found in salvaged.held():
             yield read_frame(salvaged.read(found))
+        lost += words_of_loss(salvaged)
     finally:
         salvaged.close()
 

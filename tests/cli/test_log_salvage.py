@@ -80,3 +80,11 @@ def test_what_is_no_log_is_called_so(command: str, tmp_path: Path) -> None:
     assert done.returncode == 66
     assert str(tmp_path / "nothing") in done.stderr
     assert len(done.stderr.splitlines()) == 1
+
+
+@pytest.mark.parametrize("kept_bytes", [0, 100, 20_000])
+def test_a_dump_that_lacks_frames_says_so_and_exits_74(kept_bytes: int, folder: Path) -> None:
+    os.truncate(folder / "data.mdb", kept_bytes)
+    done = gputally("dump", folder)
+    assert done.returncode == 74
+    assert done.stderr.startswith("lost: ")
