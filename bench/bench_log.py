@@ -1,9 +1,10 @@
 """What the log costs: a durable append beside the same bytes in a bare file, and a backlog's way to a collector.
 
 Appends go to the log, to a bare file, to SQLite and to persist-queue in turns, so that all see the same disk. The
-backlog goes to a server in another process that acknowledges and keeps nothing; beside it, in the same run, a bare gRPC stream with the same
-messages out of memory, and the same bytes through a TCP socket. Each is sent several times in turns, and the median
-is told. Client CPU is that of this process: reading, checking each hash, sending, committing acknowledgements.
+backlog goes to a server in another process that acknowledges and keeps nothing; beside it, in the same run, a bare
+gRPC stream with the same messages out of memory, and the same bytes through a TCP socket. Each is sent several times
+in turns, and the median is told. Client CPU is that of this process: reading, checking each hash, sending, committing
+acknowledgements.
 
     python bench/bench_log.py [--appends 300]
 
