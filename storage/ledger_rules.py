@@ -13,6 +13,7 @@ first = cursor + 1                          follows the stored head             
 first = cursor + 1                          follows something else              FORK
 first at or below the cursor < last         any: the ledger knows more          COMMITTED: the cursor moves to last
 first above cursor + 1                      any                                 OUT_OF_ORDER: never stored
+last beyond LARGEST_SEQ                     any                                 FORK: no place is left in here
 ==========================================  ==================================  ==============================
 
 No cache, no time window: what a stream may say next follows from what is committed.
@@ -26,7 +27,7 @@ from typing import Final
 from .skip import Skip
 
 LARGEST_SEQ: Final = 2**63 - 1
-"""What SQLite's integers hold."""
+"""What SQLite's integers hold. No frame beyond it is committed, also none behind a Skip that leads to it."""
 
 
 class EntryKind(IntEnum):
@@ -123,6 +124,8 @@ def decide(cursor: Cursor, offer: Offer, stored: Callable[[int], Stored | None])
         return Verdict.REPLAY if same else Verdict.FORK
     if offer.first_seq > cursor.committed_seq + 1:
         return Verdict.OUT_OF_ORDER
+    if offer.seq > LARGEST_SEQ:
+        return Verdict.FORK  # only a new epoch has room for it
     if offer.first_seq <= cursor.committed_seq:
         return Verdict.COMMITTED
     follows = offer.previous_hash is None or offer.previous_hash == cursor.head_hash
