@@ -125,16 +125,8 @@ class HostStream:
         self._news.set()
 
     async def _welcome(self) -> None:
-        answer: asyncio.Future[Welcomed | LedgerError] = asyncio.get_running_loop().create_future()
-        self._writer.open_stream(self.stream, self._first_seq, lambda said: _settle(answer, said))
-        said = await answer
-        if isinstance(said, LedgerError):
-            raise _unavailable()
+        said = await self._ask(self._first_seq)
         self._next_seq = said.cursor.committed_seq + 1
-        # Said again, in case the first time did not arrive: the host must not take them for accepted.
-        for seq, reason in said.tombstones:
-            self._replies.reject(seq, reason)
-        self._news.set()
         welcome = wire.Welcome(
             ledger_id=self._writer.ledger_id,
             committed_seq=said.cursor.committed_seq,
@@ -144,6 +136,20 @@ class HostStream:
             server_time_ns=time.time_ns(),
         )
         await self._call.write(wire.CollectorMessage(welcome=welcome))
+        # Said again, in case the first time did not arrive: the host must not take them for accepted. All of them
+        # and before any frame is taken, since a host takes rejections in order and never goes back.
+        while said.tombstones and self._reading:
+            for seq, reason in said.tombstones:
+                await self._call.write(wire.CollectorMessage(reject=wire.Reject(seq=seq, reason=reason)))
+            said = await self._ask(said.tombstones[-1][0] + 1)
+
+    async def _ask(self, first_seq: int) -> Welcomed:
+        answer: asyncio.Future[Welcomed | LedgerError] = asyncio.get_running_loop().create_future()
+        self._writer.open_stream(self.stream, first_seq, lambda said: _settle(answer, said))
+        said = await answer
+        if isinstance(said, LedgerError):
+            raise _unavailable()
+        return said
 
     async def _read(self) -> None:
         try:
@@ -181,7 +187,9 @@ class HostStream:
 
     def _settled(self, offer: Offer, size_bytes: int, said: Ruling | LedgerError) -> None:
         self._budget.give(size_bytes)
-        self._window.release()
+        # A rejected frame keeps its place in the window until its host was told: no more wait, and none is dropped.
+        if isinstance(said, LedgerError) or not said.rejected:
+            self._window.release()
         self._in_flight -= 1
         if isinstance(said, LedgerError):
             self._failure = self._failure or _unavailable()
@@ -199,6 +207,8 @@ class HostStream:
             self._news.clear()
             for message in self._replies.take():
                 await self._call.write(message)
+                if message.HasField("reject"):
+                    self._window.release()
             if self._failure is not None:
                 raise self._failure
             if not self._reading and not self._in_flight and not self._news.is_set():

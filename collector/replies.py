@@ -1,20 +1,17 @@
 """What a stream has to be told, coalesced: holds no socket and reads no clock."""
 
-from collections import deque
-from typing import Final
-
 from ..proto.v1 import uplink_pb2 as wire
 from ..storage.ledger_rules import Ruling, Verdict
 
-_MOST_REJECTS: Final = 1_000
-"""More than a window of frames; a host that does not read its rejections hears the oldest of them."""
-
 
 class Replies:
-    """Rejections in order, the newest acknowledgement, and one Resume for a whole run of frames out of order."""
+    """Rejections in order, the newest acknowledgement, and one Resume for a whole run of frames out of order.
+
+    None of the rejections is ever dropped: how many wait is for the stream's window to bound.
+    """
 
     def __init__(self) -> None:
-        self._rejects: deque[wire.Reject] = deque(maxlen=_MOST_REJECTS)
+        self._rejects: list[wire.Reject] = []
         self._ack_seq: int | None = None
         self._resume_seq: int | None = None
         self._resumed = False
@@ -30,10 +27,7 @@ class Replies:
         self._resumed = False
         self._ack_seq = ruling.through_seq
         if ruling.rejected:
-            self.reject(ruling.seq, ruling.rejected)
-
-    def reject(self, seq: int, reason: str) -> None:
-        self._rejects.append(wire.Reject(seq=seq, reason=reason))
+            self._rejects.append(wire.Reject(seq=ruling.seq, reason=ruling.rejected))
 
     def take(self) -> list[wire.CollectorMessage]:
         """What is to be sent now, rejections before the acknowledgement that covers them."""

@@ -25,7 +25,7 @@ _RETRY_S: Final = 0.5
 
 @dataclass(frozen=True, slots=True)
 class Welcomed:
-    """Where a stream stands, and which of the frames its host still holds were rejected."""
+    """Where a stream stands, and which of the frames its host still holds were rejected: the oldest hundred."""
 
     cursor: Cursor
     tombstones: tuple[tuple[int, str], ...]
@@ -93,7 +93,10 @@ class LedgerWriter:
         self._queue.put(_Offered(offer, done))
 
     def open_stream(self, stream: StreamId, first_seq: int, done: Callable[[Welcomed | LedgerError], None]) -> None:
-        """``done`` hears where the stream stands behind all that was offered before."""
+        """``done`` hears where the stream stands behind all that was offered before.
+
+        Asked again with the place behind the last of the tombstones, it tells the next.
+        """
         self._queue.put(_Opening(stream, first_seq, done))
 
     def stop(self) -> None:

@@ -90,7 +90,11 @@ _IGNORED: Final[Mapping[Phase, frozenset[type[Event]]]] = {
 
 @dataclass(slots=True)
 class Replay:
-    """acked_seq <= said_seq <= newest_seq; the frames between the first two are on the wire."""
+    """acked_seq <= said_seq <= newest_seq; the frames between the first two are on the wire.
+
+    Not those before a Skip of ours that spans where the collector stands: it has them, or another history.
+    The ledger compares the chain where the Skip begins, so until it takes that nothing is acknowledged.
+    """
 
     phase: Phase = Phase.APART
     acked_seq: int = 0
@@ -98,6 +102,10 @@ class Replay:
     newest_seq: int = 0
     _furthest_seq: int = 0
     """The newest said on this stream, also if a Resume has led back behind it."""
+    _begun_seq: int = 0
+    """Behind it this stream began to say."""
+    _welcomed_seq: int = 0
+    """Where the collector stood at its Welcome."""
     _window_frames: int = 0
     _window_bytes: int = 0
     _trimmed_seq: int = 0
@@ -189,7 +197,11 @@ class Replay:
         self._window_frames, self._window_bytes = event.window_frames, event.window_bytes
         before_seq, committed_seq = self.acked_seq, event.committed_seq
         goes_on_seq = committed_seq if event.goes_on_seq is None else event.goes_on_seq
-        self.acked_seq = self.said_seq = self._furthest_seq = min(committed_seq, goes_on_seq)
+        begun_seq = min(committed_seq, goes_on_seq)
+        self.said_seq = self._furthest_seq = self._begun_seq = begun_seq
+        self._welcomed_seq = committed_seq
+        if goes_on_seq >= committed_seq or begun_seq < before_seq:
+            self.acked_seq = begun_seq
         if goes_on_seq > committed_seq:
             self._trimmed_seq = goes_on_seq
             self.phase = Phase.REWINDING
@@ -234,18 +246,30 @@ class Replay:
         # Not behind what is acknowledged: such a Resume was overtaken by the acknowledgement.
         while self._wire and self._wire[-1].seq >= event.next_seq > self.acked_seq:
             self._on_wire_bytes -= self._wire.pop().size_bytes
-            self.said_seq = self._wire[-1].seq if self._wire else self.acked_seq
+            self.said_seq = self._wire[-1].seq if self._wire else max(self.acked_seq, self._begun_seq)
 
-    def _reject(self, event: Rejected) -> Order:
+    def _reject(self, event: Rejected) -> Order | None:
+        if self._begun_seq < event.seq <= self._welcomed_seq:
+            return None  # an earlier stream brought it, and here a Skip stands in its place
         if event.seq > self._furthest_seq:
             raise Violation(f"frame {event.seq} rejected, but only {self._furthest_seq} was said")
         self._settle(event.seq)
-        return Bury(event.seq, event.reason)
+        # Of whose frame, is not known before the Skip is taken; the next Welcome is followed by it again.
+        return None if self._is_unproven else Bury(event.seq, event.reason)
+
+    @property
+    def _is_unproven(self) -> bool:
+        """Whether the collector may have another history than ours through where this stream began."""
+        return self.acked_seq < self._begun_seq
 
     def _settle(self, through_seq: int) -> None:
         """What is through is no more on the wire. Of a Skip on it, only the whole counts."""
+        was_said = False
         while self._wire and self._wire[0].seq <= through_seq:
             self._on_wire_bytes -= self._wire.popleft().size_bytes
+            was_said = True
+        if self._is_unproven and not was_said:
+            return
         if self._wire:
             through_seq = min(through_seq, (self._wire[0].first_seq or self._wire[0].seq) - 1)
         self.acked_seq = max(through_seq, self.acked_seq)
@@ -255,5 +279,5 @@ class Replay:
         self.phase = phase
         self.said_seq = self.acked_seq
         self._wire.clear()
-        self._trimmed_seq = 0
+        self._trimmed_seq = self._begun_seq = self._welcomed_seq = 0
         self._on_wire_bytes = 0

@@ -124,7 +124,7 @@ class Ledger:
         place = places.get(offer.stream)
         if place is None:
             place = places[offer.stream] = self._place(offer.stream)
-        verdict = decide(place.cursor, offer, lambda seq: self._stored(place, seq))
+        verdict = decide(place.cursor, offer, lambda seq: self._stored(offer.stream, place, seq))
         rejected = offer.rejected if verdict is Verdict.COMMITTED else ""
         if verdict is Verdict.COMMITTED:
             self._append(offer, place, now_ns)
@@ -174,7 +174,10 @@ class Ledger:
             return _Place(None, Cursor(0, genesis_hash(stream.host_id, stream.epoch)))
         return _Place(found[0], Cursor(found[1], found[2]))
 
-    def _stored(self, place: _Place, seq: int) -> Stored | None:
+    def _stored(self, stream: StreamId, place: _Place, seq: int) -> Stored | None:
+        if seq == 0:
+            genesis = genesis_hash(stream.host_id, stream.epoch)
+            return Stored(genesis, genesis)
         found = self._db.execute(
             "SELECT hash, CASE WHEN kind = ? THEN body END FROM log WHERE stream = ? AND seq = ?",
             (EntryKind.SKIP, place.row, seq),

@@ -11,8 +11,11 @@ last at or below the cursor, stored there   another                             
 last at or below the cursor, in a Skip      any: nobody knows better            REPLAY
 first = cursor + 1                          follows the stored head             COMMITTED
 first = cursor + 1                          follows something else              FORK
-first at or below the cursor < last         any: the ledger knows more          COMMITTED: the cursor moves to last
+first at or below the cursor < last         follows what is stored before it    COMMITTED: the cursor moves to last
+first at or below the cursor < last         follows something else, or a place  FORK
+                                            that nobody knows: inside a Skip
 first above cursor + 1                      any                                 OUT_OF_ORDER: never stored
+last beyond LARGEST_SEQ                     any                                 FORK: no place is left in here
 ==========================================  ==================================  ==============================
 
 No cache, no time window: what a stream may say next follows from what is committed.
@@ -26,7 +29,7 @@ from typing import Final
 from .skip import Skip
 
 LARGEST_SEQ: Final = 2**63 - 1
-"""What SQLite's integers hold."""
+"""What SQLite's integers hold. No frame beyond it is committed, also none behind a Skip that leads to it."""
 
 
 class EntryKind(IntEnum):
@@ -116,14 +119,19 @@ class Ruling:
 
 
 def decide(cursor: Cursor, offer: Offer, stored: Callable[[int], Stored | None]) -> Verdict:
-    """The table above. ``stored`` is asked only for places at or below the cursor; None: inside a Skip."""
+    """The table above. ``stored`` is asked for places from 0, the genesis, to the cursor; None: inside a Skip."""
     if offer.seq <= cursor.committed_seq:
         there = stored(offer.seq)
         same = there is None or offer.hash == there.hash or offer.chain_hash == there.chain_hash
         return Verdict.REPLAY if same else Verdict.FORK
     if offer.first_seq > cursor.committed_seq + 1:
         return Verdict.OUT_OF_ORDER
+    if offer.seq > LARGEST_SEQ:
+        return Verdict.FORK  # only a new epoch has room for it
     if offer.first_seq <= cursor.committed_seq:
-        return Verdict.COMMITTED
-    follows = offer.previous_hash is None or offer.previous_hash == cursor.head_hash
+        # A host only ever joins its Skips into larger ones, so its chain has been here at this place before.
+        before = stored(offer.first_seq - 1)
+        follows = before is not None and offer.previous_hash == before.chain_hash
+    else:
+        follows = offer.previous_hash is None or offer.previous_hash == cursor.head_hash
     return Verdict.COMMITTED if follows else Verdict.FORK

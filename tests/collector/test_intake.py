@@ -127,6 +127,30 @@ def poisoned(host: SimulatedHost, kind: str, good: Frame) -> Frame:
     return make_frame(good.epoch, good.seq, good.previous_hash, 1, payload)
 
 
+def rejections(said: Conversation, count: int) -> list[int]:
+    """The next so many; acknowledgements between them are passed over."""
+    seqs: list[int] = []
+    while len(seqs) < count:
+        if (message := said.hear()).WhichOneof("kind") == "reject":
+            seqs.append(message.reject.seq)
+    return seqs
+
+
+def test_all_rejections_of_what_a_host_still_holds_are_said_again_before_any_new_one(
+    shared_collector: RunningCollector,
+) -> None:
+    host, count = host_with_frames(1)[0], 250
+    with Conversation(shared_collector.intake) as said:
+        said.hello(host.host_id, host.epoch)
+        for number in range(count):
+            said.send(b"garbage %d" % number)
+        said.hear_ack(count)
+    with Conversation(shared_collector.intake) as said:
+        assert said.hello(host.host_id, host.epoch, first_seq=11).committed_seq == count
+        said.send(b"more garbage")
+        assert rejections(said, count - 9) == list(range(11, count + 2))
+
+
 @pytest.mark.parametrize("kind", ["not a batch", "host"])
 def test_a_poison_frame_becomes_a_tombstone_and_those_behind_it_pass(
     shared_collector: RunningCollector, kind: str

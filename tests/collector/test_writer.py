@@ -9,15 +9,17 @@ from pathlib import Path
 import grpc
 import pytest
 
+from gputally.collector.examine import examine
 from gputally.collector.writer import LedgerWriter
 from gputally.model.interval import Interval
 from gputally.simulator.stream import SimulatedHost
 from gputally.simulator.uplink import StreamEnded
-from gputally.storage.frame import genesis_hash
+from gputally.storage.frame import genesis_hash, make_skip
 from gputally.storage.ledger import Ledger
 from gputally.storage.ledger_folder import LedgerError
 from gputally.storage.ledger_reader import LedgerReader
-from gputally.storage.ledger_rules import Offer, Ruling, StreamId, Verdict
+from gputally.storage.ledger_rules import LARGEST_SEQ, Offer, Ruling, StreamId, Verdict
+from gputally.storage.skip import Skip
 
 from .running import HOUR_NS, JUNE_NS, RunningCollector, write_config
 
@@ -116,3 +118,18 @@ def test_a_thousand_replays_that_wait_are_counted_with_one_commit(ledger: Ledger
     with LedgerReader(tmp_path) as reader:
         (state,) = reader.streams(["gpu-01"])
     assert (state.replays, state.committed_seq) == (1000, 2)
+
+
+def test_a_host_that_counts_to_the_end_of_all_numbers_does_not_stop_the_ledger_for_the_others(ledger: Ledger) -> None:
+    stream = StreamId("gpu-02", b"f" * 16)
+    genesis = genesis_hash(stream.host_id, stream.epoch)
+    skip = make_skip(stream.epoch, LARGEST_SEQ, genesis, Skip(1, b"x" * 32, "buffer_full"))
+    writer = LedgerWriter(ledger, lambda answer: answer(), lambda: None)
+    said: list[Ruling | LedgerError] = []
+    to_the_end = examine(skip.to_bytes(), stream, 1)
+    for offer in (to_the_end, examine(b"garbage", stream, to_the_end.seq + 1), *frames(1)):
+        writer.offer(offer, said.append)
+    writer.start(lambda: None)
+    writer.stop()
+    verdicts = [ruling.verdict for ruling in said if isinstance(ruling, Ruling)]
+    assert (verdicts, writer.trouble) == ([Verdict.COMMITTED, Verdict.FORK, Verdict.COMMITTED], "")

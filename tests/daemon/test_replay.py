@@ -108,13 +108,52 @@ def test_a_welcome_below_what_was_trimmed_is_told_by_one_skip_and_the_rest_is_sa
     assert replay.on_wire_frames == 5
 
 
-def test_a_welcome_inside_a_skip_of_ours_is_no_fork_and_the_skip_is_said_whole() -> None:
+def inside_a_skip() -> Replay:
+    """Of ten frames we know 2 as acknowledged; the collector is at 5, and here 4 to 8 are a Skip."""
     replay = Replay()
     replay.take(Opened(2, 10))
-    assert replay.take(Welcomed(5, hash_of(5), None, 10, 10_000, goes_on_seq=3)) == Acknowledge(3)
+    assert replay.take(Welcomed(5, hash_of(5), None, 10, 10_000, goes_on_seq=3)) is None
+    return replay
+
+
+def test_a_welcome_inside_a_skip_of_ours_is_no_fork_and_the_skip_is_said_whole() -> None:
+    replay = inside_a_skip()
     assert replay.may_say(8, 100, first_seq=4)
     replay.take(Said(8, 100, 4))
     assert say(replay, 99) == [9, 10]
+    assert replay.take(Acked(8)) == Acknowledge(8)
+
+
+def test_nothing_is_acknowledged_of_what_the_collector_may_have_of_another_history_before_our_skip_is_taken() -> None:
+    replay = inside_a_skip()
+    replay.take(Said(8, 100, 4))
+    for answer in (Acked(3), Acked(5), Rejected(3, "of another history"), Rejected(5, "in the place of our Skip")):
+        assert replay.take(answer) is None
+    assert (replay.acked_seq, replay.on_wire_frames) == (2, 1)
+    replay.take(Lost())
+    assert replay.acked_seq == 2
+
+
+def test_a_rejection_behind_our_skip_says_that_the_skip_was_taken() -> None:
+    replay = inside_a_skip()
+    replay.take(Said(8, 100, 4))
+    assert say(replay, 99) == [9, 10]
+    assert replay.take(Rejected(9, "no batch")) == Bury(9, "no batch")
+    assert replay.acked_seq == 9
+
+
+def test_a_rejection_of_what_is_a_skip_here_by_now_does_not_end_the_stream() -> None:
+    replay = inside_a_skip()
+    assert replay.take(Rejected(5, "no batch")) is None
+    assert replay.may_say(8, 100, first_seq=4)
+
+
+def test_a_resume_leads_back_to_our_skip_and_not_before_it() -> None:
+    replay = inside_a_skip()
+    replay.take(Said(8, 100, 4))
+    say(replay, 1)
+    replay.take(Resumed(6))
+    assert (replay.said_seq, replay.acked_seq) == (3, 2)
 
 
 def test_a_skip_is_acknowledged_as_a_whole_or_not_at_all() -> None:

@@ -158,6 +158,24 @@ def test_a_skip_of_another_history_is_a_fork(ledger: Ledger) -> None:
     assert verdicts(ledger, skip_of(offers, 7, 9)) == [Verdict.OUT_OF_ORDER]
 
 
+@pytest.mark.parametrize("first", [1, 3, 5])
+def test_a_skip_of_another_history_is_a_fork_also_where_it_begins_before_the_cursor(
+    ledger: Ledger, tmp_path: Path, first: int
+) -> None:
+    offers, other = chain(STREAM, 9), chain(OTHER, 9, salt=b"other")
+    ledger.commit(offers[:5], 1)
+    assert verdicts(ledger, skip_of(other, first, 7), *other[7:8]) == [Verdict.FORK, Verdict.OUT_OF_ORDER]
+    assert ledger.cursor(STREAM) == Cursor(5, offers[4].hash)
+    assert verdicts(ledger, skip_of(offers, first, 7)) == [Verdict.COMMITTED]
+
+
+def test_a_skip_that_begins_inside_another_follows_from_nothing_and_is_a_fork(ledger: Ledger) -> None:
+    offers = chain(STREAM, 9)
+    ledger.commit([*offers[:2], skip_of(offers, 3, 7)], 1)
+    assert verdicts(ledger, skip_of(offers, 5, 9)) == [Verdict.FORK]
+    assert verdicts(ledger, skip_of(offers, 3, 9)) == [Verdict.COMMITTED]
+
+
 def test_what_is_committed_is_there_in_the_next_life(tmp_path: Path) -> None:
     offers = chain(STREAM, 5)
     first = Ledger(tmp_path)
@@ -300,7 +318,7 @@ def expected(cursor: int, first: int, last: int, follows: bool, there: str) -> V
     if last > cursor:
         if first > cursor + 1:
             return Verdict.OUT_OF_ORDER
-        return Verdict.COMMITTED if first <= cursor or follows else Verdict.FORK
+        return Verdict.COMMITTED if follows else Verdict.FORK
     if there == "inside a skip":
         return Verdict.REPLAY
     frame_matches = there in ("the same", "a skip to the same frame")
@@ -318,5 +336,6 @@ def test_the_decision_is_the_table(there: str, follows: bool) -> None:
             continue
         skip = Skip(first, CHAIN, "buffer_full") if first < last else None
         offer = Offer(STREAM, last, HEAD if follows else b"x" * 32, OWN, b"", skip=skip)
-        verdict = decide(Cursor(cursor, HEAD), offer, lambda _: STORED[there])
+        places = dict.fromkeys(range(last), Stored(OWN, HEAD)) | {last: STORED[there]}
+        verdict = decide(Cursor(cursor, HEAD), offer, places.get)
         assert verdict is expected(cursor, first, last, follows, there), (cursor, first, last)
