@@ -435,3 +435,18 @@ def test_whatever_is_done_in_whatever_order_nothing_unacknowledged_is_ever_gone(
         assert waiting == written[acked:]
         assert (log.stat().last_seq, log.stat().acked_seq) == (len(written), acked)
     log.close()
+
+
+def test_whatever_is_asked_of_a_log_that_could_not_be_opened_again_says_that_it_is_broken(
+    folder: Path, log: Log
+) -> None:
+    log.append(entries(2), None)
+    (folder / "data.mdb").rename(folder / "away")
+    with pytest.raises(LogBroken):
+        log.reopen()
+    for ask in (log.stat, log.checkpoint, lambda: log.trim(1), lambda: log._settle(1), lambda: log.acknowledge(1, 1)):
+        with pytest.raises(LogBroken):
+            ask()
+    (folder / "away").rename(folder / "data.mdb")
+    log.reopen()
+    assert log.stat().last_seq == 2
