@@ -180,11 +180,14 @@ class Log:
             last = self._tables.state(txn).trimmed
         return make_skip(self.epoch, last.seq, previous_hash, Skip(first_seq, last.hash, SkipReason.TRIMMED)).to_bytes()
 
-    def acknowledge(self, through_seq: int, now_wall_ns: int) -> None:
+    def acknowledge(self, through_seq: int, now_wall_ns: int, epoch: bytes | None = None) -> None:
         """The collector has everything through this seq, durably. What it has said before changes nothing.
 
+        Nor does what it says of another ``epoch`` than the log's own; None: of this one.
         Raises ValueError for a frame that was never written.
         """
+        if self._is_another(epoch):
+            return
         with self._writing() as txn:
             state = self._tables.state(txn)
             if through_seq > state.acked.seq:
@@ -227,12 +230,14 @@ class Log:
             used_bytes, limit_bytes = self._tables.used_bytes(txn), self._room.limit_bytes
             return state.trimmed.seq < state.acked.seq or used_bytes < limit_bytes - limit_bytes // 8
 
-    def take_back(self, through_seq: int) -> None:
+    def take_back(self, through_seq: int, epoch: bytes | None = None) -> None:
         """The collector has lost what it had acknowledged beyond this seq: those frames must be said again.
 
-        A ledger restored from a backup is filled up again from here. Raises
-        ValueError if they are not held any more.
+        A ledger restored from a backup is filled up again from here. Of another ``epoch`` it changes
+        nothing. Raises ValueError if they are not held any more.
         """
+        if self._is_another(epoch):
+            return
         with self._writing() as txn:
             state = self._tables.state(txn)
             mark = self._tables.mark(txn, state, through_seq)
@@ -241,11 +246,14 @@ class Log:
             self._tables.forget_acks(txn, beyond_seq=through_seq)
             self._tables.put_state(txn, state.with_acked(mark))
 
-    def bury(self, seq: int, reason: str, now_wall_ns: int) -> bool:
+    def bury(self, seq: int, reason: str, now_wall_ns: int, epoch: bytes | None = None) -> bool:
         """The collector has put a tombstone in this frame's place: it counts as acknowledged, and is kept aside.
 
-        Tombstones come in order, and again with each new stream. False: this one was known, and nothing is written.
+        Tombstones come in order, and again with each new stream. False: this one was known, or is of another
+        ``epoch``, and nothing is written.
         """
+        if self._is_another(epoch):
+            return False
         with self._writing() as txn:
             state = self._tables.state(txn)
             if seq <= state.rejected_seq and seq <= state.acked.seq:
@@ -280,6 +288,10 @@ class Log:
     def stat(self) -> LogStat:
         with self._reading() as txn:
             return stat_of(self._tables.state(txn), self._tables.used_bytes(txn), self._cap_bytes)
+
+    def _is_another(self, epoch: bytes | None) -> bool:
+        """In the writer's thread, where no new one can begin meanwhile."""
+        return epoch is not None and epoch != self.epoch
 
     def _append(self, entries: Sequence[Entry], checkpoint: bytes | None) -> int:
         with self._writing() as txn:

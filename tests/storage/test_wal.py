@@ -450,3 +450,18 @@ def test_whatever_is_asked_of_a_log_that_could_not_be_opened_again_says_that_it_
     (folder / "away").rename(folder / "data.mdb")
     log.reopen()
     assert log.stat().last_seq == 2
+
+
+def test_what_is_said_of_an_epoch_that_has_ended_changes_nothing_in_the_next(log: Log) -> None:
+    log.append(entries(20), None)
+    old = log.epoch
+    log.begin_epoch("damage")
+    log.append(entries(3), None)
+    log.acknowledge(30, MINUTE_NS, old)
+    log.acknowledge(11, MINUTE_NS, old)
+    assert not log.bury(2, "no batch", MINUTE_NS, old)
+    assert (log.stat().acked_seq, log.stat().rejected_frames, log.trim(10**18)) == (0, 0, 0)
+    log.acknowledge(5, MINUTE_NS, log.epoch)
+    log.take_back(30, old)
+    log.take_back(2, old)
+    assert log.stat().acked_seq == 5
