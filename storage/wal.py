@@ -47,6 +47,14 @@ __all__ = [
 ]
 
 _TRIM_AT_ONCE: Final = 1_000
+_DAMAGE: Final = (
+    DamagedCheckpoint,
+    DamagedFrame,
+    lmdb.CorruptedError,
+    lmdb.PageNotFoundError,
+    lmdb.InvalidError,
+)
+"""What no disk that only failed for a moment explains."""
 
 
 class Log:
@@ -57,6 +65,7 @@ class Log:
         self._gate = Gate()
         self._mend = mend
         self._in_doubt = False
+        """Whether damage was met: then the next ``reopen`` checks the file."""
         self._take(opened)
 
     @classmethod
@@ -344,7 +353,6 @@ class Log:
         try:
             first_seq = verified(seq, stored_hash, raw, self.epoch).first_seq
         except DamagedFrame as error:
-            self._in_doubt = True
             raise LogBroken(f"{self._opened.folder}: {error}", seq) from None
         if not first_seq <= expected_seq <= seq:
             raise LogBroken(f"{self._opened.folder}: frame {expected_seq} is not held", expected_seq)
@@ -353,15 +361,24 @@ class Log:
     @contextmanager
     def _reading(self) -> Generator[Txn]:
         try:
-            with self._gate.passing(), self._opened.env.begin() as txn:
+            with self._gate.passing(), self._doubting(), self._opened.env.begin() as txn:
                 yield txn
         except (lmdb.Error, DamagedCheckpoint, DamagedFrame) as error:
             raise LogBroken(f"{self._opened.folder}: the log cannot be read: {error}") from None
 
     @contextmanager
+    def _doubting(self) -> Generator[None]:
+        """Notes damage, whoever meets it. Those who find it in a frame, or a frame missing, say LogBroken themselves."""
+        try:
+            yield
+        except (LogBroken, *_DAMAGE):
+            self._in_doubt = True
+            raise
+
+    @contextmanager
     def _writing(self) -> Generator[Txn]:
         try:
-            with self._opened.env.begin(write=True) as txn:
+            with self._doubting(), self._opened.env.begin(write=True) as txn:
                 yield txn
         except lmdb.MapFullError:
             raise full(self._opened.folder, self._cap_bytes) from None
