@@ -65,7 +65,7 @@ class Log:
         self._gate = Gate()
         self._mend = mend
         self._in_doubt = False
-        """Whether damage was met: then the next ``reopen`` checks the file."""
+        """Whether damage was met: then the next ``reopen``, or the next process, checks the file."""
         self._take(opened)
 
     @classmethod
@@ -91,7 +91,7 @@ class Log:
         return self._opened.recovery
 
     def close(self) -> None:
-        self._opened.close()
+        self._opened.close(doubt=self._in_doubt)
 
     def reopen(self) -> None:
         """After LogBroken, when nobody knows what the last commit came to: closes and opens the file again.

@@ -40,9 +40,11 @@ class OpenLog:
     recovery: Recovery | None = None
     """What became of the log before, if this one was begun anew when it was opened."""
 
-    def close(self) -> None:
+    def close(self, *, doubt: bool = False) -> None:
+        """With ``doubt`` the next who opens it checks it."""
         self.env.close()
-        say_clean(self.folder)
+        if not doubt:
+            say_clean(self.folder)
         self.owner.release()
 
 

@@ -341,3 +341,19 @@ def test_a_state_that_cannot_be_read_any_more_is_found_again_when_the_log_is_ope
     log.reopen()
     assert log.recovery is not None and log.stat().unacked_frames >= 40
     log.close()
+
+
+def test_a_log_that_is_closed_while_it_is_known_to_be_damaged_is_checked_at_the_next_start(tmp_path: Path) -> None:
+    folder = tmp_path / "log"
+    payloads = written(folder)
+    rub_out(folder, payloads[40])
+    say_clean(folder)
+    log = Log.open(folder, HOST, MIB)
+    with pytest.raises(LogBroken, match="frame 41"):
+        log.read(21, 100, MIB)
+    log.close()
+    assert not (folder / CLEAN).exists()
+    again = Log.open(folder, HOST, MIB)
+    assert again.recovery is not None and again.recovery.lost == ((41, 41),)
+    again.close()
+    assert (folder / CLEAN).exists()
