@@ -91,7 +91,9 @@ class Log:
         return self._opened.recovery
 
     def close(self) -> None:
-        self._opened.close(doubt=self._in_doubt)
+        """Waits for those who are reading; who asks for anything afterwards hears LogBroken."""
+        with self._gate.shut():
+            self._opened.close(doubt=self._in_doubt)
 
     def reopen(self) -> None:
         """After LogBroken, when nobody knows what the last commit came to: closes and opens the file again.

@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -465,3 +466,17 @@ def test_what_is_said_of_an_epoch_that_has_ended_changes_nothing_in_the_next(log
     log.take_back(30, old)
     log.take_back(2, old)
     assert log.stat().acked_seq == 5
+
+
+def test_a_log_is_closed_only_when_those_who_are_reading_it_have_let_go(log: Log) -> None:
+    """An open transaction would outlive its map."""
+    log.append(entries(3), None)
+    closing = threading.Thread(target=log.close)
+    with log._reading() as txn:
+        closing.start()
+        closing.join(0.2)
+        assert closing.is_alive()
+        assert log._tables.state(txn).head.seq == 3
+    closing.join()
+    with pytest.raises(LogBroken):
+        log.stat()
