@@ -87,7 +87,7 @@ class Log:
 
     @property
     def recovery(self) -> Recovery | None:
-        """What became of the log before, if this process has begun one anew because of damage."""
+        """What became of the log before, if this process has begun one anew because of damage, or has met some then."""
         return self._opened.recovery
 
     def close(self) -> None:
@@ -108,9 +108,11 @@ class Log:
     def begin_epoch(self, reason: str) -> None:
         """What is not acknowledged goes on in a new epoch, its payloads unchanged; the log as it is goes to quarantine.
 
-        For a log that another has gone on with (``fork``). Raises LogBroken, as ``reopen`` does.
+        For a log that another has gone on with (``fork``). What turns out to be damaged is mended, and told by
+        ``recovery``. Raises LogBroken, as ``reopen`` does.
         """
-        self._again(lambda closed: open_next(closed, self._cap_bytes, reason))
+        self._again(lambda closed: open_next(closed, self._cap_bytes, reason, self._mend))
+        self._in_doubt = False
 
     def _again(self, opening: Callable[[OpenLog], OpenLog]) -> None:
         with self._gate.shut():
