@@ -135,14 +135,15 @@ class Uplink:
 
     async def keep(self, orders: list[Acknowledge | Bury], epoch: bytes) -> None:
         """Commits what the collector has answered. The pause lets the answers of a busy stream gather."""
-        for order in orders:
-            await self._in_writer(partial(self._commit, order, epoch))
-        if orders:
+        news = [order for order in orders if await self._in_writer(partial(self._commit, order, epoch))]
+        if news:
+            # Not for what each Welcome says again: a collector that does no more than that is failing.
             self._backoff.reset()
             self._situation.acknowledged()
-            last = orders[-1]
+            last = news[-1]
             if self._on_ack is not None:
                 self._on_ack(last.through_seq if isinstance(last, Acknowledge) else last.seq)
+        if orders:
             await trio.sleep(self._pace.between_commits_s)
 
     def look(self, progress: Progress) -> None:
@@ -246,12 +247,14 @@ class Uplink:
         if self._log.epoch == epoch:
             self._log.begin_epoch("fork")
 
-    def _commit(self, order: Acknowledge | Bury, epoch: bytes) -> None:
-        """In the writer's thread."""
+    def _commit(self, order: Acknowledge | Bury, epoch: bytes) -> bool:
+        """In the writer's thread. Whether it has changed anything."""
         if isinstance(order, Acknowledge):
-            self._log.acknowledge(order.through_seq, time.time_ns(), epoch)
-        elif self._log.bury(order.seq, order.reason, time.time_ns(), epoch):
+            return self._log.acknowledge(order.through_seq, time.time_ns(), epoch)
+        is_news = self._log.bury(order.seq, order.reason, time.time_ns(), epoch)
+        if is_news:
             log.error("frame %d was refused by the collector (%s) and is kept aside", order.seq, order.reason)
+        return is_news
 
     async def _rest(self) -> None:
         delay_s = self._backoff.next_s()

@@ -193,18 +193,21 @@ class Log:
             last = self._tables.state(txn).trimmed
         return make_skip(self.epoch, last.seq, previous_hash, Skip(first_seq, last.hash, SkipReason.TRIMMED)).to_bytes()
 
-    def acknowledge(self, through_seq: int, now_wall_ns: int, epoch: bytes | None = None) -> None:
+    def acknowledge(self, through_seq: int, now_wall_ns: int, epoch: bytes | None = None) -> bool:
         """The collector has everything through this seq, durably. What it has said before changes nothing.
 
-        Nor does what it says of another ``epoch`` than the log's own; None: of this one.
+        Nor does what it says of another ``epoch`` than the log's own; None: of this one. Whether it was news.
         Raises ValueError for a frame that was never written.
         """
         if self._is_another(epoch):
-            return
+            return False
         with self._writing() as txn:
             state = self._tables.state(txn)
-            if through_seq > state.acked.seq:
-                self._tables.put_state(txn, self._acknowledged(txn, state, through_seq, now_wall_ns))
+            if through_seq <= state.acked.seq:
+                return False
+            now = self._acknowledged(txn, state, through_seq, now_wall_ns)
+            self._tables.put_state(txn, now)
+            return now.acked.seq > state.acked.seq
 
     def append_over(
         self, entries: Sequence[Entry], judge: Callable[[Sequence[bytes]], tuple[Iterable[Lost], bytes]]

@@ -16,8 +16,9 @@ import trio
 
 from gputally.daemon.config import UplinkConfig
 from gputally.daemon.keeper import WriterThread
-from gputally.daemon.replay_events import Opened
+from gputally.daemon.replay_events import Acknowledge, Bury, Opened
 from gputally.daemon.uplink import MOST_EPOCHS_AN_HOUR, Uplink
+from gputally.daemon.uplink_channel import Trouble
 from gputally.daemon.uplink_session import Pace
 from gputally.daemon.uplink_stream import Stream
 from gputally.daemon.uplink_words import hello
@@ -606,3 +607,20 @@ def test_no_frame_of_a_log_begun_anew_goes_out_on_the_stream_of_the_epoch_before
     stream._hear(wire.CollectorMessage(ack=wire.Ack(through_seq=2)))
     assert said == [1, 2]
     assert next(requests).HasField("goodbye")
+
+
+@in_trio
+async def test_a_collector_that_only_says_again_what_it_refused_long_ago_does_not_look_healthy(log: Log) -> None:
+    write(log, 5)
+    heard: list[int] = []
+    uplink = Uplink(log, UplinkConfig(), HOST, "0.test", WriterThread(), heard.append, pace=FAST)
+    uplink._situation.failed("here:1", Trouble("its disk is full"))
+    for orders in ([Bury(2, "bad")], [Acknowledge(3)]):
+        for again in (False, True):
+            uplink._situation.failed("here:1", Trouble("its disk is full"))
+            uplink._backoff.next_s()
+            await uplink.keep([*orders], log.epoch)
+            assert (uplink._backoff._failures, uplink.status().last_error is not None) == (int(again), again)
+    assert heard == [2, 3]
+    await uplink.keep([Acknowledge(4)], b"of the epoch before")
+    assert (heard, uplink.status().last_error is not None) == ([2, 3], True)
