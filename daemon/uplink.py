@@ -24,7 +24,7 @@ import grpc
 import trio
 
 from ..plugins.tls_watch import BadCredentials
-from ..storage.wal import Log, LogStat
+from ..storage.wal import Log, LogBroken, LogStat
 from .config import UplinkConfig
 from .keeper import InWriter
 from .replay_events import Acknowledge, Bury, Fork, Opened, TakeBack
@@ -109,12 +109,19 @@ class Uplink:
         self._alarm.ring()
 
     async def drain(self, deadline_s: float) -> bool:
-        """Brings out what is in the log and says goodbye; whether everything was acknowledged in time."""
+        """Brings out what is in the log and says goodbye; whether everything was acknowledged in time.
+
+        Of a log that cannot be read nobody can say so.
+        """
         self._drain_asked.set()
         self._alarm.ring()
         with trio.move_on_after(deadline_s):
             await self._stopped.wait()
-        stat = await trio.to_thread.run_sync(self._log.stat)
+        try:
+            stat = await trio.to_thread.run_sync(self._log.stat)
+        except LogBroken as broken:
+            log.error("whether everything was delivered cannot be told: %s", broken)
+            return False
         return self._stopped.is_set() and not stat.unacked_frames
 
     def status(self) -> UplinkStatus:

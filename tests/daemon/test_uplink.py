@@ -624,3 +624,15 @@ async def test_a_collector_that_only_says_again_what_it_refused_long_ago_does_no
     assert heard == [2, 3]
     await uplink.keep([Acknowledge(4)], b"of the epoch before")
     assert (heard, uplink.status().last_error is not None) == ([2, 3], True)
+
+
+@in_trio
+async def test_a_daemon_that_stops_while_its_disk_is_away_ends_its_uplink_without_a_crash(
+    log: Log, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    write(log, 1)
+    (tmp_path / "log" / "data.mdb").rename(tmp_path / "away")
+    with pytest.raises(LogBroken):
+        log.reopen()
+    assert not await Uplink(log, UplinkConfig(), HOST, "0.test", WriterThread(), pace=FAST).drain(0.05)
+    assert "whether everything was delivered cannot be told" in caplog.text
