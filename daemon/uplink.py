@@ -24,7 +24,7 @@ import grpc
 import trio
 
 from ..plugins.tls_watch import BadCredentials
-from ..storage.wal import Log, LogStat
+from ..storage.wal import Log, LogBroken, LogStat
 from .config import UplinkConfig
 from .keeper import InWriter
 from .replay_events import Acknowledge, Bury, Fork, Opened, TakeBack
@@ -68,6 +68,8 @@ class Uplink:
         self._situation = Situation(self._endpoint)
         self.credentials = Credentials(settings)
         self._opened_with = 0
+        self._epoch: bytes | None = None
+        """That the latest stream is about."""
         self._parted_s: deque[float] = deque()
         self._alarm = Alarm()
         self._grown = False
@@ -98,8 +100,8 @@ class Uplink:
 
     @property
     def outdated(self) -> bool:
-        """Whether other TLS files are in force than those that the stream was opened with."""
-        return self.credentials.number != self._opened_with
+        """Whether other TLS files, or another epoch, are in force than those that the stream was opened with."""
+        return self.credentials.number != self._opened_with or self._is_renewed
 
     def wake(self) -> None:
         """The log has grown."""
@@ -107,12 +109,19 @@ class Uplink:
         self._alarm.ring()
 
     async def drain(self, deadline_s: float) -> bool:
-        """Brings out what is in the log and says goodbye; whether everything was acknowledged in time."""
+        """Brings out what is in the log and says goodbye; whether everything was acknowledged in time.
+
+        Of a log that cannot be read nobody can say so.
+        """
         self._drain_asked.set()
         self._alarm.ring()
         with trio.move_on_after(deadline_s):
             await self._stopped.wait()
-        stat = await trio.to_thread.run_sync(self._log.stat)
+        try:
+            stat = await trio.to_thread.run_sync(self._log.stat)
+        except LogBroken as broken:
+            log.error("whether everything was delivered cannot be told: %s", broken)
+            return False
         return self._stopped.is_set() and not stat.unacked_frames
 
     def status(self) -> UplinkStatus:
@@ -124,22 +133,24 @@ class Uplink:
         return 0.0 if self._drain_asked.is_set() else self._settings.linger_s
 
     async def grown(self) -> int | None:
-        """The newest seq, if the log has grown since this was last asked."""
+        """The newest seq, if the log has grown since this was last asked, and is the one that the stream is about."""
         if not self._grown:
             return None
         self._grown = False
-        return (await trio.to_thread.run_sync(self._log.stat)).last_seq
+        stat = await trio.to_thread.run_sync(self._log.stat)
+        return stat.last_seq if stat.epoch == self._epoch else None
 
-    async def keep(self, orders: list[Acknowledge | Bury]) -> None:
+    async def keep(self, orders: list[Acknowledge | Bury], epoch: bytes) -> None:
         """Commits what the collector has answered. The pause lets the answers of a busy stream gather."""
-        for order in orders:
-            await self._in_writer(partial(self._commit, order))
-        if orders:
+        news = [order for order in orders if await self._in_writer(partial(self._commit, order, epoch))]
+        if news:
+            # Not for what each Welcome says again: a collector that does no more than that is failing.
             self._backoff.reset()
             self._situation.acknowledged()
-            last = orders[-1]
+            last = news[-1]
             if self._on_ack is not None:
                 self._on_ack(last.through_seq if isinstance(last, Acknowledge) else last.seq)
+        if orders:
             await trio.sleep(self._pace.between_commits_s)
 
     def look(self, progress: Progress) -> None:
@@ -150,13 +161,19 @@ class Uplink:
     def _may_try(self) -> bool:
         return bool(self._settings.endpoints) and self._situation.state is not State.FORKED
 
+    @property
+    def _is_renewed(self) -> bool:
+        """Whether the log was begun anew since the latest stream was opened."""
+        return self._epoch is not None and self._log.epoch != self._epoch
+
     async def _deliver(self, stat: LogStat) -> None:
         """One stream, and the rest after it if it failed."""
+        self._epoch = stat.epoch
         self._endpoint = endpoint = self._endpoints.pick(time.monotonic())
         self._situation.connecting(endpoint)
         match await self._converse(endpoint, stat):
             case Fork() as fork:
-                await self._part(endpoint, fork)
+                await self._part(endpoint, fork, stat.epoch)
             case Trouble() as trouble:
                 self._endpoints.failed(endpoint, time.monotonic())
                 self._situation.failed(endpoint, trouble)
@@ -164,16 +181,16 @@ class Uplink:
             case None:
                 self._situation.quiet()
 
-    async def _part(self, endpoint: str, fork: Fork) -> None:
+    async def _part(self, endpoint: str, fork: Fork, epoch: bytes) -> None:
         """What is not acknowledged goes on in a new epoch. Not for ever: a collector that lies must not renew us."""
-        epoch, now_s = self._log.epoch, time.monotonic()
+        now_s = time.monotonic()
         while self._parted_s and now_s - self._parted_s[0] > _AN_HOUR_S:
             self._parted_s.popleft()
         if len(self._parted_s) >= MOST_EPOCHS_AN_HOUR:
             self._situation.forked(endpoint, fork.why, epoch, None)
             return
         self._parted_s.append(now_s)
-        await self._in_writer(partial(self._log.begin_epoch, "fork"))
+        await self._in_writer(partial(self._begin_epoch_after, epoch))
         self._situation.forked(endpoint, fork.why, epoch, self._log.epoch)
         await self._rest()
 
@@ -189,7 +206,7 @@ class Uplink:
             hello(stat, self._host_id, self._version),
             Opened(stat.acked_seq, stat.last_seq),
             poke=partial(_ring, token, self._alarm),
-            take_back=lambda order: trio.from_thread.run(self._take_back, order, trio_token=token),
+            take_back=lambda order: trio.from_thread.run(self._take_back, order, stat.epoch, trio_token=token),
         )
         try:
             threading.Thread(target=stream.run, args=(channel,), name="uplink", daemon=True).start()
@@ -203,6 +220,8 @@ class Uplink:
         return await self._judge(progress)
 
     async def _judge(self, progress: Progress) -> Fork | Trouble | None:
+        if self._is_renewed:
+            return None  # whatever was said was said of a log that is no more: it is opened again at once
         if progress.fork is not None:
             return progress.fork
         if progress.welcomed and (progress.all_acknowledged or (self.outdated and progress.trouble is None)):
@@ -220,7 +239,7 @@ class Uplink:
         self._opened_with = 0 if identity is None else identity.number
         return open_channel(endpoint, identity, self._settings.collector_name)
 
-    async def _take_back(self, order: TakeBack) -> None:
+    async def _take_back(self, order: TakeBack, epoch: bytes) -> None:
         if order.missing is None:
             log.warning(
                 "the collector has frames only through %d: its ledger was restored; what it lost is sent again",
@@ -228,14 +247,21 @@ class Uplink:
             )
         else:
             self._situation.missing(*order.missing)
-        await self._in_writer(partial(self._log.take_back, order.through_seq))
+        await self._in_writer(partial(self._log.take_back, order.through_seq, epoch))
 
-    def _commit(self, order: Acknowledge | Bury) -> None:
-        """In the writer's thread."""
+    def _begin_epoch_after(self, epoch: bytes) -> None:
+        """In the writer's thread: unless the log has left it already."""
+        if self._log.epoch == epoch:
+            self._log.begin_epoch("fork")
+
+    def _commit(self, order: Acknowledge | Bury, epoch: bytes) -> bool:
+        """In the writer's thread. Whether it has changed anything."""
         if isinstance(order, Acknowledge):
-            self._log.acknowledge(order.through_seq, time.time_ns())
-        elif self._log.bury(order.seq, order.reason, time.time_ns()):
+            return self._log.acknowledge(order.through_seq, time.time_ns(), epoch)
+        is_news = self._log.bury(order.seq, order.reason, time.time_ns(), epoch)
+        if is_news:
             log.error("frame %d was refused by the collector (%s) and is kept aside", order.seq, order.reason)
+        return is_news
 
     async def _rest(self) -> None:
         delay_s = self._backoff.next_s()

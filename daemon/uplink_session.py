@@ -56,15 +56,15 @@ class Host(Protocol):
 
     @property
     def outdated(self) -> bool:
-        """Whether the stream should be left for one with the TLS files that are in force by now."""
+        """Whether the stream should be left for one with the TLS files, or of the epoch, that are in force by now."""
         ...
 
     async def grown(self) -> int | None:
         """The newest seq, if the log has grown since it was last asked."""
         ...
 
-    async def keep(self, orders: list[Acknowledge | Bury]) -> None:
-        """Makes durable what the collector has answered."""
+    async def keep(self, orders: list[Acknowledge | Bury], epoch: bytes) -> None:
+        """Makes durable what the collector has answered about frames of this epoch."""
         ...
 
     def look(self, progress: Progress) -> None: ...
@@ -86,7 +86,7 @@ class Session:
             # In this order: what a stream was told before it ended is there when it is seen to be over.
             progress = self.stream.progress()
             self.host.look(progress)
-            await self.host.keep(self.stream.orders())
+            await self.host.keep(self.stream.orders(), self.stream.epoch)
             if progress.over or self._abandon():
                 return progress
             newest_seq = await self.host.grown()

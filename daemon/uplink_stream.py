@@ -82,6 +82,8 @@ class Stream:
     ) -> None:
         """``poke`` wakes trio from any thread; ``take_back`` does so in the log and returns when it is durable."""
         self._log, self._hello, self._poke, self._take_back = log, hello, poke, take_back
+        self.epoch: bytes = hello.hello.epoch
+        """That Hello named: nothing that the log says in another one belongs on this stream."""
         self._changed = threading.Condition()
         self._replay = Replay()
         self._replay.take(opened)
@@ -115,7 +117,7 @@ class Stream:
         except Violation as violation:
             self._end(Trouble(f"the collector does not keep to the protocol: {violation}"))
         except LogBroken as broken:
-            self.broken = broken
+            self._note_broken(broken)
             self._end(Trouble(str(broken)))
         except Exception as error:  # a thread has nobody above it: whatever it is, the stream is over
             self._end(Trouble(f"{type(error).__name__}: {error}"))
@@ -180,17 +182,30 @@ class Stream:
             needed_bytes = 0
             while (room := self._wait_for_room(needed_bytes)) is not None:
                 frames = self._read(room)
+                if self._is_renewed:
+                    self.leave()
+                    break
                 claimed = self._claim(room.first_seq, frames)
                 for raw in frames[:claimed]:
                     yield wire.HostMessage(frame=raw)
                 needed_bytes = len(frames[claimed]) if claimed < len(frames) else 0
             yield wire.HostMessage(goodbye=wire.Goodbye(reason="nothing more to say"))
         except LogBroken as broken:
-            self.broken = broken
+            self._note_broken(broken)
             self.cancel()
         except Exception as error:
             self._end(Trouble(f"{type(error).__name__}: {error}"))
             self.cancel()
+
+    @property
+    def _is_renewed(self) -> bool:
+        """Whether the log was begun anew under us. Asked after it was read: if not, what was read is of our epoch."""
+        return self._log.epoch != self.epoch
+
+    def _note_broken(self, broken: LogBroken) -> None:
+        """A frame that we want and a log that was begun anew does not hold is nothing broken."""
+        if not self._is_renewed:
+            self.broken = broken
 
     def _read(self, room: Room) -> list[bytes]:
         if room.trimmed_seq:
@@ -259,7 +274,11 @@ class Stream:
                 self._moved_s = time.monotonic()
                 self._note(Left())
         elif (answer := answer_in(message, self._log)) is not None:
-            self._obey(self._take(answer))
+            if isinstance(answer, Welcomed) and self._is_renewed:
+                # It was compared with the new epoch, perhaps. What is acknowledged of the old one does no harm.
+                self.cancel()
+            else:
+                self._obey(self._take(answer))
         if not self._poked:  # once until somebody looks: on a busy stream answers come by the thousand
             self._poked = True
             self._poke()

@@ -47,6 +47,14 @@ __all__ = [
 ]
 
 _TRIM_AT_ONCE: Final = 1_000
+_DAMAGE: Final = (
+    DamagedCheckpoint,
+    DamagedFrame,
+    lmdb.CorruptedError,
+    lmdb.PageNotFoundError,
+    lmdb.InvalidError,
+)
+"""What no disk that only failed for a moment explains."""
 
 
 class Log:
@@ -57,6 +65,7 @@ class Log:
         self._gate = Gate()
         self._mend = mend
         self._in_doubt = False
+        """Whether damage was met: then the next ``reopen``, or the next process, checks the file."""
         self._take(opened)
 
     @classmethod
@@ -78,11 +87,13 @@ class Log:
 
     @property
     def recovery(self) -> Recovery | None:
-        """What became of the log before, if this process has begun one anew because of damage."""
+        """What became of the log before, if this process has begun one anew because of damage, or has met some then."""
         return self._opened.recovery
 
     def close(self) -> None:
-        self._opened.close()
+        """Waits for those who are reading; who asks for anything afterwards hears LogBroken."""
+        with self._gate.shut():
+            self._opened.close(doubt=self._in_doubt)
 
     def reopen(self) -> None:
         """After LogBroken, when nobody knows what the last commit came to: closes and opens the file again.
@@ -97,9 +108,11 @@ class Log:
     def begin_epoch(self, reason: str) -> None:
         """What is not acknowledged goes on in a new epoch, its payloads unchanged; the log as it is goes to quarantine.
 
-        For a log that another has gone on with (``fork``). Raises LogBroken, as ``reopen`` does.
+        For a log that another has gone on with (``fork``). What turns out to be damaged is mended, and told by
+        ``recovery``. Raises LogBroken, as ``reopen`` does.
         """
-        self._again(lambda closed: open_next(closed, self._cap_bytes, reason))
+        self._again(lambda closed: open_next(closed, self._cap_bytes, reason, self._mend))
+        self._in_doubt = False
 
     def _again(self, opening: Callable[[OpenLog], OpenLog]) -> None:
         with self._gate.shut():
@@ -180,15 +193,21 @@ class Log:
             last = self._tables.state(txn).trimmed
         return make_skip(self.epoch, last.seq, previous_hash, Skip(first_seq, last.hash, SkipReason.TRIMMED)).to_bytes()
 
-    def acknowledge(self, through_seq: int, now_wall_ns: int) -> None:
+    def acknowledge(self, through_seq: int, now_wall_ns: int, epoch: bytes | None = None) -> bool:
         """The collector has everything through this seq, durably. What it has said before changes nothing.
 
+        Nor does what it says of another ``epoch`` than the log's own; None: of this one. Whether it was news.
         Raises ValueError for a frame that was never written.
         """
+        if self._is_another(epoch):
+            return False
         with self._writing() as txn:
             state = self._tables.state(txn)
-            if through_seq > state.acked.seq:
-                self._tables.put_state(txn, self._acknowledged(txn, state, through_seq, now_wall_ns))
+            if through_seq <= state.acked.seq:
+                return False
+            now = self._acknowledged(txn, state, through_seq, now_wall_ns)
+            self._tables.put_state(txn, now)
+            return now.acked.seq > state.acked.seq
 
     def append_over(
         self, entries: Sequence[Entry], judge: Callable[[Sequence[bytes]], tuple[Iterable[Lost], bytes]]
@@ -227,12 +246,14 @@ class Log:
             used_bytes, limit_bytes = self._tables.used_bytes(txn), self._room.limit_bytes
             return state.trimmed.seq < state.acked.seq or used_bytes < limit_bytes - limit_bytes // 8
 
-    def take_back(self, through_seq: int) -> None:
+    def take_back(self, through_seq: int, epoch: bytes | None = None) -> None:
         """The collector has lost what it had acknowledged beyond this seq: those frames must be said again.
 
-        A ledger restored from a backup is filled up again from here. Raises
-        ValueError if they are not held any more.
+        A ledger restored from a backup is filled up again from here. Of another ``epoch`` it changes
+        nothing. Raises ValueError if they are not held any more.
         """
+        if self._is_another(epoch):
+            return
         with self._writing() as txn:
             state = self._tables.state(txn)
             mark = self._tables.mark(txn, state, through_seq)
@@ -241,11 +262,14 @@ class Log:
             self._tables.forget_acks(txn, beyond_seq=through_seq)
             self._tables.put_state(txn, state.with_acked(mark))
 
-    def bury(self, seq: int, reason: str, now_wall_ns: int) -> bool:
+    def bury(self, seq: int, reason: str, now_wall_ns: int, epoch: bytes | None = None) -> bool:
         """The collector has put a tombstone in this frame's place: it counts as acknowledged, and is kept aside.
 
-        Tombstones come in order, and again with each new stream. False: this one was known, and nothing is written.
+        Tombstones come in order, and again with each new stream. False: this one was known, or is of another
+        ``epoch``, and nothing is written.
         """
+        if self._is_another(epoch):
+            return False
         with self._writing() as txn:
             state = self._tables.state(txn)
             if seq <= state.rejected_seq and seq <= state.acked.seq:
@@ -263,8 +287,8 @@ class Log:
 
         Where the file has no room even for that, what is left of it waits for the next call.
         """
-        self._opened.env.reader_check()  # one that was killed while it looked must not hold pages for ever
         with self._reading() as txn:
+            self._opened.env.reader_check()  # one that was killed while it looked must not hold pages for ever
             due = [seq for seq, wall_ns in self._tables.acks(txn) if wall_ns < keep_after_wall_ns]
             first = self._tables.state(txn).trimmed.seq
             acked = self._tables.state(txn).acked.seq
@@ -280,6 +304,10 @@ class Log:
     def stat(self) -> LogStat:
         with self._reading() as txn:
             return stat_of(self._tables.state(txn), self._tables.used_bytes(txn), self._cap_bytes)
+
+    def _is_another(self, epoch: bytes | None) -> bool:
+        """In the writer's thread, where no new one can begin meanwhile."""
+        return epoch is not None and epoch != self.epoch
 
     def _append(self, entries: Sequence[Entry], checkpoint: bytes | None) -> int:
         with self._writing() as txn:
@@ -307,8 +335,8 @@ class Log:
 
     def _settle(self, needed_bytes: int) -> None:
         """Gives LMDB pages it can use: what one transaction frees, only the second after it may take."""
-        self._opened.env.reader_check()
         with self._writing() as txn:
+            self._opened.env.reader_check()
             state = self._tables.state(txn)
             goal_bytes = self._tables.used_bytes(txn) - 2 * needed_bytes
             while state.trimmed.seq < state.acked.seq and self._tables.used_bytes(txn) > goal_bytes:
@@ -332,7 +360,6 @@ class Log:
         try:
             first_seq = verified(seq, stored_hash, raw, self.epoch).first_seq
         except DamagedFrame as error:
-            self._in_doubt = True
             raise LogBroken(f"{self._opened.folder}: {error}", seq) from None
         if not first_seq <= expected_seq <= seq:
             raise LogBroken(f"{self._opened.folder}: frame {expected_seq} is not held", expected_seq)
@@ -341,15 +368,24 @@ class Log:
     @contextmanager
     def _reading(self) -> Generator[Txn]:
         try:
-            with self._gate.passing(), self._opened.env.begin() as txn:
+            with self._gate.passing(), self._doubting(), self._opened.env.begin() as txn:
                 yield txn
         except (lmdb.Error, DamagedCheckpoint, DamagedFrame) as error:
             raise LogBroken(f"{self._opened.folder}: the log cannot be read: {error}") from None
 
     @contextmanager
+    def _doubting(self) -> Generator[None]:
+        """Notes damage, whoever meets it. Those who find it in a frame, or a frame missing, say LogBroken themselves."""
+        try:
+            yield
+        except (LogBroken, *_DAMAGE):
+            self._in_doubt = True
+            raise
+
+    @contextmanager
     def _writing(self) -> Generator[Txn]:
         try:
-            with self._opened.env.begin(write=True) as txn:
+            with self._doubting(), self._opened.env.begin(write=True) as txn:
                 yield txn
         except lmdb.MapFullError:
             raise full(self._opened.folder, self._cap_bytes) from None

@@ -40,9 +40,11 @@ class OpenLog:
     recovery: Recovery | None = None
     """What became of the log before, if this one was begun anew when it was opened."""
 
-    def close(self) -> None:
+    def close(self, *, doubt: bool = False) -> None:
+        """With ``doubt`` the next who opens it checks it."""
         self.env.close()
-        say_clean(self.folder)
+        if not doubt:
+            say_clean(self.folder)
         self.owner.release()
 
 
@@ -74,10 +76,16 @@ def open_again(closed: OpenLog, cap_bytes: int, doubt: bool = False, mend: Mend 
     return replace(opened, recovery=recovery or closed.recovery)
 
 
-def open_next(closed: OpenLog, cap_bytes: int, reason: str) -> OpenLog:
-    """A new epoch with what is not acknowledged, after ``env.close()``. Raises LogUnusable, OSError."""
-    renew(Renewal(closed.folder, closed.host_id, cap_bytes, closed.platter, reason, reason))
-    return _open(closed.folder, closed.host_id, cap_bytes, closed.owner, closed.platter)
+def open_next(closed: OpenLog, cap_bytes: int, reason: str, mend: Mend = no_mending) -> OpenLog:
+    """A new epoch with what is not acknowledged, after ``env.close()``. Raises LogUnusable, OSError.
+
+    What cannot be read of it is mended as at any other time.
+    """
+    recovery = renew(Renewal(closed.folder, closed.host_id, cap_bytes, closed.platter, reason, reason, mend))
+    is_damaged = bool(recovery.lost) or not recovery.knows_head
+    log.log(logging.ERROR if is_damaged else logging.INFO, "%s: %s", closed.folder, recovery)
+    opened = _open(closed.folder, closed.host_id, cap_bytes, closed.owner, closed.platter)
+    return replace(opened, recovery=recovery if is_damaged else closed.recovery)
 
 
 def _recover(folder: Path, host_id: str, cap_bytes: int, platter: Platter, mend: Mend) -> Recovery | None:

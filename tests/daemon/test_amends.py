@@ -165,3 +165,28 @@ def test_the_gap_is_told_before_the_frames_that_are_left(tmp_path: Path) -> None
     rub_out(folder, 9)
     batches, _ = restored(folder)
     assert gaps(batches[1:2]) != {} and gaps(batches[2:]) == {}
+
+
+def test_a_frame_that_is_found_damaged_when_a_fork_begins_a_new_epoch_is_declared_too(tmp_path: Path) -> None:
+    folder = tmp_path / "log"
+    meter, said = kept(folder)
+    log = Log.open(folder, HOST, CAP_BYTES, mend=amends(HOST))
+    rub_out_open(folder, 9)
+    log.begin_epoch("fork")
+    batches = [decode_batch(read_frame(raw).payload()) for raw in log.read(1, 100_000, 1 << 30)]
+    assert log.recovery is not None and (log.recovery.reason, log.recovery.lost) == ("fork", ((9, 9),))
+    log.begin_epoch("fork")
+    assert log.recovery.lost == ((9, 9),), "one that loses nothing makes nobody forget it"
+    log.close()
+    check_whole(batches, meter)
+    assert gaps(batches) == {(name, "log_damaged"): told_ns(said, name, 9) for name in DEVICES}
+
+
+def rub_out_open(folder: Path, seq: int) -> None:
+    """In its place, under those who have the file open."""
+    found = salvage(folder / "data.mdb")
+    place = found.frames[seq].offset
+    found.close()
+    with (folder / "data.mdb").open("r+b") as file:
+        file.seek(place + 80)
+        file.write(bytes(6))

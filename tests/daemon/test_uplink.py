@@ -16,8 +16,13 @@ import trio
 
 from gputally.daemon.config import UplinkConfig
 from gputally.daemon.keeper import WriterThread
+from gputally.daemon.replay_events import Acknowledge, Bury, Opened
 from gputally.daemon.uplink import MOST_EPOCHS_AN_HOUR, Uplink
+from gputally.daemon.uplink_channel import Trouble
 from gputally.daemon.uplink_session import Pace
+from gputally.daemon.uplink_stream import Stream
+from gputally.daemon.uplink_words import hello
+from gputally.proto.v1 import uplink_pb2 as wire
 from gputally.proto.v1 import usage_pb2
 from gputally.storage.frame import read_frame
 from gputally.storage.wal import Entry, Log, LogBroken
@@ -558,3 +563,76 @@ def misbehave(collector: RudeCollector, luck: random.Random, newest: int) -> Non
     if luck.random() < 0.1:
         collector.stop()
         collector.start()
+
+
+@in_trio
+async def test_a_log_that_is_begun_anew_under_a_stream_is_said_from_its_start_on_another(
+    log: Log, collector: RudeCollector
+) -> None:
+    write(log, 20)
+    collector.manners.ack_after_s = 0.1
+    async with running(log, collector.address) as uplink:
+        await until(lambda: collector.ledger.said)
+        log.begin_epoch("damage")
+        frames = log.read(1, 100, MIB)
+        uplink.wake()
+        collector.manners.ack_after_s = 0.0
+        await all_acknowledged(log)
+        assert uplink.status().forks == 0
+    assert collector.later[log.epoch].frames == frames
+    assert [hello.epoch for hello in collector.hellos][1:] == [log.epoch]
+
+
+@pytest.mark.parametrize("committed_seq", [0, 3])
+def test_a_welcome_to_the_epoch_before_is_no_fork_of_a_log_begun_anew(committed_seq: int, log: Log) -> None:
+    write(log, 5)
+    head_hash = log.head_hash(committed_seq)
+    stream = Stream(log, hello(log.stat(), HOST, "0.test"), Opened(0, 5), lambda: None, lambda _: None)
+    log.begin_epoch("damage")
+    welcome = wire.Welcome(committed_seq=committed_seq, head_hash=head_hash, window_frames=8, window_bytes=MIB)
+    stream._hear(wire.CollectorMessage(welcome=welcome))
+    assert (stream.progress().fork, stream.progress().welcomed, stream.orders()) == (None, False, [])
+
+
+def test_no_frame_of_a_log_begun_anew_goes_out_on_the_stream_of_the_epoch_before(log: Log) -> None:
+    write(log, 20)
+    head_hash = log.head_hash(0)
+    stream = Stream(log, hello(log.stat(), HOST, "0.test"), Opened(0, 20), lambda: None, lambda _: None)
+    requests = stream._requests()
+    assert next(requests).hello.epoch == log.epoch
+    welcome = wire.Welcome(head_hash=head_hash, window_frames=2, window_bytes=MIB)
+    stream._hear(wire.CollectorMessage(welcome=welcome))
+    said = [read_frame(next(requests).frame).seq for _ in range(2)]
+    log.begin_epoch("damage")
+    stream._hear(wire.CollectorMessage(ack=wire.Ack(through_seq=2)))
+    assert said == [1, 2]
+    assert next(requests).HasField("goodbye")
+
+
+@in_trio
+async def test_a_collector_that_only_says_again_what_it_refused_long_ago_does_not_look_healthy(log: Log) -> None:
+    write(log, 5)
+    heard: list[int] = []
+    uplink = Uplink(log, UplinkConfig(), HOST, "0.test", WriterThread(), heard.append, pace=FAST)
+    uplink._situation.failed("here:1", Trouble("its disk is full"))
+    for orders in ([Bury(2, "bad")], [Acknowledge(3)]):
+        for again in (False, True):
+            uplink._situation.failed("here:1", Trouble("its disk is full"))
+            uplink._backoff.next_s()
+            await uplink.keep([*orders], log.epoch)
+            assert (uplink._backoff._failures, uplink.status().last_error is not None) == (int(again), again)
+    assert heard == [2, 3]
+    await uplink.keep([Acknowledge(4)], b"of the epoch before")
+    assert (heard, uplink.status().last_error is not None) == ([2, 3], True)
+
+
+@in_trio
+async def test_a_daemon_that_stops_while_its_disk_is_away_ends_its_uplink_without_a_crash(
+    log: Log, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    write(log, 1)
+    (tmp_path / "log" / "data.mdb").rename(tmp_path / "away")
+    with pytest.raises(LogBroken):
+        log.reopen()
+    assert not await Uplink(log, UplinkConfig(), HOST, "0.test", WriterThread(), pace=FAST).drain(0.05)
+    assert "whether everything was delivered cannot be told" in caplog.text

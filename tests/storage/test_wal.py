@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -435,3 +436,47 @@ def test_whatever_is_done_in_whatever_order_nothing_unacknowledged_is_ever_gone(
         assert waiting == written[acked:]
         assert (log.stat().last_seq, log.stat().acked_seq) == (len(written), acked)
     log.close()
+
+
+def test_whatever_is_asked_of_a_log_that_could_not_be_opened_again_says_that_it_is_broken(
+    folder: Path, log: Log
+) -> None:
+    log.append(entries(2), None)
+    (folder / "data.mdb").rename(folder / "away")
+    with pytest.raises(LogBroken):
+        log.reopen()
+    for ask in (log.stat, log.checkpoint, lambda: log.trim(1), lambda: log._settle(1), lambda: log.acknowledge(1, 1)):
+        with pytest.raises(LogBroken):
+            ask()
+    (folder / "away").rename(folder / "data.mdb")
+    log.reopen()
+    assert log.stat().last_seq == 2
+
+
+def test_what_is_said_of_an_epoch_that_has_ended_changes_nothing_in_the_next(log: Log) -> None:
+    log.append(entries(20), None)
+    old = log.epoch
+    log.begin_epoch("damage")
+    log.append(entries(3), None)
+    log.acknowledge(30, MINUTE_NS, old)
+    log.acknowledge(11, MINUTE_NS, old)
+    assert not log.bury(2, "no batch", MINUTE_NS, old)
+    assert (log.stat().acked_seq, log.stat().rejected_frames, log.trim(10**18)) == (0, 0, 0)
+    log.acknowledge(5, MINUTE_NS, log.epoch)
+    log.take_back(30, old)
+    log.take_back(2, old)
+    assert log.stat().acked_seq == 5
+
+
+def test_a_log_is_closed_only_when_those_who_are_reading_it_have_let_go(log: Log) -> None:
+    """An open transaction would outlive its map."""
+    log.append(entries(3), None)
+    closing = threading.Thread(target=log.close)
+    with log._reading() as txn:
+        closing.start()
+        closing.join(0.2)
+        assert closing.is_alive()
+        assert log._tables.state(txn).head.seq == 3
+    closing.join()
+    with pytest.raises(LogBroken):
+        log.stat()

@@ -12,6 +12,7 @@ from pathlib import Path
 import lmdb
 import pytest
 
+from gputally.daemon.sure_log import SureLog
 from gputally.proto.v1 import usage_pb2
 from gputally.storage.checkpoint import encode
 from gputally.storage.frame import Codec, make_skip, read_frame
@@ -295,3 +296,64 @@ def check_partition(
     assert held[1:] == expected, seed
     assert (len(expected), len(missing) + len(expected) + acked) == (salvaged, head), seed
     assert head == 60 or not knows_head, seed
+
+
+def test_a_damaged_frame_that_retention_meets_first_is_mended_when_the_log_is_opened_again(tmp_path: Path) -> None:
+    folder = tmp_path / "log"
+    payloads = written(folder, acked=0)
+    rub_out(folder, payloads[0])
+    say_clean(folder)  # a disk that forgets does not touch the file's times
+    log = Log.open(folder, HOST, MIB)
+    sure = SureLog(log)
+    sure.append_over([Entry(1, b"usage")], lambda _: ((), b"checkpoint"))
+    assert log.recovery is not None and log.recovery.lost == ((1, 1),)
+    assert read_frame(log.read(log.stat().last_seq, 1, MIB)[0]).payload() == b"usage"
+    log.close()
+
+
+@pytest.mark.parametrize(
+    ("seq", "use"), [(1, lambda log: log._settle(MIB)), (30, lambda log: log.read(21, 100, MIB))], ids=["trim", "read"]
+)
+def test_a_frame_that_is_not_there_is_looked_into_when_the_log_is_opened_again(
+    seq: int, use: Callable[[Log], object], tmp_path: Path
+) -> None:
+    folder = tmp_path / "log"
+    written(folder)
+    with lmdb.open(str(folder), max_dbs=5) as env, env.begin(write=True) as txn:
+        assert txn.delete(seq.to_bytes(8, "big"), db=env.open_db(b"frames", txn=txn, create=False))
+    say_clean(folder)
+    log = Log.open(folder, HOST, MIB)
+    with pytest.raises(LogBroken, match=f"frame {seq} "):
+        use(log)
+    log.reopen()
+    assert log.recovery is not None and log.recovery.what == f"frames {seq} to {seq} are not there"
+    log.close()
+
+
+def test_a_state_that_cannot_be_read_any_more_is_found_again_when_the_log_is_opened_again(tmp_path: Path) -> None:
+    folder = tmp_path / "log"
+    written(folder)
+    log = Log.open(folder, HOST, MIB)
+    with log._writing() as txn:
+        txn.put(b"log", b"no state", db=log._tables._db["state"])
+    with pytest.raises(LogBroken):
+        log.stat()
+    log.reopen()
+    assert log.recovery is not None and log.stat().unacked_frames >= 40
+    log.close()
+
+
+def test_a_log_that_is_closed_while_it_is_known_to_be_damaged_is_checked_at_the_next_start(tmp_path: Path) -> None:
+    folder = tmp_path / "log"
+    payloads = written(folder)
+    rub_out(folder, payloads[40])
+    say_clean(folder)
+    log = Log.open(folder, HOST, MIB)
+    with pytest.raises(LogBroken, match="frame 41"):
+        log.read(21, 100, MIB)
+    log.close()
+    assert not (folder / CLEAN).exists()
+    again = Log.open(folder, HOST, MIB)
+    assert again.recovery is not None and again.recovery.lost == ((41, 41),)
+    again.close()
+    assert (folder / CLEAN).exists()
