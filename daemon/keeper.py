@@ -89,7 +89,7 @@ class Keeper:
         signed = await self._sign(batch)
         if batch is not None and signed is not None:
             batch = signed.on(batch)
-        batches, left = [*self.waiting, *([batch] if batch else [])], self.refused
+        batches, left = self._plain(batch)
         full: LogFull | None = None
         try:
             for batches, left in await self._ways(batch):
@@ -127,14 +127,20 @@ class Keeper:
         next to go, or would push out what is kept. While anything is undeclared no watermark may say
         that all is told. What waits for the disk may be there already, so it is said as it was.
         """
-        if batch is None or not self.refused:
-            return [([*self.waiting, *([batch] if batch else [])], self.refused)]
-        silent = replace(batch, complete_through_ns=None)
-        plain = [*self.waiting, silent], self.refused
-        if self.waiting or not await self.in_writer(self.log.has_room_to_spare):
+        plain = self._plain(batch)
+        if batch is None or not self.refused or self.waiting:
+            return [plain]
+        if not await self.in_writer(self.log.has_room_to_spare):
             return [plain]
         told, rest = self.refused.first(_MOST_ROWS)
-        return [([*told.batches(batch.host_id), silent if rest else batch], rest), plain]
+        last = replace(batch, complete_through_ns=None) if rest else batch
+        return [([*told.batches(batch.host_id), last], rest), plain]
+
+    def _plain(self, batch: Batch | None) -> tuple[list[Batch], Refused]:
+        """Nothing is declared, so while anything should be the batch says no watermark."""
+        if batch is not None and self.refused:
+            batch = replace(batch, complete_through_ns=None)
+        return [*self.waiting, *([batch] if batch else [])], self.refused
 
     def _written(self, batches: list[Batch], signed: Signed | None) -> list[Batch]:
         if self.waiting:
