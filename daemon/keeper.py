@@ -68,6 +68,8 @@ class Keeper:
     drop_oldest: bool = False
     signing: Signing | None = None
     _sure: SureLog = field(init=False)
+    _held: bytes = b""
+    """The checkpoint that goes with ``waiting``."""
     _untold: Untold | None = None
     """Where no checkpoint could be read: how far the log tells, until the first reading shows what is missing."""
 
@@ -99,13 +101,18 @@ class Keeper:
                 except LogFull as why:
                     full = why
         except LogBroken as broken:
-            self._wait(batches, left, broken)
+            self._wait(batches, left, meter, broken)
             return []
         assert full is not None, "there is always a way to try"
         return await self._make_do(meter, _behind(self._sure.found, batches), full)
 
     async def restore(self) -> Meter | None:
-        """The meter of a former life, as its last checkpoint left it; None if there is none that can be read."""
+        """The meter of a former life, as its last checkpoint left it; None if there is none that can be read.
+
+        While batches wait, the log's checkpoint still holds open what is in them: theirs counts.
+        """
+        if self.waiting:
+            return load(decode(self._held))[0]
         raw = await self.in_writer(self.log.checkpoint)
         reason = GapReason.LOG_DAMAGED
         try:
@@ -183,7 +190,7 @@ class Keeper:
             return await self._refuse(meter, batches, still)
         except LogBroken as broken:
             # Perhaps it was written. So what it gave up counts as that: said twice is better than not at all.
-            self._wait(told, self.refused, broken)
+            self._wait(told, self.refused, meter, broken)
             return []
         return told
 
@@ -197,13 +204,14 @@ class Keeper:
             log.error("not even a checkpoint fits (%s): a restart would go on from an older one", still)
             self.refused = refused
         except LogBroken as broken:
-            self._wait([], refused, broken)
+            self._wait([], refused, meter, broken)
         return []
 
-    def _wait(self, batches: list[Batch], refused: Refused, broken: LogBroken) -> None:
+    def _wait(self, batches: list[Batch], refused: Refused, meter: Meter, broken: LogBroken) -> None:
         if not self.waiting:
             log.error("%s; metering goes on, and what is closed waits in memory for the disk", broken)
         self.waiting, self.refused = tuple(batches), refused
+        self._held = encode(save(meter, refused)) if batches else b""
 
     async def _commit(self, batches: list[Batch], meter: Meter, refused: Refused) -> None:
         entries = [entry for batch in batches for entry in entries_of(batch)]

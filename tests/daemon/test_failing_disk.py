@@ -12,12 +12,14 @@ import trio.testing
 from gputally.daemon.keeper import MOST_WAITING, Keeper, WriterThread
 from gputally.daemon.mending import mending
 from gputally.daemon.sure_log import SureLog
+from gputally.model.conservation import tile
 from gputally.model.refused import Refused
 from gputally.model.usage import Batch
 from gputally.proto.convert import decode_batch
 from gputally.storage.frame import read_frame
 from gputally.storage.wal import Entry, Log, LogBroken
 
+from ..model.host import S
 from .test_keeper import CAP_BYTES, host_at
 
 BEFORE, AFTER, AWAY = "before", "after", "away"
@@ -152,6 +154,34 @@ def test_a_batch_that_waits_while_time_is_undeclared_does_not_say_that_all_is_to
 
     trio.run(main)
     assert [batch.complete_through_ns for batch in kept(log)] == [None, None]
+
+
+def test_a_life_that_ends_while_batches_wait_is_followed_by_one_that_does_not_say_their_time_again(
+    log: FailingLog,
+) -> None:
+    host = host_at(60)
+
+    async def main() -> None:
+        keeper, said = Keeper(log, WriterThread()), 0
+        for tick in range(61, 300):
+            log.faults = [AWAY] if tick > 150 else []
+            host.tick(tick * S)
+            for batch in host.batches[said:]:
+                await keeper.keep(host.meter, batch)
+            said = len(host.batches)
+        assert len(keeper.waiting) > 1
+        meter = await keeper.restore()
+        assert meter is not None
+        host.meter, log.faults = meter, []
+        for tick in range(300, 400):
+            host.tick(tick * S)
+        host.stop()
+        for batch in host.batches[said:]:
+            await keeper.keep(host.meter, batch)
+
+    trio.run(main)
+    tiling = tile(row.segment.boot for batch in kept(log) for row in batch.rows)
+    assert (tiling.holes, tiling.overlaps) == ((), ())
 
 
 def test_an_actor_that_meets_a_broken_log_begins_again_once_it_is_opened() -> None:
