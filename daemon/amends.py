@@ -28,7 +28,7 @@ def amends(host_id: str) -> Mend:
 
     def say(damage: Damage) -> Sequence[Entry]:
         lost = damage.lost
-        untold = Untold(lost)
+        untold = Untold(tuple(lost))
         for seq, payload in damage.payloads(lambda seq: _is_near(seq, lost)):
             _add(untold, seq, payload)
         meter = _meter(damage.checkpoint)
@@ -51,7 +51,7 @@ def untold_since(frames: Log, reason: GapReason) -> Untold:
     Raises LogBroken.
     """
     stat = frames.stat()
-    untold = Untold([(stat.last_seq + 1, stat.last_seq + 1)], reason)
+    untold = Untold(((stat.last_seq + 1, stat.last_seq + 1),), reason)
     seq = max(stat.first_seq, stat.last_seq - _NEAR)
     while 0 < seq <= stat.last_seq:
         for frame in map(read_frame, frames.read(seq, _AT_ONCE, _AT_ONCE_BYTES)):

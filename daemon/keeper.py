@@ -10,12 +10,12 @@ from typing import Final, Protocol, TypeVar
 
 import trio
 
-from ..model.checkpoint import BadCheckpoint, load, save, save_refused
+from ..model.checkpoint import BadCheckpoint, load, load_untold, save, save_refused
 from ..model.interval import NS_PER_HOUR
 from ..model.meter import Meter
 from ..model.reading import GapReason
 from ..model.refused import Refused
-from ..model.untold import Untold
+from ..model.untold import AFTER_ALL, Untold
 from ..model.usage import Batch
 from ..storage.checkpoint import DamagedCheckpoint, decode, encode
 from ..storage.skip import Lost
@@ -83,9 +83,7 @@ class Keeper:
         then declared as a gap, exactly, once there is room. While the disk fails the batch waits here for
         the next call.
         """
-        if self._untold is not None and meter.devices:
-            self._untold.add_open(meter)
-            self.refused, self._untold = self._untold.refused(), None
+        self._find_untold(meter, batch)
         if batch is not None and len(self.waiting) >= MOST_WAITING:
             self.refused, batch = self.refused.with_batch(batch), None
         signed = await self._sign(batch)
@@ -117,7 +115,10 @@ class Keeper:
         reason = GapReason.LOG_DAMAGED
         try:
             if raw is not None:
-                meter, self.refused = load(decode(raw))
+                state = decode(raw)
+                untold = load_untold(state)
+                meter, self.refused = load(state)
+                self._untold = untold
                 return meter
         except DamagedCheckpoint as error:
             log.error("what was open when the daemon last stopped is lost: %s", error)
@@ -127,6 +128,17 @@ class Keeper:
         self._untold = await self.in_writer(partial(untold_since, self.log, reason))
         return None
 
+    def _find_untold(self, meter: Meter, batch: Batch | None) -> None:
+        """The first reading that shows devices ends what a lost checkpoint left open; until then it stays in ours."""
+        if self._untold is None:
+            return
+        if batch is not None:
+            self._untold.add(AFTER_ALL, batch)
+        if meter.devices:
+            self._untold.add_open(meter)
+            self.refused = self.refused.with_others(self._untold.refused(self.refused))
+            self._untold = None
+
     async def _ways(self, batch: Batch | None) -> list[tuple[list[Batch], Refused]]:
         """(what to write, what then is still undeclared), the best first; all end with the batch.
 
@@ -135,7 +147,7 @@ class Keeper:
         that all is told. What waits for the disk may be there already, so it is said as it was.
         """
         plain = self._plain(batch)
-        if batch is None or not self.refused or self.waiting:
+        if batch is None or not self.refused or self.waiting or self._untold is not None:
             return [plain]
         if not await self.in_writer(self.log.has_room_to_spare):
             return [plain]
@@ -145,7 +157,7 @@ class Keeper:
 
     def _plain(self, batch: Batch | None) -> tuple[list[Batch], Refused]:
         """Nothing is declared, so while anything should be the batch says no watermark."""
-        if batch is not None and self.refused:
+        if batch is not None and (self.refused or self._untold is not None):
             batch = replace(batch, complete_through_ns=None)
         return [*self.waiting, *([batch] if batch else [])], self.refused
 
@@ -211,17 +223,17 @@ class Keeper:
         if not self.waiting:
             log.error("%s; metering goes on, and what is closed waits in memory for the disk", broken)
         self.waiting, self.refused = tuple(batches), refused
-        self._held = encode(save(meter, refused)) if batches else b""
+        self._held = encode(save(meter, refused, self._untold)) if batches else b""
 
     async def _commit(self, batches: list[Batch], meter: Meter, refused: Refused) -> None:
         entries = [entry for batch in batches for entry in entries_of(batch)]
-        state = save(meter, refused)
+        state = save(meter, refused, self._untold)
         await self.in_writer(lambda: self._sure.append(entries, encode(state)))
         self.refused = refused
 
     def _write_over(self, batches: list[Batch], meter: Meter, refused: Refused) -> None:
         """In the writer's thread."""
-        state = save(meter, Refused())
+        state = save(meter, Refused(), self._untold)
 
         def judge(frames: Sequence[bytes]) -> tuple[Iterable[Lost], bytes]:
             self.refused, lost = give_up(frames, refused)

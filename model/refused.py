@@ -7,6 +7,7 @@ from bisect import bisect
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
+from functools import reduce
 
 from .counter import Counter
 from .identity import records_digest
@@ -65,6 +66,16 @@ class Refused:
             up[batch.boot_id] = _lengthened(up.get(batch.boot_id, ()), window)
         gaps = (*self.host_gaps, *((batch.boot_id, gap) for gap in batch.host_gaps))
         events = (*self.events, *((batch.boot_id, event) for event in batch.events if event.kind in JUDGED_BY))
+        return Refused(found, up, gaps[-MAX_STRETCHES:], events[-MAX_EVENTS:])
+
+    def with_others(self, others: "Refused") -> "Refused":
+        """Both: of the same time each of them tells only once."""
+        found, up = dict(self.stretches), dict(self.up)
+        for device, stretches in others.stretches.items():
+            found[device] = reduce(_extended, stretches, found.get(device, ()))
+        for boot_id, windows in others.up.items():
+            up[boot_id] = reduce(_lengthened, windows, up.get(boot_id, ()))
+        gaps, events = self.host_gaps + others.host_gaps, self.events + others.events
         return Refused(found, up, gaps[-MAX_STRETCHES:], events[-MAX_EVENTS:])
 
     def first(self, most_rows: int) -> tuple["Refused", "Refused"]:

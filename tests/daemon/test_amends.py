@@ -1,6 +1,7 @@
 """What a damaged log has lost is declared to the ns, through the real log and the real keeper."""
 
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 
 import lmdb
@@ -12,6 +13,7 @@ from gputally.daemon.keeper import Keeper, WriterThread
 from gputally.model.conservation import check_batch, tile
 from gputally.model.interval import Interval
 from gputally.model.meter import Meter
+from gputally.model.refused import Refused
 from gputally.model.usage import Batch
 from gputally.proto.convert import decode_batch
 from gputally.storage.frame import read_frame
@@ -165,3 +167,53 @@ def test_the_gap_is_told_before_the_frames_that_are_left(tmp_path: Path) -> None
     rub_out(folder, 9)
     batches, _ = restored(folder)
     assert gaps(batches[1:2]) != {} and gaps(batches[2:]) == {}
+
+
+def with_rubbish_for_a_checkpoint(folder: Path) -> Log:
+    log = Log.open(folder, HOST, CAP_BYTES)
+    log.append([], b"rubbish")
+    return log
+
+
+def test_what_a_lost_checkpoint_left_open_is_not_forgotten_by_lives_that_see_no_device(tmp_path: Path) -> None:
+    folder = tmp_path / "log"
+    _, said = kept(folder)
+    host = PaperHost([], ())
+
+    async def main() -> list[Batch]:
+        log = with_rubbish_for_a_checkpoint(folder)
+        await (keeper := Keeper(log, WriterThread())).restore()
+        for tick in range(30 * 60, 36 * 60):
+            if tick == 33 * 60:
+                keeper = Keeper(log, WriterThread())
+                host.meter = await keeper.restore() or host.meter
+                assert host.meter.uptime.start_ns is not None
+            if tick == 34 * 60:
+                host.devices = DEVICES
+            host.tick(tick * S)
+            await keeper.keep(host.meter, host.batches.pop() if host.batches else None)
+        frames = log.read(1, 100_000, 1 << 30)
+        log.close()
+        return [decode_batch(read_frame(raw).payload()) for raw in frames]
+
+    batches = trio.run(main)
+    check_whole(batches, host.meter)
+    until_ns = 34 * 60 * S - said[-1].rows[0].segment.boot.end_ns
+    assert gaps(batches) == {(device, "log_damaged"): until_ns for device in DEVICES}
+
+
+def test_what_was_refused_before_the_first_device_is_seen_is_declared_all_the_same(tmp_path: Path) -> None:
+    folder = tmp_path / "log"
+    meter, said = kept(folder)
+
+    async def main() -> Keeper:
+        keeper = Keeper(log := with_rubbish_for_a_checkpoint(folder), WriterThread())
+        await keeper.restore()
+        keeper.refused = Refused().with_batch(replace(said[1], boot_id="another boot"))
+        before = keeper.refused.stretches
+        await keeper.keep(meter, None)
+        assert before.items() <= keeper.refused.stretches.items()
+        log.close()
+        return keeper
+
+    assert trio.run(main).refused
