@@ -1,6 +1,6 @@
 """What a damaged log has lost is declared to the ns, through the real log and the real keeper."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,7 +17,7 @@ from gputally.model.refused import Refused
 from gputally.model.usage import Batch
 from gputally.proto.convert import decode_batch
 from gputally.storage.frame import read_frame
-from gputally.storage.wal import Log
+from gputally.storage.wal import Entry, Log, LogFull
 from gputally.storage.wal_salvage import salvage
 
 from ..model.host import PaperHost, Run, S
@@ -217,3 +217,52 @@ def test_what_was_refused_before_the_first_device_is_seen_is_declared_all_the_sa
         return keeper
 
     assert trio.run(main).refused
+
+
+class FullNowAndThen(Log):
+    is_full = False
+
+    def append(self, entries: Sequence[Entry], checkpoint: bytes | None) -> int:
+        if self.is_full and entries:
+            raise LogFull("full")
+        return super().append(entries, checkpoint)
+
+    def has_room_to_spare(self) -> bool:
+        return False
+
+
+@pytest.mark.parametrize("lost", [(10,), (11,), (10, 11)])
+def test_what_the_checkpoint_has_yet_to_declare_is_not_declared_as_damage_too(
+    lost: tuple[int, ...], tmp_path: Path
+) -> None:
+    folder = tmp_path / "log"
+    host = PaperHost([Run(n + 1, f"t{n}", 0, 10**15, name) for n, name in enumerate(DEVICES)], DEVICES)
+
+    async def live() -> int:
+        log = FullNowAndThen.open(folder, HOST, CAP_BYTES)
+        assert isinstance(log, FullNowAndThen)
+        keeper, said = Keeper(log, WriterThread()), 0
+        for tick in range(20 * 60 + 25):
+            host.tick(tick * S)
+            for batch in host.batches[said:]:
+                said += 1
+                log.is_full = said in (11, 12, 13)
+                await keeper.keep(host.meter, batch)
+        await keeper.keep(host.meter, None)
+        log.close()
+        return sum(row.segment.boot.length_ns for row in keeper.refused.stretches["boot", DEVICES[0], 0])
+
+    refused_ns = trio.run(live)
+    rub_out(folder, *lost)
+
+    async def next_life() -> tuple[list[Batch], Meter | None]:
+        log = Log.open(folder, HOST, CAP_BYTES, mend=amends(HOST))
+        frames = log.read(1, 100_000, 1 << 30)
+        meter = await (keeper := Keeper(log, WriterThread())).restore()
+        log.close()
+        told = [decode_batch(read_frame(raw).payload()) for raw in frames]
+        return [*told, *keeper.refused.batches(HOST)], meter
+
+    batches, meter = trio.run(next_life)
+    check_whole(batches, meter)
+    assert {gaps(batches)[device, "buffer_full"] for device in DEVICES} == {refused_ns}
