@@ -92,7 +92,10 @@ class Keeper:
         batches, left = self._plain(batch)
         full: LogFull | None = None
         try:
-            for batches, left in await self._ways(batch):
+            ways = await self._ways(batch)
+            if batch is not None and len(ways) == 1 and not self.waiting and self.refused.is_at_bound(batch):
+                return await self._refuse(meter, batches, LogFull("the log is full too often"))
+            for batches, left in ways:
                 try:
                     await self._commit(batches, meter, left)
                     return self._written(batches, signed)
