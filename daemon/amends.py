@@ -8,6 +8,7 @@ from typing import Final
 from ..model.checkpoint import BadCheckpoint, load
 from ..model.meter import Meter
 from ..model.reading import GapReason
+from ..model.refused import Refused
 from ..model.untold import Untold
 from ..proto.convert import decode_batch
 from ..storage.checkpoint import DamagedCheckpoint, decode
@@ -28,13 +29,13 @@ def amends(host_id: str) -> Mend:
 
     def say(damage: Damage) -> Sequence[Entry]:
         lost = damage.lost
-        untold = Untold(lost)
+        untold = Untold(tuple(lost))
         for seq, payload in damage.payloads(lambda seq: _is_near(seq, lost)):
             _add(untold, seq, payload)
-        meter = _meter(damage.checkpoint)
+        meter, undeclared = _held_open(damage.checkpoint)
         if meter is not None:
             untold.add_open(meter)
-        refused = untold.refused()
+        refused = untold.refused(undeclared)
         for (boot_id, device, _), gaps in refused.stretches.items():
             lost_ns = sum(gap.segment.boot.length_ns for gap in gaps)
             log.error(
@@ -51,7 +52,7 @@ def untold_since(frames: Log, reason: GapReason) -> Untold:
     Raises LogBroken.
     """
     stat = frames.stat()
-    untold = Untold([(stat.last_seq + 1, stat.last_seq + 1)], reason)
+    untold = Untold(((stat.last_seq + 1, stat.last_seq + 1),), reason)
     seq = max(stat.first_seq, stat.last_seq - _NEAR)
     while 0 < seq <= stat.last_seq:
         for frame in map(read_frame, frames.read(seq, _AT_ONCE, _AT_ONCE_BYTES)):
@@ -73,15 +74,15 @@ def _is_near(seq: int, lost: Sequence[tuple[int, int]]) -> bool:
     return any(first - _NEAR <= seq <= last + _NEAR for first, last in lost[max(behind - 1, 0) : behind + 1])
 
 
-def _meter(raw: bytes | None) -> Meter | None:
-    """As the checkpoint has it that goes with the newest frame."""
+def _held_open(raw: bytes | None) -> tuple[Meter | None, Refused]:
+    """The meter, and what it has yet to declare, as the checkpoint has them that goes with the newest frame."""
     if raw is None:
         log.error(
             "what was open when the log was damaged is lost: time behind the newest frame left cannot be declared"
         )
-        return None
+        return None, Refused()
     try:
-        return load(decode(raw))[0]
+        return load(decode(raw))
     except (DamagedCheckpoint, BadCheckpoint) as error:
         log.error("what was open when the log was damaged is lost: %s", error)
-        return None
+        return None, Refused()

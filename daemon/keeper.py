@@ -10,12 +10,12 @@ from typing import Final, Protocol, TypeVar
 
 import trio
 
-from ..model.checkpoint import BadCheckpoint, load, save, save_refused
+from ..model.checkpoint import BadCheckpoint, load, load_untold, save, save_refused
 from ..model.interval import NS_PER_HOUR
 from ..model.meter import Meter
 from ..model.reading import GapReason
 from ..model.refused import Refused
-from ..model.untold import Untold
+from ..model.untold import AFTER_ALL, Untold
 from ..model.usage import Batch
 from ..storage.checkpoint import DamagedCheckpoint, decode, encode
 from ..storage.skip import Lost
@@ -68,6 +68,8 @@ class Keeper:
     drop_oldest: bool = False
     signing: Signing | None = None
     _sure: SureLog = field(init=False)
+    _held: bytes = b""
+    """The checkpoint that goes with ``waiting``."""
     _untold: Untold | None = None
     """Where no checkpoint could be read: how far the log tells, until the first reading shows what is missing."""
 
@@ -81,36 +83,45 @@ class Keeper:
         then declared as a gap, exactly, once there is room. While the disk fails the batch waits here for
         the next call.
         """
-        if self._untold is not None and meter.devices:
-            self._untold.add_open(meter)
-            self.refused, self._untold = self._untold.refused(), None
+        self._find_untold(meter, batch)
         if batch is not None and len(self.waiting) >= MOST_WAITING:
             self.refused, batch = self.refused.with_batch(batch), None
         signed = await self._sign(batch)
         if batch is not None and signed is not None:
             batch = signed.on(batch)
-        batches, left = [*self.waiting, *([batch] if batch else [])], self.refused
+        batches, left = self._plain(batch)
         full: LogFull | None = None
         try:
-            for batches, left in await self._ways(batch):
+            ways = await self._ways(batch)
+            if batch is not None and len(ways) == 1 and not self.waiting and self.refused.is_at_bound(batch):
+                return await self._refuse(meter, batches, LogFull("the log is full too often"))
+            for batches, left in ways:
                 try:
                     await self._commit(batches, meter, left)
                     return self._written(batches, signed)
                 except LogFull as why:
                     full = why
         except LogBroken as broken:
-            self._wait(batches, left, broken)
+            self._wait(batches, left, meter, broken)
             return []
         assert full is not None, "there is always a way to try"
         return await self._make_do(meter, _behind(self._sure.found, batches), full)
 
     async def restore(self) -> Meter | None:
-        """The meter of a former life, as its last checkpoint left it; None if there is none that can be read."""
+        """The meter of a former life, as its last checkpoint left it; None if there is none that can be read.
+
+        While batches wait, the log's checkpoint still holds open what is in them: theirs counts.
+        """
+        if self.waiting:
+            return load(decode(self._held))[0]
         raw = await self.in_writer(self.log.checkpoint)
         reason = GapReason.LOG_DAMAGED
         try:
             if raw is not None:
-                meter, self.refused = load(decode(raw))
+                state = decode(raw)
+                untold = load_untold(state)
+                meter, self.refused = load(state)
+                self._untold = untold
                 return meter
         except DamagedCheckpoint as error:
             log.error("what was open when the daemon last stopped is lost: %s", error)
@@ -120,6 +131,17 @@ class Keeper:
         self._untold = await self.in_writer(partial(untold_since, self.log, reason))
         return None
 
+    def _find_untold(self, meter: Meter, batch: Batch | None) -> None:
+        """The first reading that shows devices ends what a lost checkpoint left open; until then it stays in ours."""
+        if self._untold is None:
+            return
+        if batch is not None:
+            self._untold.add(AFTER_ALL, batch)
+        if meter.devices:
+            self._untold.add_open(meter)
+            self.refused = self.refused.with_others(self._untold.refused(self.refused))
+            self._untold = None
+
     async def _ways(self, batch: Batch | None) -> list[tuple[list[Batch], Refused]]:
         """(what to write, what then is still undeclared), the best first; all end with the batch.
 
@@ -127,14 +149,20 @@ class Keeper:
         next to go, or would push out what is kept. While anything is undeclared no watermark may say
         that all is told. What waits for the disk may be there already, so it is said as it was.
         """
-        if batch is None or not self.refused:
-            return [([*self.waiting, *([batch] if batch else [])], self.refused)]
-        silent = replace(batch, complete_through_ns=None)
-        plain = [*self.waiting, silent], self.refused
-        if self.waiting or not await self.in_writer(self.log.has_room_to_spare):
+        plain = self._plain(batch)
+        if batch is None or not self.refused or self.waiting or self._untold is not None:
+            return [plain]
+        if not await self.in_writer(self.log.has_room_to_spare):
             return [plain]
         told, rest = self.refused.first(_MOST_ROWS)
-        return [([*told.batches(batch.host_id), silent if rest else batch], rest), plain]
+        last = replace(batch, complete_through_ns=None) if rest else batch
+        return [([*told.batches(batch.host_id), last], rest), plain]
+
+    def _plain(self, batch: Batch | None) -> tuple[list[Batch], Refused]:
+        """Nothing is declared, so while anything should be the batch says no watermark."""
+        if batch is not None and (self.refused or self._untold is not None):
+            batch = replace(batch, complete_through_ns=None)
+        return [*self.waiting, *([batch] if batch else [])], self.refused
 
     def _written(self, batches: list[Batch], signed: Signed | None) -> list[Batch]:
         if self.waiting:
@@ -177,7 +205,7 @@ class Keeper:
             return await self._refuse(meter, batches, still)
         except LogBroken as broken:
             # Perhaps it was written. So what it gave up counts as that: said twice is better than not at all.
-            self._wait(told, self.refused, broken)
+            self._wait(told, self.refused, meter, broken)
             return []
         return told
 
@@ -191,23 +219,24 @@ class Keeper:
             log.error("not even a checkpoint fits (%s): a restart would go on from an older one", still)
             self.refused = refused
         except LogBroken as broken:
-            self._wait([], refused, broken)
+            self._wait([], refused, meter, broken)
         return []
 
-    def _wait(self, batches: list[Batch], refused: Refused, broken: LogBroken) -> None:
+    def _wait(self, batches: list[Batch], refused: Refused, meter: Meter, broken: LogBroken) -> None:
         if not self.waiting:
             log.error("%s; metering goes on, and what is closed waits in memory for the disk", broken)
         self.waiting, self.refused = tuple(batches), refused
+        self._held = encode(save(meter, refused, self._untold)) if batches else b""
 
     async def _commit(self, batches: list[Batch], meter: Meter, refused: Refused) -> None:
         entries = [entry for batch in batches for entry in entries_of(batch)]
-        state = save(meter, refused)
+        state = save(meter, refused, self._untold)
         await self.in_writer(lambda: self._sure.append(entries, encode(state)))
         self.refused = refused
 
     def _write_over(self, batches: list[Batch], meter: Meter, refused: Refused) -> None:
         """In the writer's thread."""
-        state = save(meter, Refused())
+        state = save(meter, Refused(), self._untold)
 
         def judge(frames: Sequence[bytes]) -> tuple[Iterable[Lost], bytes]:
             self.refused, lost = give_up(frames, refused)

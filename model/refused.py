@@ -7,6 +7,8 @@ from bisect import bisect
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
+from functools import reduce
+from itertools import pairwise
 
 from .counter import Counter
 from .identity import records_digest
@@ -20,7 +22,10 @@ NO_RECORDS = records_digest(())
 SAME_CLOCK_NS = 100_000_000
 """Neighbouring rows whose wall clocks agree so well are one stretch."""
 MAX_STRETCHES = 16
-"""Of one device; beyond that neighbours are joined whatever lies between them, so that a checkpoint stays small."""
+"""Of one device; beyond that neighbours are joined whatever lies between them, so that a checkpoint stays small.
+
+Those with nothing between them first; before others would have to be, what comes is refused: see ``is_at_bound``.
+"""
 
 MAX_EVENTS = 64
 JUDGED_BY = (EventKind.DEVICE_REMOVED, EventKind.DEVICE_RETIRED, EventKind.CLOCK_STEPPED)
@@ -65,6 +70,27 @@ class Refused:
             up[batch.boot_id] = _lengthened(up.get(batch.boot_id, ()), window)
         gaps = (*self.host_gaps, *((batch.boot_id, gap) for gap in batch.host_gaps))
         events = (*self.events, *((batch.boot_id, event) for event in batch.events if event.kind in JUDGED_BY))
+        return Refused(found, up, gaps[-MAX_STRETCHES:], events[-MAX_EVENTS:])
+
+    def is_at_bound(self, batch: Batch) -> bool:
+        """Whether no more than this can be told apart, and the batch goes on where it ends.
+
+        Were the batch kept and the one behind it refused, a stretch would span time that was kept.
+        """
+        for row in batch.rows:
+            stretches = self.stretches.get((batch.boot_id, row.segment.device_id, row.segment.generation), ())
+            if len(stretches) >= MAX_STRETCHES and _between_ns(stretches[-1], row) == 0 and _are_apart(stretches):
+                return True
+        return False
+
+    def with_others(self, others: "Refused") -> "Refused":
+        """Both: of the same time each of them tells only once."""
+        found, up = dict(self.stretches), dict(self.up)
+        for device, stretches in others.stretches.items():
+            found[device] = reduce(_extended, stretches, found.get(device, ()))
+        for boot_id, windows in others.up.items():
+            up[boot_id] = reduce(_lengthened, windows, up.get(boot_id, ()))
+        gaps, events = self.host_gaps + others.host_gaps, self.events + others.events
         return Refused(found, up, gaps[-MAX_STRETCHES:], events[-MAX_EVENTS:])
 
     def first(self, most_rows: int) -> tuple["Refused", "Refused"]:
@@ -131,6 +157,10 @@ def _extended(stretches: tuple[DeviceWindow, ...], row: DeviceWindow) -> tuple[D
         nearest = min(range(len(found) - 1), key=lambda n: _between_ns(found[n], found[n + 1]))
         found[nearest : nearest + 2] = [_joined(found[nearest], found[nearest + 1])]
     return tuple(found)
+
+
+def _are_apart(stretches: tuple[DeviceWindow, ...]) -> bool:
+    return all(_between_ns(earlier, later) for earlier, later in pairwise(stretches))
 
 
 def _between_ns(earlier: DeviceWindow, later: DeviceWindow) -> int:

@@ -16,14 +16,15 @@ from .refused import Device, Refused
 from .usage import Batch, DeviceWindow, HostWindow
 from .window import window_start_ns
 
-_AFTER_ALL = 2**64
+AFTER_ALL = 2**63
+"""Behind every frame there can be."""
 
 
 @dataclass(slots=True)
 class Untold:
     """Fed with the batches that are left, in their order. ``lost``: ranges of seq, first and last, in order."""
 
-    lost: Sequence[tuple[int, int]]
+    lost: tuple[tuple[int, int], ...]
     reason: GapReason = GapReason.LOG_DAMAGED
     _rows: dict[Device, tuple[int, DeviceWindow]] = field(default_factory=dict[Device, tuple[int, DeviceWindow]])
     """The row that reaches farthest, and in which frame it was."""
@@ -44,15 +45,18 @@ class Untold:
         """What the checkpoint that goes with the newest frame still has open: it begins where the newest rows end."""
         for name, device in meter.devices.items():
             told = meter.boot_id, name, device.device.generation
-            self._reach(_AFTER_ALL, told, device.book.open.start_ns, None)
+            self._reach(AFTER_ALL, told, device.book.open.start_ns, None)
         if meter.uptime.start_ns is not None:
-            self._reach_host(_AFTER_ALL, meter.boot_id, meter.uptime.start_ns)
+            self._reach_host(AFTER_ALL, meter.boot_id, meter.uptime.start_ns)
 
-    def refused(self) -> Refused:
-        """What must be told instead of the lost frames."""
+    def refused(self, known: Refused | None = None) -> Refused:
+        """What must be told instead of the lost frames, but for what is ``known`` to be told anyway."""
+        known = known or Refused()
+        gaps = {device: _outside(found, known.stretches.get(device, ())) for device, found in self._gaps.items()}
+        up = {boot_id: _up_outside(found, known.up.get(boot_id, ())) for boot_id, found in self._up.items()}
         return Refused(
-            {device: tuple(gaps) for device, gaps in self._gaps.items() if gaps},
-            {boot_id: tuple(windows) for boot_id, windows in self._up.items()},
+            {device: found for device, found in gaps.items() if found},
+            {boot_id: windows for boot_id, windows in up.items() if windows},
         )
 
     def _add_row(self, seq: int, device: Device, row: DeviceWindow) -> None:
@@ -72,12 +76,7 @@ class Untold:
     def _reach_host(self, seq: int, boot_id: str, start_ns: int) -> None:
         before = self._hosts.get(boot_id)
         if before and before[1].boot.end_ns < start_ns and self._is_lost_between(before[0], seq):
-            earlier = before[1]
-            wall_ns = earlier.wall_start_ns + earlier.boot.length_ns
-            window_ns = window_start_ns(wall_ns, earlier.window_length_ns)
-            boot = Interval(earlier.boot.end_ns, start_ns)
-            gap = replace(earlier, boot=boot, wall_start_ns=wall_ns, window_start_ns=window_ns)
-            self._up.setdefault(boot_id, []).append(gap)
+            self._up.setdefault(boot_id, []).append(_host_at(before[1], before[1].boot.end_ns, start_ns))
 
     def _is_lost_between(self, before_seq: int, after_seq: int) -> bool:
         place = bisect_left(self.lost, (before_seq, 0))
@@ -123,13 +122,43 @@ def _at(row: DeviceWindow, boot: Interval) -> DeviceWindow:
     )
 
 
+def _outside(gaps: Sequence[DeviceWindow], known: Sequence[DeviceWindow]) -> tuple[DeviceWindow, ...]:
+    for row in known:
+        gaps = [part for gap in gaps for part in _without(gap, row)]
+    return tuple(gaps)
+
+
+def _up_outside(windows: Sequence[HostWindow], known: Sequence[HostWindow]) -> tuple[HostWindow, ...]:
+    for told in known:
+        windows = [
+            _host_at(window, boot.start_ns, boot.end_ns)
+            for window in windows
+            for boot in _parts(window.boot, told.boot)
+        ]
+    return tuple(windows)
+
+
+def _host_at(window: HostWindow, start_ns: int, end_ns: int) -> HostWindow:
+    """The same clock in another stretch."""
+    wall_ns = window.wall_start_ns + start_ns - window.boot.start_ns
+    window_ns = window_start_ns(wall_ns, window.window_length_ns)
+    return replace(window, boot=Interval(start_ns, end_ns), wall_start_ns=wall_ns, window_start_ns=window_ns)
+
+
+def _parts(whole: Interval, told: Interval) -> list[Interval]:
+    """What of the whole is not told."""
+    edges = (
+        (whole.start_ns, min(told.start_ns, whole.end_ns)),
+        (max(told.end_ns, whole.start_ns), whole.end_ns),
+    )
+    return [Interval(start_ns, end_ns) for start_ns, end_ns in edges if start_ns < end_ns]
+
+
 def _without(gap: DeviceWindow, row: DeviceWindow) -> list[DeviceWindow]:
     """What of the gap lies outside the row; its energy is then not known."""
     whole, told = gap.segment.boot, row.segment.boot
     if told.end_ns <= whole.start_ns or whole.end_ns <= told.start_ns:
         return [gap]
-    edges = ((whole.start_ns, told.start_ns), (told.end_ns, whole.end_ns))
-    parts = [Interval(start_ns, end_ns) for start_ns, end_ns in edges if start_ns < end_ns]
     return [
         replace(
             _at(gap, boot),
@@ -137,5 +166,5 @@ def _without(gap: DeviceWindow, row: DeviceWindow) -> list[DeviceWindow]:
             energy_start_mj=None,
             energy_end_mj=None,
         )
-        for boot in parts
+        for boot in _parts(whole, told)
     ]

@@ -1,6 +1,7 @@
 """What a damaged log has lost is declared to the ns, through the real log and the real keeper."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import lmdb
@@ -12,10 +13,11 @@ from gputally.daemon.keeper import Keeper, WriterThread
 from gputally.model.conservation import check_batch, tile
 from gputally.model.interval import Interval
 from gputally.model.meter import Meter
+from gputally.model.refused import Refused
 from gputally.model.usage import Batch
 from gputally.proto.convert import decode_batch
 from gputally.storage.frame import read_frame
-from gputally.storage.wal import Log
+from gputally.storage.wal import Entry, Log, LogFull
 from gputally.storage.wal_salvage import salvage
 
 from ..model.host import PaperHost, Run, S
@@ -190,3 +192,102 @@ def rub_out_open(folder: Path, seq: int) -> None:
     with (folder / "data.mdb").open("r+b") as file:
         file.seek(place + 80)
         file.write(bytes(6))
+
+
+def with_rubbish_for_a_checkpoint(folder: Path) -> Log:
+    log = Log.open(folder, HOST, CAP_BYTES)
+    log.append([], b"rubbish")
+    return log
+
+
+def test_what_a_lost_checkpoint_left_open_is_not_forgotten_by_lives_that_see_no_device(tmp_path: Path) -> None:
+    folder = tmp_path / "log"
+    _, said = kept(folder)
+    host = PaperHost([], ())
+
+    async def main() -> list[Batch]:
+        log = with_rubbish_for_a_checkpoint(folder)
+        await (keeper := Keeper(log, WriterThread())).restore()
+        for tick in range(30 * 60, 36 * 60):
+            if tick == 33 * 60:
+                keeper = Keeper(log, WriterThread())
+                host.meter = await keeper.restore() or host.meter
+                assert host.meter.uptime.start_ns is not None
+            if tick == 34 * 60:
+                host.devices = DEVICES
+            host.tick(tick * S)
+            await keeper.keep(host.meter, host.batches.pop() if host.batches else None)
+        frames = log.read(1, 100_000, 1 << 30)
+        log.close()
+        return [decode_batch(read_frame(raw).payload()) for raw in frames]
+
+    batches = trio.run(main)
+    check_whole(batches, host.meter)
+    until_ns = 34 * 60 * S - said[-1].rows[0].segment.boot.end_ns
+    assert gaps(batches) == {(device, "log_damaged"): until_ns for device in DEVICES}
+
+
+def test_what_was_refused_before_the_first_device_is_seen_is_declared_all_the_same(tmp_path: Path) -> None:
+    folder = tmp_path / "log"
+    meter, said = kept(folder)
+
+    async def main() -> Keeper:
+        keeper = Keeper(log := with_rubbish_for_a_checkpoint(folder), WriterThread())
+        await keeper.restore()
+        keeper.refused = Refused().with_batch(replace(said[1], boot_id="another boot"))
+        before = keeper.refused.stretches
+        await keeper.keep(meter, None)
+        assert before.items() <= keeper.refused.stretches.items()
+        log.close()
+        return keeper
+
+    assert trio.run(main).refused
+
+
+class FullNowAndThen(Log):
+    is_full = False
+
+    def append(self, entries: Sequence[Entry], checkpoint: bytes | None) -> int:
+        if self.is_full and entries:
+            raise LogFull("full")
+        return super().append(entries, checkpoint)
+
+    def has_room_to_spare(self) -> bool:
+        return False
+
+
+@pytest.mark.parametrize("lost", [(10,), (11,), (10, 11)])
+def test_what_the_checkpoint_has_yet_to_declare_is_not_declared_as_damage_too(
+    lost: tuple[int, ...], tmp_path: Path
+) -> None:
+    folder = tmp_path / "log"
+    host = PaperHost([Run(n + 1, f"t{n}", 0, 10**15, name) for n, name in enumerate(DEVICES)], DEVICES)
+
+    async def live() -> int:
+        log = FullNowAndThen.open(folder, HOST, CAP_BYTES)
+        assert isinstance(log, FullNowAndThen)
+        keeper, said = Keeper(log, WriterThread()), 0
+        for tick in range(20 * 60 + 25):
+            host.tick(tick * S)
+            for batch in host.batches[said:]:
+                said += 1
+                log.is_full = said in (11, 12, 13)
+                await keeper.keep(host.meter, batch)
+        await keeper.keep(host.meter, None)
+        log.close()
+        return sum(row.segment.boot.length_ns for row in keeper.refused.stretches["boot", DEVICES[0], 0])
+
+    refused_ns = trio.run(live)
+    rub_out(folder, *lost)
+
+    async def next_life() -> tuple[list[Batch], Meter | None]:
+        log = Log.open(folder, HOST, CAP_BYTES, mend=amends(HOST))
+        frames = log.read(1, 100_000, 1 << 30)
+        meter = await (keeper := Keeper(log, WriterThread())).restore()
+        log.close()
+        told = [decode_batch(read_frame(raw).payload()) for raw in frames]
+        return [*told, *keeper.refused.batches(HOST)], meter
+
+    batches, meter = trio.run(next_life)
+    check_whole(batches, meter)
+    assert {gaps(batches)[device, "buffer_full"] for device in DEVICES} == {refused_ns}

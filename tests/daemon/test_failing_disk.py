@@ -2,6 +2,7 @@
 
 import itertools
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,11 +12,14 @@ import trio.testing
 from gputally.daemon.keeper import MOST_WAITING, Keeper, WriterThread
 from gputally.daemon.mending import mending
 from gputally.daemon.sure_log import SureLog
+from gputally.model.conservation import tile
+from gputally.model.refused import Refused
 from gputally.model.usage import Batch
 from gputally.proto.convert import decode_batch
 from gputally.storage.frame import read_frame
 from gputally.storage.wal import Entry, Log, LogBroken
 
+from ..model.host import S
 from .test_keeper import CAP_BYTES, host_at
 
 BEFORE, AFTER, AWAY = "before", "after", "away"
@@ -26,6 +30,11 @@ class FailingLog(Log):
     """A real log on a real disk; the errors of its commits are told as LMDB tells them, when they are ordered."""
 
     faults: list[str]
+
+    def has_room_to_spare(self) -> bool:
+        if self.faults[:1] == [AWAY]:
+            raise LogBroken("the disk is away")
+        return super().has_room_to_spare()
 
     def append(self, entries: Sequence[Entry], checkpoint: bytes | None) -> int:
         fault = self.faults.pop(0) if self.faults else ""
@@ -129,6 +138,50 @@ def test_beyond_the_bound_what_closes_becomes_an_exact_gap(log: FailingLog) -> N
     keeper = trio.run(main)
     lost = [row.segment.boot for rows in keeper.refused.stretches.values() for row in rows]
     assert lost == [row.segment.boot for row in host.batches[1].rows]
+
+
+def test_a_batch_that_waits_while_time_is_undeclared_does_not_say_that_all_is_told(log: FailingLog) -> None:
+    host = host_at(60 * 4)
+    first, second, third = (replace(batch, complete_through_ns=n) for n, batch in enumerate(host.batches[1:4]))
+
+    async def main() -> None:
+        keeper = Keeper(log, WriterThread(), Refused().with_batch(first))
+        log.faults = [AWAY]
+        await keeper.keep(host.meter, second)
+        log.faults = []
+        await keeper.keep(host.meter, third)
+        assert keeper.refused, "nothing is declared while anything waits"
+
+    trio.run(main)
+    assert [batch.complete_through_ns for batch in kept(log)] == [None, None]
+
+
+def test_a_life_that_ends_while_batches_wait_is_followed_by_one_that_does_not_say_their_time_again(
+    log: FailingLog,
+) -> None:
+    host = host_at(60)
+
+    async def main() -> None:
+        keeper, said = Keeper(log, WriterThread()), 0
+        for tick in range(61, 300):
+            log.faults = [AWAY] if tick > 150 else []
+            host.tick(tick * S)
+            for batch in host.batches[said:]:
+                await keeper.keep(host.meter, batch)
+            said = len(host.batches)
+        assert len(keeper.waiting) > 1
+        meter = await keeper.restore()
+        assert meter is not None
+        host.meter, log.faults = meter, []
+        for tick in range(300, 400):
+            host.tick(tick * S)
+        host.stop()
+        for batch in host.batches[said:]:
+            await keeper.keep(host.meter, batch)
+
+    trio.run(main)
+    tiling = tile(row.segment.boot for batch in kept(log) for row in batch.rows)
+    assert (tiling.holes, tiling.overlaps) == ((), ())
 
 
 def test_an_actor_that_meets_a_broken_log_begins_again_once_it_is_opened() -> None:

@@ -1,5 +1,6 @@
 """The keeper: frames and the checkpoint that no longer holds them are one; a full log is an exact gap."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -16,7 +17,7 @@ from gputally.plugins.attribution.attributor import make_attributor
 from gputally.proto.convert import decode_batch
 from gputally.storage.checkpoint import encode
 from gputally.storage.frame import read_frame
-from gputally.storage.wal import Log
+from gputally.storage.wal import Entry, Log, LogFull
 
 from ..model.host import PaperHost, Run, S
 
@@ -79,6 +80,36 @@ def test_a_full_log_becomes_an_exact_gap_once_there_is_room(tmp_path: Path) -> N
     (last,) = trio.run(main)
     assert {reason for row in last.rows for reason, _ in row.unobserved_ns} == {"buffer_full"}
     assert check_batch(last) == []
+
+
+class FullByTurns(Log):
+    """Never with room to spare."""
+
+    is_full = False
+
+    def append(self, entries: Sequence[Entry], checkpoint: bytes | None) -> int:
+        if self.is_full and entries:
+            raise LogFull("full")
+        return super().append(entries, checkpoint)
+
+    def has_room_to_spare(self) -> bool:
+        return False
+
+
+def test_a_log_that_is_full_by_turns_refuses_more_rather_than_declare_what_it_kept(tmp_path: Path) -> None:
+    host = host_at(60 * 80)
+
+    async def main() -> list[Batch]:
+        log = FullByTurns.open(tmp_path / "log", "host", CAP_BYTES)
+        assert isinstance(log, FullByTurns)
+        keeper = Keeper(log, WriterThread())
+        for number, batch in enumerate(host.batches):
+            log.is_full = number % 2 == 1
+            await keeper.keep(host.meter, batch)
+        return [*kept(log), *keeper.refused.batches("host")]
+
+    tiling = tile(row.segment.boot for batch in trio.run(main) for row in batch.rows)
+    assert (tiling.holes, tiling.overlaps) == ((), ())
 
 
 def test_a_checkpoint_of_another_version_is_an_error_and_not_a_crash(
