@@ -24,7 +24,7 @@ import grpc
 import trio
 
 from ..plugins.tls_watch import BadCredentials
-from ..storage.wal import Log, LogBroken, LogStat
+from ..storage.wal import Buried, Log, LogBroken, LogStat
 from .config import UplinkConfig
 from .keeper import InWriter
 from .replay_events import Acknowledge, Bury, Fork, Opened, TakeBack
@@ -41,6 +41,11 @@ _LONGEST_REST_IN_A_DRAIN_S: Final = 0.5
 _AN_HOUR_S: Final = 3600.0
 MOST_EPOCHS_AN_HOUR: Final = 3
 """Begun because of forks. After that the uplink stops until the daemon is started again."""
+_BURIED: Final = {
+    Buried.KEPT: "and is kept aside",
+    Buried.NOT_KEPT: "and is NOT kept aside: there is no room for it, or it was trimmed already",
+    Buried.AGAIN: "again",
+}
 
 
 class Uplink:
@@ -258,10 +263,10 @@ class Uplink:
         """In the writer's thread. Whether it has changed anything."""
         if isinstance(order, Acknowledge):
             return self._log.acknowledge(order.through_seq, time.time_ns(), epoch)
-        is_news = self._log.bury(order.seq, order.reason, time.time_ns(), epoch)
-        if is_news:
-            log.error("frame %d was refused by the collector (%s) and is kept aside", order.seq, order.reason)
-        return is_news
+        buried = self._log.bury(order.seq, order.reason, time.time_ns(), epoch)
+        if buried in _BURIED:
+            log.error("frame %d was refused by the collector (%s) %s", order.seq, order.reason, _BURIED[buried])
+        return buried is not Buried.KNOWN
 
     async def _rest(self) -> None:
         delay_s = self._backoff.next_s()

@@ -28,11 +28,12 @@ from .wal_epoch import Damage, Entry, Mend, Recovery, no_mending
 from .wal_errors import HostIdChanged, LogBroken, LogError, LogFull, LogUnusable, full, no_room_for_checkpoint
 from .wal_open import OpenLog, open_again, open_log, open_next
 from .wal_platter import DISK, Platter
-from .wal_room import Room
+from .wal_room import Buried, Room
 from .wal_state import LogStat, LogState, Place, stat_of
 from .wal_tables import Txn, verified
 
 __all__ = [
+    "Buried",
     "Damage",
     "Entry",
     "HostIdChanged",
@@ -262,25 +263,25 @@ class Log:
             self._tables.forget_acks(txn, beyond_seq=through_seq)
             self._tables.put_state(txn, state.with_acked(mark))
 
-    def bury(self, seq: int, reason: str, now_wall_ns: int, epoch: bytes | None = None) -> bool:
+    def bury(self, seq: int, reason: str, now_wall_ns: int, epoch: bytes | None = None) -> Buried:
         """The collector has put a tombstone in this frame's place: it counts as acknowledged, and is kept aside.
 
-        Tombstones come in order, and again with each new stream. False: this one was known, or is of another
-        ``epoch``, and nothing is written.
+        Not where there is no room for it. Tombstones come in order, and again with each new stream: one that
+        was known, or is of another ``epoch``, writes nothing.
         """
         if self._is_another(epoch):
-            return False
+            return Buried.KNOWN
         with self._writing() as txn:
-            state = self._tables.state(txn)
+            state, buried = self._tables.state(txn), Buried.AGAIN
             if seq <= state.rejected_seq and seq <= state.acked.seq:
-                return False
+                return Buried.KNOWN
             if seq > state.acked.seq:
                 state = self._acknowledged(txn, state, seq, now_wall_ns)
             if seq > state.rejected_seq:
-                self._room.put_aside(txn, seq, reason, now_wall_ns)
+                buried = self._room.put_aside(txn, seq, reason, now_wall_ns)
                 state = state.with_rejected(seq)
             self._tables.put_state(txn, state)
-            return True
+            return buried
 
     def trim(self, keep_after_wall_ns: int) -> int:
         """Deletes the frames that were acknowledged before this instant, and says how many.
@@ -375,7 +376,7 @@ class Log:
 
     @contextmanager
     def _doubting(self) -> Generator[None]:
-        """Notes damage, whoever meets it. Those who find it in a frame, or a frame missing, say LogBroken themselves."""
+        """Notes damage, whoever meets it. Those who find it in a frame, or a frame missing, say LogBroken."""
         try:
             yield
         except (LogBroken, *_DAMAGE):

@@ -6,6 +6,7 @@ log must still take acknowledgements and checkpoints.
 """
 
 from dataclasses import dataclass
+from enum import Enum
 from pathlib import Path
 from typing import Final
 
@@ -20,6 +21,19 @@ _RESERVE_BYTES: Final = 2 * 1024 * 1024
 the one being written."""
 _DEAD_PART: Final = 20
 """Refused frames are kept while they take at most this part of the cap."""
+
+
+class Buried(Enum):
+    """What became of a frame that the collector refused."""
+
+    KNOWN = "known"
+    """Nothing new: it was said before, or of another epoch."""
+    KEPT = "kept"
+    """Aside, beyond its trimming."""
+    NOT_KEPT = "not kept"
+    """There was no room for it aside, or it was trimmed already: it goes with the acknowledged ones."""
+    AGAIN = "again"
+    """It counts as acknowledged again, after it was taken back; whether it is kept was settled before."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,11 +83,13 @@ class Room:
     def _missing(self, seq: int) -> LogBroken:
         return LogBroken(f"{self.folder}: frame {seq} should be held, and is not", seq)
 
-    def put_aside(self, txn: Txn, seq: int, reason: str, now_wall_ns: int) -> None:
+    def put_aside(self, txn: Txn, seq: int, reason: str, now_wall_ns: int) -> Buried:
         """Not if such frames take too much already, nor in a full log: its reserve is for what cannot wait."""
         raw = self.tables.frame(txn, seq)
         letter = encode({"reason": reason, "at_wall_ns": now_wall_ns, "frame": raw})
         fits = self.tables.used_bytes(txn) + len(letter) <= self.limit_bytes
         few = self.tables.used_bytes(txn, "dead") + len(letter) <= self.cap_bytes // _DEAD_PART
-        if raw and few and fits:
-            self.tables.put_dead(txn, seq, letter)
+        if not (raw and few and fits):
+            return Buried.NOT_KEPT
+        self.tables.put_dead(txn, seq, letter)
+        return Buried.KEPT

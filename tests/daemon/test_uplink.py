@@ -25,7 +25,7 @@ from gputally.daemon.uplink_words import hello
 from gputally.proto.v1 import uplink_pb2 as wire
 from gputally.proto.v1 import usage_pb2
 from gputally.storage.frame import read_frame
-from gputally.storage.wal import Entry, Log, LogBroken
+from gputally.storage.wal import Entry, Log, LogBroken, LogFull
 
 from .rude_collector import Proxy, RudeCollector, free_port
 
@@ -587,6 +587,7 @@ async def test_a_log_that_is_begun_anew_under_a_stream_is_said_from_its_start_on
 def test_a_welcome_to_the_epoch_before_is_no_fork_of_a_log_begun_anew(committed_seq: int, log: Log) -> None:
     write(log, 5)
     head_hash = log.head_hash(committed_seq)
+    assert head_hash is not None
     stream = Stream(log, hello(log.stat(), HOST, "0.test"), Opened(0, 5), lambda: None, lambda _: None)
     log.begin_epoch("damage")
     welcome = wire.Welcome(committed_seq=committed_seq, head_hash=head_hash, window_frames=8, window_bytes=MIB)
@@ -597,6 +598,7 @@ def test_a_welcome_to_the_epoch_before_is_no_fork_of_a_log_begun_anew(committed_
 def test_no_frame_of_a_log_begun_anew_goes_out_on_the_stream_of_the_epoch_before(log: Log) -> None:
     write(log, 20)
     head_hash = log.head_hash(0)
+    assert head_hash is not None
     stream = Stream(log, hello(log.stat(), HOST, "0.test"), Opened(0, 20), lambda: None, lambda _: None)
     requests = stream._requests()
     assert next(requests).hello.epoch == log.epoch
@@ -636,3 +638,18 @@ async def test_a_daemon_that_stops_while_its_disk_is_away_ends_its_uplink_withou
         log.reopen()
     assert not await Uplink(log, UplinkConfig(), HOST, "0.test", WriterThread(), pace=FAST).drain(0.05)
     assert "whether everything was delivered cannot be told" in caplog.text
+
+
+@in_trio
+async def test_a_refused_frame_for_which_a_full_log_has_no_room_is_not_said_to_be_kept(
+    log: Log, caplog: pytest.LogCaptureFixture
+) -> None:
+    with pytest.raises(LogFull):
+        while True:
+            write(log, 20, 3_000)
+    with pytest.raises(LogFull):
+        while True:
+            write(log, 1, 3_000)
+    uplink = Uplink(log, UplinkConfig(), HOST, "0.test", WriterThread(), pace=FAST)
+    await uplink.keep([Bury(1, "bad")], log.epoch)
+    assert "frame 1 was refused by the collector (bad) and is NOT kept aside" in caplog.text

@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from gputally.storage.frame import MAX_PAYLOAD_BYTES, genesis_hash, read_frame
-from gputally.storage.wal import Entry, Log, LogBroken, LogFull
+from gputally.storage.wal import Buried, Entry, Log, LogBroken, LogFull
 from gputally.storage.wal_clean import say_clean
 
 MIB = 1024 * 1024
@@ -316,8 +316,10 @@ def test_going_back_to_what_was_trimmed_or_never_acknowledged_is_refused(log: Lo
 
 def test_a_frame_that_the_collector_refused_counts_as_acknowledged_and_is_counted(log: Log) -> None:
     log.append(entries(4), None)
-    assert log.bury(2, "no batch", MINUTE_NS)
-    assert not log.bury(2, "no batch", MINUTE_NS)
+    assert log.bury(2, "no batch", MINUTE_NS) is Buried.KEPT
+    assert log.bury(2, "no batch", MINUTE_NS) is Buried.KNOWN
+    log.take_back(1)
+    assert log.bury(2, "no batch", MINUTE_NS) is Buried.AGAIN
     stat = log.stat()
     assert (stat.acked_seq, stat.unacked_records, stat.rejected_frames) == (2, 20, 1)
 
@@ -460,7 +462,7 @@ def test_what_is_said_of_an_epoch_that_has_ended_changes_nothing_in_the_next(log
     log.append(entries(3), None)
     log.acknowledge(30, MINUTE_NS, old)
     log.acknowledge(11, MINUTE_NS, old)
-    assert not log.bury(2, "no batch", MINUTE_NS, old)
+    assert log.bury(2, "no batch", MINUTE_NS, old) is Buried.KNOWN
     assert (log.stat().acked_seq, log.stat().rejected_frames, log.trim(10**18)) == (0, 0, 0)
     log.acknowledge(5, MINUTE_NS, log.epoch)
     log.take_back(30, old)
@@ -480,3 +482,24 @@ def test_a_log_is_closed_only_when_those_who_are_reading_it_have_let_go(log: Log
     closing.join()
     with pytest.raises(LogBroken):
         log.stat()
+
+
+def dead_letters(log: Log) -> int:
+    with log._reading() as txn:
+        entries_held: int = txn.stat(log._tables._db["dead"])["entries"]
+        return entries_held
+
+
+def test_a_refused_frame_that_a_full_log_cannot_keep_aside_is_not_said_to_be_kept(log: Log) -> None:
+    with pytest.raises(LogFull):
+        while True:
+            log.append(entries(1, 900), None)
+    assert log.bury(1, "no batch", MINUTE_NS) is Buried.NOT_KEPT
+    assert (dead_letters(log), log.stat().rejected_frames, log.stat().acked_seq) == (0, 1, 1)
+
+
+def test_what_is_said_to_be_kept_aside_is_what_is_there(log: Log) -> None:
+    log.append(entries(100, 3_000), None)
+    kept = [log.bury(seq, "no batch", MINUTE_NS) for seq in range(1, 101)]
+    assert 0 < kept.count(Buried.KEPT) == dead_letters(log) < 100
+    assert kept.count(Buried.NOT_KEPT) == 100 - dead_letters(log)
