@@ -2,7 +2,7 @@
 
 import logging
 from bisect import bisect_right
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Final
 
 from ..model.checkpoint import BadCheckpoint, load
@@ -12,8 +12,8 @@ from ..model.refused import Refused
 from ..model.untold import Untold
 from ..proto.convert import decode_batch
 from ..storage.checkpoint import DamagedCheckpoint, decode
-from ..storage.frame import read_frame
-from ..storage.wal import Damage, Entry, Log, Mend
+from ..storage.frame import Frame, read_frame
+from ..storage.wal import Damage, Entry, Log, LogStat, Mend
 from .entries import entries_of
 
 log = logging.getLogger(__name__)
@@ -30,9 +30,13 @@ def amends(host_id: str) -> Mend:
     def say(damage: Damage) -> Sequence[Entry]:
         lost = damage.lost
         untold = Untold(tuple(lost))
-        for seq, payload in damage.payloads(lambda seq: _is_near(seq, lost)):
-            _add(untold, seq, payload)
         meter, undeclared = _held_open(damage.checkpoint)
+        # Else the checkpoint knows what of the dropped time is not told yet.
+        dropped = _add_skips(untold, damage.skips()) if meter is None else []
+        near = sorted([*lost, *dropped])
+        for seq, payload in damage.payloads(lambda seq: _is_near(seq, near)):
+            _add(untold, seq, payload)
+        _say_unplaced(untold)
         if meter is not None:
             untold.add_open(meter)
         refused = untold.refused(undeclared)
@@ -47,19 +51,43 @@ def amends(host_id: str) -> Mend:
 
 
 def untold_since(frames: Log, reason: GapReason) -> Untold:
-    """How far the newest frames tell, where no checkpoint does: what the next reading leaves between is to be told.
+    """How far the frames tell, where no checkpoint does: what the next reading leaves between is to be told.
 
-    Raises LogBroken.
+    Time that retention dropped is among that: only the checkpoint remembered it. Raises LogBroken.
     """
     stat = frames.stat()
-    untold = Untold(((stat.last_seq + 1, stat.last_seq + 1),), reason)
-    seq = max(stat.first_seq, stat.last_seq - _NEAR)
+    behind = stat.last_seq + 1
+    untold = Untold(((behind, behind),), reason)
+    lost = [*_add_skips(untold, (frame for frame in _frames(frames, stat) if frame.skip)), (behind, behind)]
+    for frame in _frames(frames, stat):
+        if frame.skip is None and _is_near(frame.seq, lost):
+            _add(untold, frame.seq, frame.payload())
+    _say_unplaced(untold)
+    return untold
+
+
+def _frames(frames: Log, stat: LogStat) -> Iterator[Frame]:
+    seq = stat.first_seq
     while 0 < seq <= stat.last_seq:
         for frame in map(read_frame, frames.read(seq, _AT_ONCE, _AT_ONCE_BYTES)):
             seq = frame.seq + 1
-            if frame.skip is None:
-                _add(untold, frame.seq, frame.payload())
-    return untold
+            yield frame
+
+
+def _add_skips(untold: Untold, frames: Iterable[Frame]) -> list[tuple[int, int]]:
+    """Their ranges."""
+    ranges: list[tuple[int, int]] = []
+    for frame in frames:
+        if frame.skip is not None:
+            lost = [((each.boot_id, each.device_id, each.generation), each.ns) for each in frame.skip.lost]
+            untold.add_skip(frame.first_seq, frame.seq, lost)
+            ranges.append((frame.first_seq, frame.seq))
+    return ranges
+
+
+def _say_unplaced(untold: Untold) -> None:
+    for (boot_id, device, _), ns in untold.unplaced_ns.items():
+        log.error("%s, boot %s: %d ns were dropped, and no row tells when: they stay missing", device, boot_id, ns)
 
 
 def _add(untold: Untold, seq: int, payload: bytes) -> None:

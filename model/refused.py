@@ -4,7 +4,7 @@ Either a full log refused it, or the log gave it up later: at its cap (``dropped
 """
 
 from bisect import bisect
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from functools import reduce
@@ -68,9 +68,9 @@ class Refused:
         up = dict(self.up)
         for window in batch.hosts:
             up[batch.boot_id] = _lengthened(up.get(batch.boot_id, ()), window)
-        gaps = (*self.host_gaps, *((batch.boot_id, gap) for gap in batch.host_gaps))
-        events = (*self.events, *((batch.boot_id, event) for event in batch.events if event.kind in JUDGED_BY))
-        return Refused(found, up, gaps[-MAX_STRETCHES:], events[-MAX_EVENTS:])
+        gaps = ((batch.boot_id, gap) for gap in batch.host_gaps)
+        events = ((batch.boot_id, event) for event in batch.events if event.kind in JUDGED_BY)
+        return self._with(found, up, gaps, events)
 
     def is_at_bound(self, batch: Batch) -> bool:
         """Whether no more than this can be told apart, and the batch goes on where it ends.
@@ -90,8 +90,19 @@ class Refused:
             found[device] = reduce(_extended, stretches, found.get(device, ()))
         for boot_id, windows in others.up.items():
             up[boot_id] = reduce(_lengthened, windows, up.get(boot_id, ()))
-        gaps, events = self.host_gaps + others.host_gaps, self.events + others.events
-        return Refused(found, up, gaps[-MAX_STRETCHES:], events[-MAX_EVENTS:])
+        return self._with(found, up, others.host_gaps, others.events)
+
+    def _with(
+        self,
+        found: dict[Device, tuple[DeviceWindow, ...]],
+        up: dict[str, tuple[HostWindow, ...]],
+        gaps: Iterable[tuple[str, HostGap]],
+        events: Iterable[tuple[str, Event]],
+    ) -> "Refused":
+        """Each of them once: after an error of the disk it may be given up again."""
+        all_gaps = tuple(dict.fromkeys((*self.host_gaps, *gaps)))
+        all_events = tuple(dict.fromkeys((*self.events, *events)))
+        return Refused(found, up, all_gaps[-MAX_STRETCHES:], all_events[-MAX_EVENTS:])
 
     def first(self, most_rows: int) -> tuple["Refused", "Refused"]:
         """What can be told in about so many rows, the oldest of each device, and what then is left to tell."""
@@ -189,6 +200,8 @@ def _stranded_rate(row: DeviceWindow) -> tuple[Fraction, Fraction]:
 
 
 def _lengthened(stretches: tuple[HostWindow, ...], window: HostWindow) -> tuple[HostWindow, ...]:
+    if any(each.boot.start_ns <= window.boot.start_ns and window.boot.end_ns <= each.boot.end_ns for each in stretches):
+        return stretches
     if stretches and stretches[-1].boot.end_ns == window.boot.start_ns:
         last = stretches[-1]
         drift_ns = (window.wall_start_ns - window.boot.start_ns) - (last.wall_start_ns - last.boot.start_ns)

@@ -6,7 +6,7 @@ inside, with none before or none after; the ledger's own check of the tiling sho
 """
 
 from bisect import bisect_left
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 
 from .interval import Interval
@@ -18,6 +18,7 @@ from .window import window_start_ns
 
 AFTER_ALL = 2**63
 """Behind every frame there can be."""
+_TOLD_LATE = {GapReason.DROPPED.value, GapReason.LOG_DAMAGED.value, GapReason.BUFFER_FULL.value}
 
 
 @dataclass(slots=True)
@@ -26,11 +27,30 @@ class Untold:
 
     lost: tuple[tuple[int, int], ...]
     reason: GapReason = GapReason.LOG_DAMAGED
+    _dropped: list[tuple[int, int]] = field(default_factory=list[tuple[int, int]])
+    """As ``lost``: what retention dropped."""
+    _dropped_ns: dict[Device, list[tuple[int, int]]] = field(default_factory=dict[Device, list[tuple[int, int]]])
+    """(newest seq, ns) of each Skip that has some of the device."""
     _rows: dict[Device, tuple[int, DeviceWindow]] = field(default_factory=dict[Device, tuple[int, DeviceWindow]])
     """The row that reaches farthest, and in which frame it was."""
     _hosts: dict[str, tuple[int, HostWindow]] = field(default_factory=dict[str, tuple[int, HostWindow]])
     _gaps: dict[Device, list[DeviceWindow]] = field(default_factory=dict[Device, list[DeviceWindow]])
     _up: dict[str, list[HostWindow]] = field(default_factory=dict[str, list[HostWindow]])
+
+    def add_skip(self, first_seq: int, last_seq: int, lost_ns: Iterable[tuple[Device, int]]) -> None:
+        """Frames that retention dropped, and the time that was in them: before any batch, and in their order."""
+        self._dropped.append((first_seq, last_seq))
+        for device, ns in lost_ns:
+            self._dropped_ns.setdefault(device, []).append((last_seq, ns))
+
+    @property
+    def unplaced_ns(self) -> dict[Device, int]:
+        """Time that was dropped, of devices without any row: nobody knows when it was."""
+        return {
+            device: sum(ns for _, ns in dropped)
+            for device, dropped in self._dropped_ns.items()
+            if device not in self._rows
+        }
 
     def add(self, seq: int, batch: Batch) -> None:
         for row in batch.rows:
@@ -60,38 +80,67 @@ class Untold:
         )
 
     def _add_row(self, seq: int, device: Device, row: DeviceWindow) -> None:
-        if row.revision:
-            # It says again, and better, what another row said; that one may be among the lost.
-            self._gaps[device] = [part for gap in self._gaps.get(device, ()) for part in _without(gap, row)]
-        self._reach(seq, device, row.segment.boot.start_ns, row)
+        # It may say again what another row said that is lost: better, or as a gap that was told late.
+        self._gaps[device] = [part for gap in self._gaps.get(device, ()) for part in _without(gap, row)]
         before = self._rows.get(device)
+        if before is None and not self._begin(seq, device, row):
+            return
+        self._reach(seq, device, row.segment.boot.start_ns, row)
         if before is None or row.segment.boot.end_ns >= before[1].segment.boot.end_ns:
             self._rows[device] = seq, row
 
+    def _begin(self, seq: int, device: Device, row: DeviceWindow) -> bool:
+        """What was dropped right before the first row that is left. False: where that row stands tells nothing."""
+        ns = sum(ns for last_seq, ns in self._dropped_ns.get(device, ()) if last_seq < seq)
+        if not ns:
+            return True
+        if row.revision or {reason for reason, _ in row.unobserved_ns} & _TOLD_LATE:
+            return False
+        end_ns = row.segment.boot.start_ns
+        if end_ns > 0:
+            boot = Interval(max(end_ns - ns, 0), end_ns)
+            self._gaps[device].append(_gap(row, boot, GapReason.DROPPED))
+        return True
+
     def _reach(self, seq: int, device: Device, start_ns: int, row: DeviceWindow | None) -> None:
         before = self._rows.get(device)
-        if before and before[1].segment.boot.end_ns < start_ns and self._is_lost_between(before[0], seq):
-            self._gaps.setdefault(device, []).append(_between(before[1], start_ns, row, self.reason))
+        reason = self._why(before[0], seq) if before and before[1].segment.boot.end_ns < start_ns else None
+        if before and reason:
+            self._gaps.setdefault(device, []).append(_between(before[1], start_ns, row, reason))
 
     def _reach_host(self, seq: int, boot_id: str, start_ns: int) -> None:
         before = self._hosts.get(boot_id)
-        if before and before[1].boot.end_ns < start_ns and self._is_lost_between(before[0], seq):
+        if before and before[1].boot.end_ns < start_ns and self._why(before[0], seq):
             self._up.setdefault(boot_id, []).append(_host_at(before[1], before[1].boot.end_ns, start_ns))
 
-    def _is_lost_between(self, before_seq: int, after_seq: int) -> bool:
-        place = bisect_left(self.lost, (before_seq, 0))
-        return place < len(self.lost) and self.lost[place][0] < after_seq
+    def _why(self, before_seq: int, after_seq: int) -> GapReason | None:
+        """Why time is missing between two frames; None: it is not."""
+        if _is_any_between(self._dropped, before_seq, after_seq):
+            return GapReason.DROPPED
+        return self.reason if _is_any_between(self.lost, before_seq, after_seq) else None
+
+
+def _is_any_between(lost: Sequence[tuple[int, int]], before_seq: int, after_seq: int) -> bool:
+    place = bisect_left(lost, (before_seq, 0))
+    return place < len(lost) and lost[place][0] < after_seq
 
 
 def _between(before: DeviceWindow, start_ns: int, after: DeviceWindow | None, reason: GapReason) -> DeviceWindow:
     """One stretch from the end of ``before`` to ``start_ns``; named by the wall clock as it was then."""
-    length_ns = start_ns - before.segment.boot.end_ns
     counted = _counted(before, after)
     return replace(
-        _at(before, Interval(before.segment.boot.end_ns, start_ns)),
-        unobserved_ns=((reason.value, length_ns),),
+        _gap(before, Interval(before.segment.boot.end_ns, start_ns), reason),
         energy_start_mj=before.energy_end_mj if counted else None,
         energy_end_mj=after.energy_start_mj if after and counted else None,
+    )
+
+
+def _gap(row: DeviceWindow, boot: Interval, reason: GapReason) -> DeviceWindow:
+    return replace(
+        _at(row, boot),
+        unobserved_ns=((reason.value, boot.length_ns),),
+        energy_start_mj=None,
+        energy_end_mj=None,
         revision=0,
     )
 

@@ -83,6 +83,12 @@ class Damage:
             if not found.is_skip and wanted(found.seq):
                 yield found.seq, read_frame(self.salvaged.read(found)).payload()
 
+    def skips(self) -> Iterator[Frame]:
+        """The Skips, which do not go on in the new epoch, in order."""
+        for found in self.salvaged.held():
+            if found.is_skip:
+                yield read_frame(self.salvaged.read(found))
+
 
 Mend = Callable[[Damage], Sequence[Entry]]
 """What must be said instead of the frames that are lost: it is in the new epoch before anything else is."""

@@ -23,6 +23,8 @@ from gputally.storage.wal import Log
 from gputally.storage.wal_offline import verify
 from gputally.storage.wal_platter import Platter
 
+from ..model.host import PaperHost
+
 CAP_BYTES = 1 << 20
 HOST = "host"
 UNFLUSHED = Platter(flush=False)  # nothing here is about power cuts
@@ -158,3 +160,37 @@ def test_refusing_the_newest_is_as_exact(tmp_path: Path) -> None:
     assert set(gaps_ns(rows)) == {"buffer_full"}
     assert gaps_ns(rows)["buffer_full"] > total_ns(rows) // 2
     assert {kind for kind, _ in away.entries()} == {EntryKind.FRAME}
+
+
+def test_what_was_dropped_is_declared_even_if_the_checkpoint_that_remembered_it_is_damaged(tmp_path: Path) -> None:
+    """The rows before it are trimmed: what the Skip tells is all that is left."""
+
+    async def main() -> tuple[Away, PaperHost]:
+        away = Away(tmp_path, drop_oldest=True)
+        await away.live(10)
+        away.deliver()
+        while not away.keeper.refused:
+            await away.live(1)
+        await away.live(10)
+        away.log.append([], b"rubbish")
+        away.keeper = Keeper(away.log, WriterThread(), drop_oldest=True)
+        assert await away.keeper.restore() is None
+        host = PaperHost([], DEVICES)
+        host.meter = Meter(HOST, "boot-1", WINDOW_NS)
+        now_ns = away.told[-1].rows[-1].segment.boot.end_ns + 5 * WINDOW_NS
+        for tick in range(5):
+            host.tick(now_ns + tick * WINDOW_NS)
+            away.deliver()
+            await away.keeper.keep(host.meter, host.batches.pop() if host.batches else None)
+        away.deliver()
+        assert not away.keeper.refused
+        return away, host
+
+    away, host = trio.run(main)
+    rows = [row for batch in away.batches() for row in batch.rows]
+    for device in DEVICES:
+        tiling = tile([row.segment.boot for row in rows if row.segment.device_id == device])
+        assert (tiling.holes, tiling.overlaps) == ((), ())
+    skips = [read_frame(body).skip for kind, body in away.entries() if kind is EntryKind.SKIP]
+    assert gaps_ns(rows)["dropped"] == sum(lost.ns for skip in skips if skip for lost in skip.lost) > 0
+    assert min(row.segment.boot.start_ns for row in rows) == away.told[0].rows[0].segment.boot.start_ns

@@ -3,8 +3,9 @@
 from dataclasses import replace
 
 from gputally.model.conservation import check_batch, tile
+from gputally.model.interval import Interval
 from gputally.model.refused import MAX_EVENTS, MAX_STRETCHES, Refused
-from gputally.model.usage import Batch, Event, EventKind
+from gputally.model.usage import Batch, Event, EventKind, HostGap
 
 from .host import PaperHost, Run, S
 
@@ -68,8 +69,9 @@ def test_that_a_device_was_removed_or_the_clock_stepped_is_not_forgotten_with_th
     events = tuple(Event(kind, "nvidia:MIG-1", 5, 6) for kind in kinds)
     refused = refusing([replace(told, events=events)])
     assert [event.kind for batch in refused.batches("host") for event in batch.events] == list(kinds[1:])
-    for _ in range(3 * MAX_EVENTS):
-        refused = refused.with_batch(Batch("host", "boot", events=events))
+    for at_ns in range(3 * MAX_EVENTS):
+        later = tuple(replace(event, boot_ns=at_ns) for event in events)
+        refused = refused.with_batch(Batch("host", "boot", events=later))
     (gaps,) = refused.batches("host")
     assert len(gaps.events) == MAX_EVENTS
 
@@ -82,3 +84,13 @@ def test_a_revision_that_a_full_log_refuses_takes_nothing_from_what_is_kept() ->
     (told, *_) = minutes(1)
     revised = replace(told, rows=tuple(replace(row, revision=1) for row in told.rows))
     assert Refused().with_batch(revised).stretches == {}
+
+
+def test_what_is_given_up_again_after_an_error_of_the_disk_is_remembered_once() -> None:
+    host_gap = HostGap(Interval(1, 2), "former boot", "reboot", ())
+    events = (Event(EventKind.DEVICE_REMOVED, "nvidia:MIG-1", 5, 6),)
+    told = [replace(batch, host_gaps=(host_gap,), events=events) for batch in minutes(3)]
+    refused = refusing(told)
+    assert refused.up and refused.events and refused.host_gaps
+    assert refused.with_batch(told[0]).with_batch(told[2]) == refused
+    assert refused.with_others(refused) == refused
