@@ -186,7 +186,7 @@ def test_what_was_dropped_is_declared_even_if_the_checkpoint_that_remembered_it_
         assert not away.keeper.refused
         return away, host
 
-    away, host = trio.run(main)
+    away, _ = trio.run(main)
     rows = [row for batch in away.batches() for row in batch.rows]
     for device in DEVICES:
         tiling = tile([row.segment.boot for row in rows if row.segment.device_id == device])

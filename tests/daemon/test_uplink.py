@@ -602,7 +602,7 @@ def test_no_frame_of_a_log_begun_anew_goes_out_on_the_stream_of_the_epoch_before
     stream = Stream(log, hello(log.stat(), HOST, "0.test"), Opened(0, 20), lambda: None, lambda _: None)
     requests = stream._requests()
     assert next(requests).hello.epoch == log.epoch
-    welcome = wire.Welcome(head_hash=head_hash, window_frames=2, window_bytes=MIB)
+    welcome = wire.Welcome(head_hash=head_hash or b"", window_frames=2, window_bytes=MIB)
     stream._hear(wire.CollectorMessage(welcome=welcome))
     said = [read_frame(next(requests).frame).seq for _ in range(2)]
     log.begin_epoch("damage")
