@@ -81,7 +81,9 @@ def close_control(listener: socket.socket) -> None:
     listener.close()
 
 
-async def serve(listener: socket.socket, describe: Callable[[], Told], commands: Mapping[str, Command]) -> None:
+async def serve(
+    listener: socket.socket, describe: Callable[[], Awaitable[Told]], commands: Mapping[str, Command]
+) -> None:
     """Answers until it is cancelled, a few clients at a time; whatever one of them does costs the others nothing."""
     listening = trio.socket.from_stdlib_socket(listener.dup())
     room = trio.CapacityLimiter(MAX_CLIENTS)
@@ -105,10 +107,12 @@ async def serve(listener: socket.socket, describe: Callable[[], Told], commands:
             nursery.start_soon(answer, client)
 
 
-async def _answer(client: trio.SocketStream, describe: Callable[[], Told], commands: Mapping[str, Command]) -> Told:
+async def _answer(
+    client: trio.SocketStream, describe: Callable[[], Awaitable[Told]], commands: Mapping[str, Command]
+) -> Told:
     line = await _hear(client)
     if not line:
-        return _guarded(describe)
+        return await _guarded(describe)
     try:
         asked: Any = json.loads(line)
         name = asked["request"]
@@ -135,9 +139,9 @@ async def _hear(client: trio.SocketStream) -> bytes:
     return line
 
 
-def _guarded(describe: Callable[[], Told]) -> Told:
+async def _guarded(describe: Callable[[], Awaitable[Told]]) -> Told:
     try:
-        return describe()
+        return await describe()
     except Exception as error:
         log.exception("what the daemon says of itself cannot be put together")
         return {"error": f"{type(error).__name__}: {error}"}

@@ -4,7 +4,9 @@ import time
 from collections import Counter
 from dataclasses import asdict, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
+
+import trio
 
 from .. import __version__
 from ..model.device_meter import DeviceMeter
@@ -16,6 +18,9 @@ from ..storage.wal import Log, LogBroken, LogStat
 from .uplink import Uplink
 from .vitals import Vitals
 
+LOG_WITHIN_S = 0.5
+_MOST_STATS: Final = 2
+"""Threads that may wait for the log's figures."""
 CPU_TICKS = 14
 """Where utime and stime stand in /proc/PID/stat, counted from 1 (proc_pid_stat(5)); both in ticks of 10 ms."""
 
@@ -40,14 +45,31 @@ def _describe_device(meter: Meter, device: DeviceMeter) -> dict[str, Any]:
     }
 
 
-def describe_log(log: Log, waiting: int) -> dict[str, Any]:
-    """Its figures are None while the disk does not let them be read; ``waiting``: batches held in memory meanwhile."""
-    told = {"waiting": waiting, "trouble": None, "recovery": str(log.recovery) if log.recovery else None}
+_stats_limiter = trio.lowlevel.RunVar[trio.CapacityLimiter]("threads that read the log's figures")
+
+
+def _stats() -> trio.CapacityLimiter:
     try:
-        stat = asdict(log.stat())
-    except LogBroken as broken:
-        return {**dict.fromkeys(field.name for field in fields(LogStat)), **told, "trouble": str(broken)}
-    return {**stat, "epoch": stat["epoch"].hex(), **told}
+        return _stats_limiter.get()
+    except LookupError:
+        _stats_limiter.set(limiter := trio.CapacityLimiter(_MOST_STATS))
+        return limiter
+
+
+async def describe_log(log: Log, waiting: int) -> dict[str, Any]:
+    """Its figures are None while the disk does not let them be read; ``waiting``: batches held in memory meanwhile.
+
+    They are read in a thread, and not waited for: while the log is opened anew, or checked, nobody gets in.
+    """
+    told = {"waiting": waiting, "trouble": None, "recovery": str(log.recovery) if log.recovery else None}
+    trouble = "the log is being opened anew, or checked"
+    with trio.move_on_after(LOG_WITHIN_S):
+        try:
+            stat = asdict(await trio.to_thread.run_sync(log.stat, abandon_on_cancel=True, limiter=_stats()))
+            return {**stat, "epoch": stat["epoch"].hex(), **told}
+        except LogBroken as broken:
+            trouble = str(broken)
+    return {**dict.fromkeys(field.name for field in fields(LogStat)), **told, "trouble": trouble}
 
 
 def describe_uplink(uplink: Uplink) -> dict[str, Any]:

@@ -141,7 +141,7 @@ class _Tree:
         await self.metered.wait()
         await self.uplink.drain(SAY_WITHIN_S)
 
-    def describe(self) -> dict[str, Any]:
+    async def describe(self) -> dict[str, Any]:
         """What ``gputally status`` shows."""
         return {
             **status.describe_self(self.parts.host_id, self.vitals),
@@ -149,7 +149,7 @@ class _Tree:
             "driver": {"state": self.orders.state, "since": self.orders.since},
             "clock": status.describe_clock(self.vitals.reading),
             "devices": status.describe_devices(self.metering.meter),
-            "log": status.describe_log(self.parts.log, len(self.metering.keeper.waiting)),
+            "log": await status.describe_log(self.parts.log, len(self.metering.keeper.waiting)),
             "signing": self.parts.signing.describe() if self.parts.signing else None,
             "uplink": status.describe_uplink(self.uplink),
             "attribution": {

@@ -25,7 +25,7 @@ async def served(path: Path, asked: list[Told]) -> AsyncGenerator[None]:
         await trio.sleep(told.get("takes_s", 0))
         return Outcome.DONE, "it is let go of"
 
-    def describe() -> dict[str, Any]:
+    async def describe() -> dict[str, Any]:
         return {"ready": True, "long": "x" * 100_000}
 
     listener = open_control(str(path))

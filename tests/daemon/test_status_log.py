@@ -1,0 +1,39 @@
+"""What the status says of a log that nobody gets into."""
+
+import threading
+from pathlib import Path
+
+import trio
+
+from gputally.daemon.status import describe_log
+from gputally.storage.wal import Log, LogStat
+
+
+class BeingChecked(Log):
+    done: threading.Event
+
+    def stat(self) -> LogStat:
+        assert self.done.wait(60)
+        return super().stat()
+
+
+def test_a_log_that_is_being_checked_holds_up_neither_the_status_nor_anything_else(tmp_path: Path) -> None:
+    log = BeingChecked.open(tmp_path / "log", "host", 1 << 20)
+    assert isinstance(log, BeingChecked)
+    log.done = threading.Event()
+
+    async def main() -> None:
+        try:
+            for _ in range(4):  # more than there are threads for it
+                told = await describe_log(log, 3)
+                assert (told["last_seq"], told["waiting"]) == (None, 3)
+                assert "opened anew" in str(told["trouble"])
+        finally:
+            log.done.set()
+        with trio.fail_after(60):
+            while (told := await describe_log(log, 0))["trouble"]:
+                await trio.sleep(0.01)
+        assert (told["last_seq"], told["epoch"]) == (0, log.epoch.hex())
+
+    trio.run(main)
+    log.close()
