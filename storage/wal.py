@@ -288,8 +288,8 @@ class Log:
 
         Where the file has no room even for that, what is left of it waits for the next call.
         """
+        self._forget_dead_readers()
         with self._reading() as txn:
-            self._opened.env.reader_check()  # one that was killed while it looked must not hold pages for ever
             due = [seq for seq, wall_ns in self._tables.acks(txn) if wall_ns < keep_after_wall_ns]
             first = self._tables.state(txn).trimmed.seq
             acked = self._tables.state(txn).acked.seq
@@ -334,10 +334,17 @@ class Log:
             self._tables.put_state(txn, self._room.delete_through(txn, state, seq))
         return seq
 
+    def _forget_dead_readers(self) -> None:
+        """One that was killed while it looked must not hold pages for ever."""
+        try:
+            self._opened.env.reader_check()
+        except lmdb.Error as error:
+            raise LogBroken(f"{self._opened.folder}: the log cannot be read: {error}") from None
+
     def _settle(self, needed_bytes: int) -> None:
         """Gives LMDB pages it can use: what one transaction frees, only the second after it may take."""
+        self._forget_dead_readers()
         with self._writing() as txn:
-            self._opened.env.reader_check()
             state = self._tables.state(txn)
             goal_bytes = self._tables.used_bytes(txn) - 2 * needed_bytes
             while state.trimmed.seq < state.acked.seq and self._tables.used_bytes(txn) > goal_bytes:
