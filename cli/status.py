@@ -45,6 +45,9 @@ def _in_words(told: dict[str, Any]) -> str:
 
 def _log_in_words(log: dict[str, Any]) -> list[str]:
     waiting = [f"        {log['waiting']} batches wait in memory for the disk"] if log.get("waiting") else []
+    if log.get("undeclared_ns"):
+        lost_s = log["undeclared_ns"] / 10**9
+        waiting.append(f"        AT ITS CAP: {lost_s:.1f} s of GPU time was given up; a gap, told when there is room")
     if log.get("recovery"):
         waiting.append(f"        RECOVERED from damage: {_printable(log['recovery'])}")
     if log.get("trouble"):

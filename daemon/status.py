@@ -13,6 +13,7 @@ from ..model.device_meter import DeviceMeter
 from ..model.interval import NS_PER_S
 from ..model.meter import Meter
 from ..model.reading import HostReading
+from ..model.refused import Refused
 from ..model.usage import ClockState
 from ..storage.wal import Log, LogBroken, LogStat
 from .uplink import Uplink
@@ -56,12 +57,19 @@ def _stats() -> trio.CapacityLimiter:
         return limiter
 
 
-async def describe_log(log: Log, waiting: int) -> dict[str, Any]:
+async def describe_log(log: Log, waiting: int, given_up: Refused) -> dict[str, Any]:
     """Its figures are None while the disk does not let them be read; ``waiting``: batches held in memory meanwhile.
+
+    ``undeclared_ns``: time of devices that was given up, and is told as a gap once there is room for that.
 
     They are read in a thread, and not waited for: while the log is opened anew, or checked, nobody gets in.
     """
-    told = {"waiting": waiting, "trouble": None, "recovery": str(log.recovery) if log.recovery else None}
+    told = {
+        "waiting": waiting,
+        "undeclared_ns": sum(row.segment.boot.length_ns for rows in given_up.stretches.values() for row in rows),
+        "trouble": None,
+        "recovery": str(log.recovery) if log.recovery else None,
+    }
     trouble = "the log is being opened anew, or checked"
     with trio.move_on_after(LOG_WITHIN_S):
         try:

@@ -143,13 +143,14 @@ class _Tree:
 
     async def describe(self) -> dict[str, Any]:
         """What ``gputally status`` shows."""
+        keeper = self.metering.keeper
         return {
             **status.describe_self(self.parts.host_id, self.vitals),
             "alarms": self.alarms.described(),
             "driver": {"state": self.orders.state, "since": self.orders.since},
             "clock": status.describe_clock(self.vitals.reading),
             "devices": status.describe_devices(self.metering.meter),
-            "log": await status.describe_log(self.parts.log, len(self.metering.keeper.waiting)),
+            "log": await status.describe_log(self.parts.log, len(keeper.waiting), keeper.refused),
             "signing": self.parts.signing.describe() if self.parts.signing else None,
             "uplink": status.describe_uplink(self.uplink),
             "attribution": {

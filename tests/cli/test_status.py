@@ -166,10 +166,12 @@ def test_why_there_is_no_stream_and_what_runs_out_stands_below_the_uplink(tmp_pa
 
 def test_a_fork_a_recovery_and_what_waits_for_the_disk_are_told(tmp_path: Path) -> None:
     log = TOLD["log"] | {"waiting": 3, "trouble": None, "recovery": "epoch 00 ended at frame 7, 5 acknowledged"}
+    log["undeclared_ns"] = 12_300_000_000
     fork = {"at_wall_ns": 1, "why": "frame 5 is another", "epoch": "00", "next_epoch": "11"}
     told = TOLD | {"log": log, "uplink": TOLD["uplink"] | {"forks": 2, "last_fork": fork}}
     words = status(tmp_path / "sock", told).output
     assert "3 batches wait in memory for the disk" in words
+    assert "AT ITS CAP: 12.3 s of GPU time was given up" in words
     assert "RECOVERED from damage: epoch 00 ended at frame 7" in words
     assert "FORKED 2 times since the daemon started, last: frame 5 is another; goes on in epoch 11" in words
 
