@@ -20,9 +20,7 @@ from .wal_files import DATA, owner_of
 from .wal_length import MIN_FILE_BYTES, check_length
 from .wal_salvage import glance
 from .wal_state import LogStat, LogState, Mark, stat_of
-from .wal_tables import Tables, Txn, open_to_look, verified
-
-_LOCKS = "lock.mdb"
+from .wal_tables import LOCKS, Tables, Txn, open_to_look, verified
 
 
 def look(folder: Path) -> LogStat:
@@ -144,7 +142,7 @@ def _file(folder: Path) -> Path:
 
 def _may_lock(folder: Path) -> bool:
     try:
-        (folder / _LOCKS).open("r+b").close()
+        (folder / LOCKS).open("r+b").close()
     except OSError:
         return False
     return True

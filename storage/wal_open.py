@@ -108,6 +108,8 @@ def _open(folder: Path, host_id: str, cap_bytes: int, owner: Ownership, platter:
         env = open_environment(folder, max(cap_bytes, file_bytes), flush=platter.flush)
     except lmdb.Error as error:
         raise damaged(folder, str(error)) from None
+    except OSError as error:
+        raise unwritable(folder, error) from None
     try:
         check_length(folder, env)
         reserve(folder, folder / DATA, max(cap_bytes, file_bytes))

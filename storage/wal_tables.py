@@ -9,6 +9,7 @@
 | dead       | seq                | frames that the collector refused, and why       |
 """
 
+import os
 import struct
 from collections.abc import Iterator
 from hashlib import sha256
@@ -33,10 +34,17 @@ _HEAD: Final = struct.Struct(">32sQ")
 _META_PAGES: Final = 2
 _ACK_GRAIN_NS: Final = 60_000_000_000
 _MAX_READERS: Final = 16
+LOCKS: Final = "lock.mdb"
+_LOCK_BYTES: Final = 8_192
+"""More than the header and a cache line for each reader (MDB_txninfo, MDB_reader in mdb.c)."""
 
 
 def open_environment(folder: Path, map_bytes: int, *, flush: bool = True) -> lmdb.Environment:
-    """For the one writer. Sync on; never writemap, which turns a full disk into SIGBUS."""
+    """For the one writer. Sync on; never writemap, which turns a full disk into SIGBUS.
+
+    Raises OSError where there is no room for the table of readers, which LMDB maps and writes.
+    """
+    _reserve_locks(folder / LOCKS)
     return lmdb.open(
         str(folder),
         map_size=map_bytes,
@@ -49,6 +57,14 @@ def open_environment(folder: Path, map_bytes: int, *, flush: bool = True) -> lmd
         lock=True,
         lib_version=0,
     )
+
+
+def _reserve_locks(file: Path) -> None:
+    fd = os.open(file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o640)
+    try:
+        os.posix_fallocate(fd, 0, _LOCK_BYTES)
+    finally:
+        os.close(fd)
 
 
 def open_to_look(folder: Path, *, lock: bool) -> lmdb.Environment:

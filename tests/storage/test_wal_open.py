@@ -221,3 +221,10 @@ def test_what_was_written_before_a_kill_is_there_afterwards_with_its_checkpoint(
         assert log.checkpoint() == b"checkpoint of %d" % stat.last_seq
         assert len(log.read(stat.first_seq, 10**6, 10**9)) == stat.last_seq - stat.first_seq + 1
         log.close()
+
+
+def test_the_table_of_readers_has_its_blocks_before_it_is_mapped(tmp_path: Path) -> None:
+    """On a full disk LMDB would write into a page that is not there, and the daemon end by SIGBUS."""
+    Log.open(tmp_path / "log", HOST, MIB).close()
+    found = (tmp_path / "log" / "lock.mdb").stat()
+    assert found.st_blocks * 512 >= found.st_size > 0
