@@ -160,7 +160,9 @@ def test_a_daemon_that_is_stopped_before_it_is_ready_ends_well(tmp_path: Path) -
                 )  # fmt: skip
             time.sleep(after_s)
             started.send_signal(signal.SIGTERM)
-            assert started.wait(20) in (0, -signal.SIGTERM if after_s < 0.25 else 0)
+            # Before trio listens for signals, as while a log that was not closed is checked, the signal ends it.
+            # The limit is that of a graceful stop (15 s, and 3 for NVML's processes) on a busy machine.
+            assert started.wait(60) in (0, -signal.SIGTERM)
         assert "Traceback" not in (tmp_path / "daemon.log").read_text()
 
 
