@@ -13,6 +13,7 @@ from ..collector.loading import load_collector_config
 from ..collector.refusal import CannotStart
 from ..model.exits import Exit
 from ..model.settings import BadSettings
+from .early_stop import EARLY_STOP
 from .logging_setup import log_to_stderr
 
 log = logging.getLogger("gputally")
@@ -44,7 +45,7 @@ def _leave(code: int) -> NoReturn:
 
 def _run(path: Path | None) -> int:
     try:
-        return run_collector(load_collector_config(path, os.environ), click.echo)
+        return run_collector(load_collector_config(path, os.environ), click.echo, lambda: EARLY_STOP.asked)
     except BadSettings as bad:
         log.error("%s", bad)
         return Exit.CONFIG

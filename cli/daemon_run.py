@@ -17,6 +17,7 @@ from ..model.settings import BadSettings
 from ..plugins.attribution.rules import BadRules
 from ..plugins.otel.errors import TelemetryUnusable
 from ..storage.wal import LogBroken, LogUnusable
+from .early_stop import EARLY_STOP
 
 log = logging.getLogger("gputally")
 
@@ -26,7 +27,7 @@ def run(path: Path | None) -> int:
     try:
         config = load_daemon_config(path, os.environ)
         with wiring.opened(config) as parts:
-            trio.run(wiring.run, parts, click.echo)
+            trio.run(wiring.run, parts, click.echo, lambda: EARLY_STOP.asked)
     except BaseExceptionGroup as group:
         return max(map(_refuse, _leaves(group.exceptions)))
     except Exception as error:

@@ -1,7 +1,6 @@
 """The command. Each subcommand lives in its own module and is imported only when it is called:
 a daemon must not carry what draws tables."""
 
-import signal
 import sys
 from importlib import import_module
 
@@ -9,6 +8,7 @@ import click
 
 from .. import __version__
 from ..model.exits import Exit
+from .early_stop import EARLY_STOP
 
 SUBCOMMANDS = {
     "daemon": "run the host process",
@@ -43,8 +43,7 @@ class LazyGroup(click.Group):
         if cmd_name not in SUBCOMMANDS:
             return None
         if cmd_name in SERVICES:
-            for number in (signal.SIGTERM, signal.SIGINT):
-                signal.signal(number, _leave)
+            EARLY_STOP.listen()
         try:
             command: click.Command = import_module(f".{cmd_name}", __package__).command
         except ModuleNotFoundError as missing:
@@ -72,10 +71,6 @@ def entry() -> None:
         # Python would try to write the same output again, and complain again.
         sys.stdout = None
         sys.exit(Exit.IO)
-
-
-def _leave(*_: object) -> None:
-    sys.exit(Exit.OK)
 
 
 @click.command(cls=LazyGroup)

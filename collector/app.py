@@ -51,11 +51,14 @@ _SWITCH_S: Final = 0.0005
 5 ms a busy projector halves what the intake takes (bench/bench_intake.py)."""
 
 
-def run_collector(config: CollectorConfig, say: Callable[[str], None]) -> Exit:
-    """Runs until SIGTERM or SIGINT; ``say`` gets the one line that tells it is ready. Raises CannotStart."""
+def run_collector(config: CollectorConfig, say: Callable[[str], None], is_stopped: Callable[[], bool]) -> Exit:
+    """Runs until SIGTERM or SIGINT; ``say`` gets the one line that tells it is ready. Raises CannotStart.
+
+    ``is_stopped``: whether one of them came before it listens.
+    """
     sys.setswitchinterval(_SWITCH_S)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        return runner.run(_run(config, say))
+        return runner.run(_run(config, say, is_stopped))
 
 
 @dataclass(slots=True)
@@ -70,12 +73,14 @@ class _End:
         self.event.set()
 
 
-async def _run(config: CollectorConfig, say: Callable[[str], None]) -> Exit:
+async def _run(config: CollectorConfig, say: Callable[[str], None], is_stopped: Callable[[], bool]) -> Exit:
     notifier = Notifier()
     end = _End(asyncio.Event())
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, end.because, Exit.OK)
+    if is_stopped():
+        return Exit.OK
     too_late = threading.Timer(_STOP_DEADLINE_S, _give_up)
     too_late.daemon = True
     async with _running(config, end) as ready:

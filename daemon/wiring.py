@@ -57,9 +57,14 @@ SAY_WITHIN_S = 5.0
 PROBE_ENDS_WITHIN_S = 3.0
 
 
-async def run(parts: Parts, say_ready: Callable[[str], None]) -> None:
-    """Runs until SIGTERM or SIGINT. Raises what another life of an actor could not mend."""
+async def run(parts: Parts, say_ready: Callable[[str], None], is_stopped: Callable[[], bool]) -> None:
+    """Runs until SIGTERM or SIGINT. Raises what another life of an actor could not mend.
+
+    ``is_stopped``: whether one of them came before it listens.
+    """
     with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGUSR2) as signals:
+        if is_stopped():
+            return
         async with _probe(parts) as probe, trio.open_nursery() as nursery:
             tree = _Tree(parts, probe, Supervisor(nursery, fatal=(LogBroken,)), say_ready)
             tree.start()

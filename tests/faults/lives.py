@@ -97,7 +97,7 @@ def serve(folder: Path, endpoint: str, ready: Promises | None = None) -> None:
             ready[0] += 1
 
     with contextlib.suppress(KeyboardInterrupt):
-        run_collector(config, say)
+        run_collector(config, say, lambda: False)
 
 
 def free_port() -> int:
