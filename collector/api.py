@@ -1,11 +1,10 @@
-"""The HTTP API: routes, who may call them, and problems instead of tracebacks."""
+"""The HTTP API: its first paths, and problems instead of tracebacks."""
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse
@@ -16,92 +15,35 @@ from ..storage.ledger_folder import LedgerError
 from ..storage.ledger_reader import LedgerReader
 from ..storage.projection_lists import RecordPlace
 from ..storage.projection_reader import Snapshot
-from .asking import Questions
-from .config import SkuConfig
+from .api_parts import Parts
 from .conservation_answer import ConservationRequest, answer_conservation
-from .intake import Intake
 from .list_answers import RecordsRequest, answer_hosts, answer_quarantine, answer_records
-from .parameters import take_all, take_number, take_span
+from .parameters import take_number, take_span
 from .problems import BadParameter, Problem, respond
-from .projector import Projector
 from .query import PARAMETERS, read_request
-from .tokens import ANYBODY, Caller, Role, Token, find_caller
+from .routing import PAGE, RANGE, Json, Routes, Told
+from .tokens import Caller
 from .usage_answer import Asked, answer_usage
-from .writer import LedgerWriter
 
 _log = logging.getLogger(__name__)
-_access = logging.getLogger("gputally.access")
 USAGE_PATHS: Final = ("/v1/usage", "/apis/billing.envmgmt.io/v1/metrics/partner/profile/kind/compute/usage")
 _LIMIT: Final = 100
 _LARGEST_LIMIT: Final = 1_000
 _LARGEST_OFFSET: Final = 2**53
 
-Json = dict[str, Any]
-Told = Mapping[str, str]
-Answer = Callable[[Snapshot, Told, Caller, str], Json]
-
-
-@dataclass(slots=True)
-class Parts:
-    """What the API asks."""
-
-    questions: Questions
-    ledger_folder: Path
-    skus: Sequence[SkuConfig]
-    tokens: Sequence[Token] | None
-    """None: no authentication, which is for loopback only."""
-    intake: Intake
-    writer: LedgerWriter
-    projector: Projector
-    ready_at_log_id: int = 0
-    """The end of the log at start: until the projection is there, sums could be smaller than yesterday's."""
-    stopping: bool = field(default=False)
-
 
 def make_api(parts: Parts) -> FastAPI:
     app = FastAPI(title="gputally collector", version=__version__, docs_url=None, redoc_url=None)
+    routes = Routes(app, parts)
     for path in USAGE_PATHS:
-        _route(app, parts, path, PARAMETERS, lambda seen, told, who, at: _usage(parts, seen, told, who, at))
-    _route(app, parts, "/v1/records", (*_RANGE, "host", "after", "limit"), _records)
-    _route(app, parts, "/v1/conservation", (*_RANGE, "host", *_PAGE), _conservation)
-    _route(app, parts, "/v1/hosts", _PAGE, lambda seen, told, who, _: _hosts(parts, seen, told, who))
-    _route(app, parts, "/v1/quarantine", _PAGE, _quarantine)
+        routes.get(path, PARAMETERS, lambda seen, told, who, at: _usage(parts, seen, told, who, at))
+    routes.get("/v1/records", (*RANGE, "host", "after", "limit"), _records)
+    routes.get("/v1/conservation", (*RANGE, "host", *PAGE), _conservation, tenants=False)
+    routes.get("/v1/hosts", PAGE, lambda seen, told, _who, _at: _hosts(parts, seen, told), tenants=False)
+    routes.get("/v1/quarantine", PAGE, _quarantine, tenants=False)
     _add_health(app, parts)
     _add_problems(app)
     return app
-
-
-_RANGE: Final = ("range_from", "range_to")
-_PAGE: Final = ("offset", "limit")
-
-
-def _route(app: FastAPI, parts: Parts, path: str, parameters: Sequence[str], answer: Answer) -> None:
-    async def handle(request: Request) -> JSONResponse:
-        who = _caller(parts, request)
-        told = take_all(request.query_params.multi_items(), parameters)
-        body = await parts.questions.ask(lambda seen: answer(seen, told, who, path))
-        _access.info("%s read %s as of %s", who.name, request.url, body["as_of"])
-        return JSONResponse(body)
-
-    described = [
-        {"name": name, "in": "query", "required": name in _RANGE, "schema": {"type": "string"}} for name in parameters
-    ]
-    app.add_api_route(path, handle, methods=["GET"], openapi_extra={"parameters": described}, name=path)
-
-
-def _caller(parts: Parts, request: Request) -> Caller:
-    if parts.tokens is None:
-        return ANYBODY
-    caller = find_caller(request.headers.get("authorization"), parts.tokens)
-    if caller is None:
-        _access.warning("refused %s from %s: no known token", request.url.path, request.client and request.client.host)
-        raise Problem(401, "no-token", "give a token of api.tokens: Authorization: Bearer TOKEN")
-    return caller
-
-
-def _whole_site_only(who: Caller) -> None:
-    if who.role is Role.TENANT:
-        raise Problem(403, "not-for-tenants", "this speaks of hosts, which are not a tenant's to see: ask /v1/usage")
 
 
 def _usage(parts: Parts, seen: Snapshot, told: Told, who: Caller, path: str) -> Json:
@@ -122,20 +64,17 @@ def _place(told: Told) -> RecordPlace:
     return log_id, segment, ordinal
 
 
-def _conservation(seen: Snapshot, told: Told, who: Caller, _path: str) -> Json:
-    _whole_site_only(who)
+def _conservation(seen: Snapshot, told: Told, _who: Caller, _path: str) -> Json:
     request = ConservationRequest(take_span(told), told.get("host"), _offset(told), _limit(told))
     return answer_conservation(request, seen)
 
 
-def _hosts(parts: Parts, seen: Snapshot, told: Told, who: Caller) -> Json:
-    _whole_site_only(who)
+def _hosts(parts: Parts, seen: Snapshot, told: Told) -> Json:
     with LedgerReader(parts.ledger_folder) as ledger:
         return answer_hosts(seen, ledger, parts.intake.live_hosts, _offset(told), _limit(told))
 
 
-def _quarantine(seen: Snapshot, told: Told, who: Caller, _path: str) -> Json:
-    _whole_site_only(who)
+def _quarantine(seen: Snapshot, told: Told, _who: Caller, _path: str) -> Json:
     return answer_quarantine(seen, _offset(told), _limit(told))
 
 

@@ -32,7 +32,8 @@ from ..storage.ledger import Ledger
 from ..storage.ledger_folder import FolderLock, LedgerBroken, LedgerError, LedgerInUse, prepare_folder
 from ..storage.ledger_reader import LedgerReader
 from ..storage.projection import Projection
-from .api import Parts, make_api
+from .api import make_api
+from .api_parts import Parts
 from .api_server import ApiServer
 from .asking import Questions
 from .config import ApiConfig, CollectorConfig

@@ -1,0 +1,27 @@
+"""What the API asks."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from .asking import Questions
+from .config import SkuConfig
+from .intake import Intake
+from .projector import Projector
+from .tokens import Token
+from .writer import LedgerWriter
+
+
+@dataclass(slots=True)
+class Parts:
+    questions: Questions
+    ledger_folder: Path
+    skus: Sequence[SkuConfig]
+    tokens: Sequence[Token] | None
+    """None: no authentication, which is for loopback only."""
+    intake: Intake
+    writer: LedgerWriter
+    projector: Projector
+    ready_at_log_id: int = 0
+    """The end of the log at start: until the projection is there, sums could be smaller than yesterday's."""
+    stopping: bool = field(default=False)
