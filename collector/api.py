@@ -13,14 +13,15 @@ from starlette.exceptions import HTTPException
 from .. import __version__
 from ..storage.ledger_folder import LedgerError
 from ..storage.ledger_reader import LedgerReader
-from ..storage.projection_lists import RecordPlace
 from ..storage.projection_reader import Snapshot
 from .api_parts import Parts
 from .conservation_answer import ConservationRequest, answer_conservation
 from .list_answers import RecordsRequest, answer_hosts, answer_quarantine, answer_records
-from .parameters import take_number, take_span
-from .problems import BadParameter, Problem, respond
+from .parameters import take_number, take_place, take_span
+from .problems import Problem, respond
 from .query import PARAMETERS, read_request
+from .routes_corrections import add_corrections
+from .routes_decisions import add_decisions
 from .routing import PAGE, RANGE, Json, Routes, Told
 from .tokens import Caller
 from .usage_answer import Asked, answer_usage
@@ -37,10 +38,12 @@ def make_api(parts: Parts) -> FastAPI:
     routes = Routes(app, parts)
     for path in USAGE_PATHS:
         routes.get(path, PARAMETERS, lambda seen, told, who, at: _usage(parts, seen, told, who, at))
-    routes.get("/v1/records", (*RANGE, "host", "after", "limit"), _records)
+    routes.get("/v1/records", (*RANGE, "host", "workload", "after", "limit"), _records)
     routes.get("/v1/conservation", (*RANGE, "host", *PAGE), _conservation, tenants=False)
     routes.get("/v1/hosts", PAGE, lambda seen, told, _who, _at: _hosts(parts, seen, told), tenants=False)
     routes.get("/v1/quarantine", PAGE, _quarantine, tenants=False)
+    add_decisions(routes)
+    add_corrections(routes)
     _add_health(app, parts)
     _add_problems(app)
     return app
@@ -51,17 +54,8 @@ def _usage(parts: Parts, seen: Snapshot, told: Told, who: Caller, path: str) -> 
 
 
 def _records(seen: Snapshot, told: Told, who: Caller, _path: str) -> Json:
-    request = RecordsRequest(take_span(told), told.get("host"), _place(told), _limit(told))
+    request = RecordsRequest(take_span(told), told.get("host"), told.get("workload"), take_place(told), _limit(told))
     return answer_records(request, seen, who.tenant)
-
-
-def _place(told: Told) -> RecordPlace:
-    text = told.get("after", "0.0.0")
-    parts = text.split(".")
-    if len(parts) != 3 or not all(part.isascii() and part.isdecimal() and len(part) < 18 for part in parts):
-        raise BadParameter("after", f'is "{text}", must be what "next" of the page before says')
-    log_id, segment, ordinal = map(int, parts)
-    return log_id, segment, ordinal
 
 
 def _conservation(seen: Snapshot, told: Told, _who: Caller, _path: str) -> Json:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from .asking import Questions
 from .config import SkuConfig
+from .deciding import Decisions
 from .intake import Intake
 from .projector import Projector
 from .tokens import Token
@@ -22,6 +23,7 @@ class Parts:
     intake: Intake
     writer: LedgerWriter
     projector: Projector
+    decisions: Decisions
     ready_at_log_id: int = 0
     """The end of the log at start: until the projection is there, sums could be smaller than yesterday's."""
     stopping: bool = field(default=False)

@@ -37,6 +37,7 @@ from .api_parts import Parts
 from .api_server import ApiServer
 from .asking import Questions
 from .config import ApiConfig, CollectorConfig
+from .deciding import Decisions
 from .intake import Intake, IntakeServer
 from .intake_credentials import IntakeCredentials
 from .projector import Projector
@@ -129,7 +130,8 @@ async def _running(config: CollectorConfig, end: _End) -> AsyncGenerator[str]:
         server = IntakeServer(intake, config.intake)
         intake_at = await server.start()
         stack.push_async_callback(server.stop, _GOODBYE_S)
-        parts = Parts(questions, folder, config.skus, tokens, intake, writer, projector, last_log_id)
+        decisions = Decisions(writer, questions)
+        parts = Parts(questions, folder, config.skus, tokens, intake, writer, projector, decisions, last_log_id)
         writer.start(projector.notify)
         projector.start()
         api.start(make_api(parts))

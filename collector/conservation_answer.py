@@ -49,6 +49,7 @@ def _device(device: DeviceId, account: Account, its_faults: Sequence[Fault]) -> 
         "gpu_model": account.gpu_model,
         "existed_ns": str(account.existed_ns),
         "allocated_ns": str(account.allocated_ns),
+        "voided_ns": str(account.voided_ns),
         "idle_ns": str(account.idle_ns),
         "unobserved_ns": str(_unobserved_ns(account)),
         "unobserved": {reason: str(ns) for reason, ns in account.unobserved_ns.items()},
@@ -91,6 +92,7 @@ def _energy(account: Account) -> Json | None:
         "end_mj": _text(account.energy_end_mj),
         "counted_mj": str(account.counted_mj),
         "attributed_mj": str(account.attributed_mj),
+        "voided_mj": str(account.voided_mj),
         "idle_mj": str(account.idle_mj),
         "unobserved_mj": str(account.unobserved_mj),
     }
@@ -106,11 +108,12 @@ def _is_exact(account: Account, its_faults: Sequence[Fault]) -> bool:
 
 
 def _difference_ns(account: Account) -> int:
-    return account.allocated_ns + account.idle_ns + _unobserved_ns(account) - account.existed_ns
+    spent_ns = account.allocated_ns + account.voided_ns + account.idle_ns + _unobserved_ns(account)
+    return spent_ns - account.existed_ns
 
 
 def _difference_mj(account: Account) -> int:
-    spent_mj = account.attributed_mj + account.idle_mj + account.unobserved_mj
+    spent_mj = account.attributed_mj + account.voided_mj + account.idle_mj + account.unobserved_mj
     return 0 if account.counted_mj is None else spent_mj - account.counted_mj
 
 
@@ -121,7 +124,7 @@ def _unobserved_ns(account: Account) -> int:
 def _summary(found: Mapping[DeviceId, Account], by_device: Mapping[DeviceId, Sequence[Fault]]) -> Json:
     """Times are of whole GPUs; what instances have are slices of one, and stand in ``mig`` by themselves.
 
-    existed = allocated + idle + unobserved + mig.existed
+    existed = allocated + voided + idle + unobserved + mig.existed
     """
     all_faults = [fault for each in by_device.values() for fault in each]
     whole = [account for account in found.values() if not account.parent_id]
@@ -133,6 +136,7 @@ def _summary(found: Mapping[DeviceId, Account], by_device: Mapping[DeviceId, Seq
         "devices": len(found),
         "existed_ns": str(sum(account.existed_ns + _mig_ns(account) for account in whole)),
         "allocated_ns": str(sum(account.allocated_ns for account in whole)),
+        "voided_ns": str(sum(account.voided_ns for account in whole)),
         "idle_ns": str(sum(account.idle_ns for account in whole)),
         "unobserved_ns": str(sum(reasons.values())),
         "unobserved": {reason: str(ns) for reason, ns in sorted(reasons.items())},

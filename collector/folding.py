@@ -24,13 +24,17 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from ..model.conservation import check_batch
+from ..model.decisions import OWN_HOST_ID
 from ..model.identity import row_digest
 from ..model.usage import Batch, DeviceWindow, Segment, UsageRecord
 from ..proto.convert import decode_batch
+from ..proto.convert_decision import decode_decided
 from ..storage.frame import read_frame
+from ..storage.ledger_folder import LedgerBroken
 from ..storage.ledger_reader import Entry
 from ..storage.ledger_rules import EntryKind
 from ..storage.projection import HostState, Projection
+from ..storage.projection_decision_rows import decision_rows
 from ..storage.projection_rows import Additions, Origin, StoredRow, device_row, record_row
 from ..storage.skip import SkipReason
 from .folding_state import FoldingState
@@ -59,6 +63,9 @@ class Folding:
         self._additions = Additions()
 
     def take(self, entry: Entry) -> None:
+        if entry.stream.host_id == OWN_HOST_ID:
+            self._decide(entry)
+            return
         host = self._state.host(entry.stream.host_id, entry.log_id)
         host.last_log_id, host.last_received_ns = entry.log_id, entry.received_ns
         if entry.kind is EntryKind.TOMBSTONE:
@@ -82,6 +89,14 @@ class Folding:
         self._store.append(self._additions)
         self._store.save_hosts(self._state.changed_hosts())
         self._store.save_covered(self._state.changed_coverage())
+
+    def _decide(self, entry: Entry) -> None:
+        """Raises LedgerBroken for what only a newer gputally knows: to go on without it would be to guess."""
+        try:
+            decided = decode_decided(read_frame(entry.body).payload())
+        except ValueError as error:
+            raise LedgerBroken(f"log entry {entry.log_id}, of the ledger's own stream, {error}") from None
+        self._additions.decide(*decision_rows(entry.log_id, decided))
 
     def _take_batch(self, entry: Entry, host: HostState, batch: Batch) -> None:
         groups, orphans = _grouped(batch)

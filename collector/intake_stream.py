@@ -14,6 +14,7 @@ from typing import Final, Protocol
 
 import grpc
 
+from ..model.decisions import RESERVED_PREFIX
 from ..proto.v1 import uplink_pb2 as wire
 from ..storage.frame import EPOCH_BYTES, FORMAT, MAX_PAYLOAD_BYTES
 from ..storage.ledger_folder import LedgerError
@@ -74,6 +75,10 @@ async def read_hello(call: Wire) -> wire.Hello:
 def _check_hello(hello: wire.Hello) -> None:
     if not 0 < len(hello.host_id) <= _LONGEST_NAME or not hello.host_id.isprintable():
         raise Refused(grpc.StatusCode.INVALID_ARGUMENT, f"host_id must be 1 to {_LONGEST_NAME} printable characters")
+    if hello.host_id.startswith(RESERVED_PREFIX):
+        raise Refused(
+            grpc.StatusCode.PERMISSION_DENIED, f"host ids that begin with {RESERVED_PREFIX} are the collector's own"
+        )
     if len(hello.epoch) != EPOCH_BYTES:
         raise Refused(grpc.StatusCode.INVALID_ARGUMENT, f"epoch must be {EPOCH_BYTES} bytes")
     if hello.frame_format != FORMAT:

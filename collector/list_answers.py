@@ -8,7 +8,7 @@ from typing import Any
 from ..model.interval import Interval
 from ..storage.ledger_reader import LedgerReader, StreamState
 from ..storage.projection import HostState
-from ..storage.projection_lists import RecordPlace, StoredRecord, hosts, quarantine, records
+from ..storage.projection_lists import Picked, RecordPlace, StoredRecord, hosts, quarantine, records
 from ..storage.projection_reader import Snapshot
 from ..storage.usage_query import Scope
 from .instants import format_instant
@@ -62,6 +62,7 @@ def _stream(state: StreamState) -> Json:
 class RecordsRequest:
     span: Interval
     host_id: str | None
+    workload: str | None
     after: RecordPlace
     limit: int
 
@@ -69,7 +70,7 @@ class RecordsRequest:
 def answer_records(request: RecordsRequest, snapshot: Snapshot, tenant: str | None) -> Json:
     """``next`` is the cursor of the next page, to be given as ``after``; None on the last."""
     scope = Scope(request.span, snapshot.position, tenant)
-    found = records(snapshot, scope, request.after, request.limit + 1, request.host_id)
+    found = records(snapshot, scope, request.after, request.limit + 1, Picked(request.host_id, request.workload))
     page = found[: request.limit]
     more = len(found) > len(page)
     return {
@@ -89,6 +90,7 @@ def _record(stored: StoredRecord) -> Json:
     record, segment = stored.record, stored.record.segment
     return {
         "log_id": str(stored.place[0]),
+        "place": format_place(stored.place),
         "usage_key": stored.usage_key.hex(),
         "revision": record.revision,
         "digest": stored.digest.hex(),

@@ -8,6 +8,7 @@ from typing import TypeVar
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from ..model.interval import Interval
+from ..storage.projection_lists import RecordPlace
 from .instants import parse_instant
 from .problems import BadParameter
 
@@ -88,3 +89,16 @@ def take_zone(told: Mapping[str, str], name: str) -> ZoneInfo | None:
         return ZoneInfo(text)
     except (ZoneInfoNotFoundError, ValueError, OSError):
         raise BadParameter(name, f'is "{text}", must be an IANA time zone such as Europe/Berlin') from None
+
+
+def take_place(told: Mapping[str, str]) -> RecordPlace:
+    """``after``: behind which record to begin; without it at the beginning."""
+    return parse_place("after", told.get("after", "0.0.0"))
+
+
+def parse_place(name: str, text: str) -> RecordPlace:
+    parts = text.split(".")
+    if len(parts) != 3 or not all(part.isascii() and part.isdecimal() and len(part) < 18 for part in parts):
+        raise BadParameter(name, f'is "{text}", must be what "next", or "place" of a record, says')
+    log_id, segment, ordinal = map(int, parts)
+    return log_id, segment, ordinal

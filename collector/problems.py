@@ -12,7 +12,8 @@ _TITLES: Final = {
     403: "Not allowed",
     404: "Not found",
     405: "Method not allowed",
-    409: "Incomplete",
+    409: "Conflict",
+    413: "Too large",
     500: "Internal error",
     503: "Not available",
 }

@@ -52,7 +52,7 @@ class Routes:
                 whole_site_only(who)
             told = take_all(request.query_params.multi_items(), parameters)
             body = await self.parts.questions.ask(lambda seen: answer(seen, told, who, path))
-            _access.info("%s read %s as of %s", who.name, request.url, body["as_of"])
+            self.note(who, request, body["as_of"])
             return JSONResponse(body)
 
         described = [
@@ -60,6 +60,10 @@ class Routes:
             for name in parameters
         ]
         self.app.add_api_route(path, handle, methods=["GET"], openapi_extra={"parameters": described}, name=path)
+
+    def note(self, who: Caller, request: Request, as_of: object) -> None:
+        """In the access log: who asked what, and of which version of the ledger the answer is."""
+        _access.info("%s %s %s as of %s", who.name, request.method, request.url, as_of)
 
     def caller(self, request: Request) -> Caller:
         """Raises Problem (401)."""
@@ -78,3 +82,9 @@ def whole_site_only(who: Caller) -> None:
     """Raises Problem (403)."""
     if who.role is Role.TENANT:
         raise Problem(403, "not-for-tenants", "this speaks of hosts, which are not a tenant's to see: ask /v1/usage")
+
+
+def operators_only(who: Caller) -> None:
+    """Raises Problem (403)."""
+    if who.role is not Role.OPERATOR:
+        raise Problem(403, "operators-only", "this decides something: it takes a token of role operator")

@@ -17,6 +17,8 @@ MADE = (
     "uplink_pb2.pyi",
     "uplink_pb2_grpc.py",
     "uplink_pb2_grpc.pyi",
+    "decision_pb2.py",
+    "decision_pb2.pyi",
     "health_pb2.py",
     "health_pb2.pyi",
     "health_pb2_grpc.py",

@@ -1,6 +1,7 @@
 """What a sum lacks: hosts that have not come so far, time nobody saw, records put aside."""
 
 from ..model.workload import UNATTRIBUTED
+from .projection_hosts import declared_gaps, expected_hosts, through
 from .projection_reader import Snapshot
 from .projection_slices import fractions
 from .projection_sql import in_force
@@ -39,17 +40,26 @@ def _touching(scope: Scope) -> list[int]:
 
 
 def _hosts(snapshot: Snapshot, scope: Scope) -> tuple[HostCompleteness, ...]:
-    """Every host expected in the span: once seen, for ever. Its time ends before what was put aside."""
-    found = snapshot.db.execute(
+    """Every host that is expected in the span, and how far its time is known, or declared not to come."""
+    expected = expected_hosts(snapshot, scope)
+    seen = {host_id: (watermark, aside) for host_id, watermark, aside in _seen(snapshot, scope) if host_id in expected}
+    gaps = declared_gaps(snapshot, scope.as_of)
+    return tuple(
+        HostCompleteness(host_id, through(*seen.get(host_id, (None, None)), gaps.get(host_id, ()), scope.span.start_ns))
+        for host_id in sorted(expected)
+    )
+
+
+def _seen(snapshot: Snapshot, scope: Scope) -> list[tuple[str, int | None, int | None]]:
+    """(host, watermark, where what was put aside begins, unless its whole time is declared a gap)."""
+    return snapshot.db.execute(
         f"SELECT host_id, {_watermark(snapshot, scope)}, aside_ns FROM host"
-        f" LEFT JOIN (SELECT host_id, min(from_ns) AS aside_ns FROM quarantine WHERE {_TOUCHES}"
-        " GROUP BY host_id) USING (host_id)"
-        # A host whose frames were all lost has no window; it may have had any.
-        " WHERE first_log_id <= ? AND CASE WHEN rejected_frames > 0 THEN 0 ELSE first_window_ns END < ?"
-        " ORDER BY host_id",
-        [*_touching(scope), scope.as_of, scope.span.end_ns],
+        f" LEFT JOIN (SELECT host_id, min(from_ns) AS aside_ns FROM quarantine q WHERE {_TOUCHES}"
+        " AND NOT EXISTS (SELECT 1 FROM gap_declared g WHERE g.host_id = q.host_id AND g.log_id <= ?"
+        " AND g.from_ns <= q.from_ns AND g.to_ns >= q.to_ns)"
+        " GROUP BY host_id) USING (host_id)",
+        [*_touching(scope), scope.as_of],
     ).fetchall()
-    return tuple(HostCompleteness(host_id, _before(watermark, aside)) for host_id, watermark, aside in found)
 
 
 def _watermark(snapshot: Snapshot, scope: Scope) -> str:
@@ -59,12 +69,6 @@ def _watermark(snapshot: Snapshot, scope: Scope) -> str:
         "(SELECT max(complete_through_ns) FROM watermark w"
         f" WHERE w.host_id = host.host_id AND w.log_id <= {int(scope.as_of)})"
     )
-
-
-def _before(watermark_ns: int | None, aside_ns: int | None) -> int | None:
-    if watermark_ns is None or aside_ns is None:
-        return watermark_ns
-    return min(watermark_ns, aside_ns)
 
 
 def window_lengths(snapshot: Snapshot, scope: Scope) -> list[WindowLength]:

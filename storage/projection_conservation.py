@@ -37,12 +37,15 @@ class Account:
     idle_ns: int = 0
     records: int = 0
     allocated_ns: int = 0
+    voided_ns: int = 0
+    """Allocated by records that a correction has voided: they count for nobody, and their time is still told."""
     unobserved_ns: dict[str, int] = field(default_factory=dict[str, int])
     energy_start_mj: int | None = None
     energy_end_mj: int | None = None
     counted_mj: int | None = None
     """What the driver's counter went up by over the rows that have one; None: no row has one."""
     attributed_mj: int = 0
+    voided_mj: int = 0
     idle_mj: int = 0
     unobserved_mj: int = 0
 
@@ -89,6 +92,9 @@ def accounts(snapshot: Snapshot, scope: Scope, host_id: str | None) -> dict[Devi
     for device, count, allocated_ns, energy_mj in _record_sums(snapshot, scope, host_id):
         account = found.setdefault(device, Account(gpu_model=""))
         account.records, account.allocated_ns, account.attributed_mj = count, allocated_ns, energy_mj
+    for device, count, voided_ns, voided_mj in _record_sums(snapshot, scope, host_id, voided=True):
+        account = found[device]
+        account.records, account.voided_ns, account.voided_mj = account.records + count, voided_ns, voided_mj
     for device, sums in _slice_sums(snapshot, scope, host_id):
         found[device].slices = sums
     return found
@@ -170,9 +176,11 @@ def _unobserved(snapshot: Snapshot, scope: Scope, host_id: str | None) -> Iterat
         yield DeviceId(host, device), reason, length_ns
 
 
-def _record_sums(snapshot: Snapshot, scope: Scope, host_id: str | None) -> Iterator[tuple[DeviceId, int, int, int]]:
+def _record_sums(
+    snapshot: Snapshot, scope: Scope, host_id: str | None, *, voided: bool = False
+) -> Iterator[tuple[DeviceId, int, int, int]]:
     """Energy only of segments whose row has the counter: elsewhere there is nothing it could add up to."""
-    records, parameters = _of_host("record", scope, host_id)
+    records, parameters = _of_host("record", scope, host_id, voided=voided)
     rows, more = _of_host("device_row", scope, host_id)
     found = snapshot.db.execute(
         "SELECT host_id, device_id, count(*), sum(allocated_ns)::HUGEINT, (sum(energy_mj) FILTER (counted))::HUGEINT"
@@ -211,8 +219,8 @@ def _fault(host: str, device: str, boot_id: str, generation: int, start_ns: int,
     return Fault(DeviceId(host, device), boot_id, generation, overlap, boot)
 
 
-def _of_host(table: str, scope: Scope, host_id: str | None) -> tuple[str, list[object]]:
-    relation, parameters = in_force(table, scope)
+def _of_host(table: str, scope: Scope, host_id: str | None, *, voided: bool = False) -> tuple[str, list[object]]:
+    relation, parameters = in_force(table, scope, voided=voided)
     if host_id is None:
         return relation, parameters
     return f"(SELECT * FROM {relation} WHERE host_id = ?)", [*parameters, host_id]

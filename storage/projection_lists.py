@@ -1,5 +1,6 @@
 """Pages of what the projection holds, row by row. Every page is bounded by its caller."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -32,17 +33,50 @@ class StoredRecord:
         return record_digest(self.record)
 
 
+@dataclass(frozen=True, slots=True)
+class Picked:
+    """Which records of a scope; None: whichever. ``voided``: those that a correction has voided, and no others."""
+
+    host_id: str | None = None
+    workload: str | None = None
+    """kind:id"""
+    voided: bool = False
+
+
 def records(
-    snapshot: Snapshot, scope: Scope, after: RecordPlace, limit: int, host_id: str | None = None
+    snapshot: Snapshot, scope: Scope, after: RecordPlace, limit: int, picked: Picked = Picked()
 ) -> list[StoredRecord]:
     """Records in scope behind ``after``, in the order of the log."""
-    relation, parameters = in_force("record", scope)
-    of_host = " AND host_id = ?" if host_id is not None else ""
+    where = "(log_id > ? OR (log_id = ? AND (segment_no > ? OR (segment_no = ? AND ordinal > ?))))"
+    more: list[Any] = [after[0], *after[:2], *after[1:]]
+    if picked.host_id is not None:
+        where, more = f"{where} AND host_id = ?", [*more, picked.host_id]
+    if picked.workload is not None:
+        kind, _, name = picked.workload.partition(":")
+        where, more = f"{where} AND workload_kind = ? AND workload_id = ?", [*more, kind, name]
+    return _records(snapshot, scope, picked.voided, f"WHERE {where}", more, limit)
+
+
+def records_at(
+    snapshot: Snapshot, scope: Scope, places: Sequence[RecordPlace], *, voided: bool = False
+) -> list[StoredRecord]:
+    """Those of these places that are in force, in the order of the log."""
+    columns = [list(column) for column in zip(*places, strict=True)]
+    join = (
+        "JOIN (SELECT unnest(?::BIGINT[]) AS log_id, unnest(?::INTEGER[]) AS segment_no,"
+        " unnest(?::INTEGER[]) AS ordinal) USING (log_id, segment_no, ordinal)"
+    )
+    return _records(snapshot, scope, voided, join, columns, len(places))
+
+
+def _records(
+    snapshot: Snapshot, scope: Scope, voided: bool, rest: str, more: list[Any], limit: int
+) -> list[StoredRecord]:
+    relation, parameters = in_force("record", scope, voided=voided)
     names = [name for name, _ in RECORD]
     found = snapshot.db.execute(
-        f"SELECT {', '.join(names)} FROM {relation} WHERE (log_id > ? OR (log_id = ? AND (segment_no > ? OR"
-        f" (segment_no = ? AND ordinal > ?)))){of_host} ORDER BY log_id, segment_no, ordinal LIMIT ?",
-        [*parameters, after[0], *after[:2], *after[1:], *([host_id] if of_host else []), limit],
+        f"SELECT {', '.join(names)} FROM {relation} {rest} ORDER BY log_id, segment_no, ordinal LIMIT ?",
+        [*parameters, *more, limit],
     ).fetchall()
     return [_stored_record(dict(zip(names, row, strict=True))) for row in found]
 

@@ -44,6 +44,8 @@ class Additions:
     superseded: list[Row] = field(default_factory=list[Row])
     quarantine: list[Row] = field(default_factory=list[Row])
     watermark: list[Row] = field(default_factory=list[Row])
+    decisions: dict[str, list[Row]] = field(default_factory=dict[str, list[Row]])
+    """By the table of their kind."""
 
     @property
     def is_large(self) -> bool:
@@ -51,10 +53,15 @@ class Additions:
 
     def take(self) -> dict[str, list[Row]]:
         """What there is, by table, and forgets it."""
-        taken = {name: getattr(self, name) for name in self.__slots__}
-        for name in self.__slots__:
+        names = [name for name in self.__slots__ if name != "decisions"]
+        taken = {name: getattr(self, name) for name in names} | self.decisions
+        for name in names:
             setattr(self, name, [])
+        self.decisions = {}
         return taken
+
+    def decide(self, table: str, rows: list[Row]) -> None:
+        self.decisions.setdefault(table, []).extend(rows)
 
 
 def record_row(origin: Origin, ordinal: int, record: UsageRecord) -> Row:

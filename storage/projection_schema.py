@@ -7,7 +7,9 @@ named in ``superseded``; the answer as of an older log id is thus still there.
 
 from typing import Final
 
-VERSION: Final = 2
+from .projection_decision_rows import decision_tables
+
+VERSION: Final = 3
 """A projection of another version is thrown away and made again from the log."""
 
 _SEGMENT: Final = (
@@ -127,6 +129,7 @@ TABLES: Final = {
     "host": HOST,
     "coverage": COVERAGE,
     "position": POSITION,
+    **decision_tables(),
 }
 
 

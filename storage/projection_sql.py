@@ -1,6 +1,6 @@
 """Pieces of SQL that every question to the projection shares."""
 
-from typing import Any
+from typing import Any, Final
 
 import duckdb
 
@@ -8,15 +8,46 @@ from .usage_query import Scope
 
 Connection = duckdb.DuckDBPyConnection
 
+_IDENTITY: Final = "host_id, boot_id, device_id, generation, boot_start_ns, workload_kind, workload_id, session_id"
+"""What an overlay names a record by: the same in every revision of it."""
 
-def in_force(table: str, scope: Scope) -> tuple[str, list[Any]]:
-    """(a relation, its parameters): the rows of ``record`` or ``device_row`` in scope that nothing superseded."""
-    tenant = " AND tenant = ?" if table == "record" and scope.tenant is not None else ""
+
+def in_force(table: str, scope: Scope, *, voided: bool = False) -> tuple[str, list[Any]]:
+    """(a relation, its parameters): the rows of ``record`` or ``device_row`` in scope that nothing superseded.
+
+    Records have the owner that a correction gave them. Those that one has voided are not among them; with ``voided``
+    only they are.
+    """
+    relation, parameters = _unsuperseded(table, scope)
+    if table != "record":
+        return relation, parameters
+    overlaid, more = _overlays(scope)
+    tenant = "" if scope.tenant is None else " AND coalesce(o.tenant, e.tenant) = ?"
+    sql = (
+        "(SELECT e.* REPLACE (coalesce(o.tenant, e.tenant) AS tenant, coalesce(o.project, e.project) AS project,"
+        " if(o.tenant IS NULL, e.rule, 'correction') AS rule, if(o.tenant IS NULL, e.reason, '') AS reason)"
+        f" FROM {relation} e LEFT JOIN {overlaid} o USING ({_IDENTITY})"
+        f" WHERE {'' if voided else 'NOT '}coalesce(o.voided, false){tenant})"
+    )
+    return sql, [*parameters, *more, *([scope.tenant] if tenant else [])]
+
+
+def _unsuperseded(table: str, scope: Scope) -> tuple[str, list[Any]]:
     sql = (
         f"(SELECT e.* FROM (SELECT * FROM {table} WHERE log_id <= ? AND window_start_ns >= ?"
-        f" AND window_start_ns < ?{tenant}) e"
+        " AND window_start_ns < ?) e"
         " ANTI JOIN (SELECT log_id, segment_no FROM superseded WHERE by_log_id <= ?) s"
         " ON s.log_id = e.log_id AND s.segment_no = e.segment_no)"
     )
-    bounds = [scope.as_of, scope.span.start_ns, scope.span.end_ns]
-    return sql, [*bounds, *([scope.tenant] if tenant else []), scope.as_of]
+    return sql, [scope.as_of, scope.span.start_ns, scope.span.end_ns, scope.as_of]
+
+
+def _overlays(scope: Scope) -> tuple[str, list[Any]]:
+    """What corrections say of each record that has one: its last owner, and whether it is void."""
+    sql = (
+        f"(SELECT {_IDENTITY}, arg_max(tenant, log_id) FILTER (kind = 'reassign') AS tenant,"
+        " arg_max(project, log_id) FILTER (kind = 'reassign') AS project,"
+        " arg_max(kind, log_id) FILTER (kind <> 'reassign') IS NOT DISTINCT FROM 'void' AS voided"
+        " FROM overlay WHERE log_id <= ? AND window_start_ns >= ? AND window_start_ns < ? GROUP BY ALL)"
+    )
+    return sql, [scope.as_of, scope.span.start_ns, scope.span.end_ns]

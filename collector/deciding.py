@@ -1,0 +1,92 @@
+"""Making a decision: one more frame of the ledger's own stream, durable and folded before anybody is told.
+
+Decisions are made one after another, so that each is checked against all before it.
+"""
+
+import asyncio
+import time
+from collections.abc import Callable
+from hashlib import sha256
+from typing import Final, TypeVar
+
+from ..model.decisions import OWN_HOST_ID, Decided, Decision
+from ..proto.convert_decision import encode_decided
+from ..storage.frame import EPOCH_BYTES, MAX_PAYLOAD_BYTES, make_frame
+from ..storage.ledger_folder import LedgerError
+from ..storage.ledger_rules import Cursor, Offer, Ruling, StreamId, Verdict
+from ..storage.projection_decisions import last_decided_ns, log_id_of
+from ..storage.projection_reader import Snapshot
+from .asking import Questions
+from .problems import Problem
+from .writer import LedgerWriter, Welcomed
+
+T = TypeVar("T")
+Check = Callable[[Snapshot, Decision], None]
+"""Raises Problem for a decision that cannot be taken as things stand."""
+
+_FOLDED_WITHIN_S: Final = 30.0
+_LOOK_EVERY_S: Final = 0.01
+
+
+def own_stream(ledger_id: str) -> StreamId:
+    return StreamId(OWN_HOST_ID, sha256(ledger_id.encode()).digest()[:EPOCH_BYTES])
+
+
+class Decisions:
+    """For the event loop."""
+
+    def __init__(self, writer: LedgerWriter, questions: Questions) -> None:
+        self._writer, self._questions = writer, questions
+        self._stream = own_stream(writer.ledger_id)
+        self._turn = asyncio.Lock()
+        self._last_ns = 0
+
+    async def make(self, what: Decision, by: str, why: str, check: Check) -> int:
+        """Its log id, once it is in force. Raises Problem: 503 where it is not known whether it was made."""
+        async with self._turn:
+            self._last_ns = max(await self._questions.ask(lambda seen: _checked(seen, what, check)), self._last_ns)
+            # Later than any before: what was decided when is told apart by it, whatever the clock does.
+            at_ns = self._last_ns = max(time.time_ns(), self._last_ns + 1)
+            await self._commit(encode_decided(Decided(by, at_ns, why, what)))
+            return await self._folded(what, at_ns)
+
+    async def _commit(self, payload: bytes) -> None:
+        if len(payload) > MAX_PAYLOAD_BYTES:
+            raise Problem(400, "too-large", f"{len(payload)} bytes are too much for one decision: make several")
+        cursor = await self._cursor()
+        frame = make_frame(self._stream.epoch, cursor.committed_seq + 1, cursor.head_hash, 0, payload)
+        raw = frame.to_bytes()
+        answer: asyncio.Future[Ruling | LedgerError] = asyncio.get_running_loop().create_future()
+        offer = Offer(self._stream, frame.seq, frame.previous_hash, sha256(raw).digest(), raw)
+        self._writer.offer(offer, lambda said: _settle(answer, said))
+        said = await answer
+        if isinstance(said, LedgerError) or said.verdict is not Verdict.COMMITTED:
+            raise Problem(503, "ledger", f"whether it was decided is not known, ask for the list: {said}")
+
+    async def _cursor(self) -> Cursor:
+        """Asked each time: what a commit that failed has left is known to the ledger only."""
+        answer: asyncio.Future[Welcomed | LedgerError] = asyncio.get_running_loop().create_future()
+        self._writer.open_stream(self._stream, 1, lambda said: _settle(answer, said))
+        said = await answer
+        if isinstance(said, LedgerError):
+            raise Problem(503, "ledger", str(said))
+        return said.cursor
+
+    async def _folded(self, what: Decision, at_ns: int) -> int:
+        deadline = asyncio.get_running_loop().time() + _FOLDED_WITHIN_S
+        while asyncio.get_running_loop().time() < deadline:
+            log_id = await self._questions.ask(lambda seen: log_id_of(seen, type(what), at_ns))
+            if log_id is not None:
+                return log_id
+            await asyncio.sleep(_LOOK_EVERY_S)
+        raise Problem(503, "not-folded", "it is decided and durable, but not in force yet: ask for the list in a while")
+
+
+def _checked(seen: Snapshot, what: Decision, check: Check) -> int:
+    check(seen, what)
+    return last_decided_ns(seen)
+
+
+def _settle(answer: "asyncio.Future[T]", said: T) -> None:
+    if not answer.done():
+        answer.set_result(said)

@@ -1,0 +1,67 @@
+"""Questions about decisions. In force is, of those with one key, the last in the log as of a log id."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar, get_origin
+
+from ..model.decision_fields import types_of
+from .projection_decision_rows import ORIGIN, columns_of, decision_tables, row_kind, table_of
+from .projection_reader import Snapshot
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Stored(Generic[T]):
+    """A decision, or a part of one, and where it comes from."""
+
+    log_id: int
+    by: str
+    at_ns: int
+    why: str
+    what: T
+
+
+def decided_in_force(snapshot: Snapshot, kind: type[T], as_of: int | None = None) -> list[Stored[T]]:
+    """The last decision of each key as of a log id, in the order of the log."""
+    key = ", ".join(kind.KEY) or "1"  # type: ignore[attr-defined]  # pyright: ignore[reportAttributeAccessIssue, reportUnknownArgumentType, reportUnknownMemberType]
+    sql = f"QUALIFY row_number() OVER (PARTITION BY {key} ORDER BY log_id DESC) = 1 ORDER BY log_id"
+    return list(_read(snapshot, kind, f"WHERE log_id <= ? {sql}", [snapshot.position if as_of is None else as_of]))
+
+
+def decided(snapshot: Snapshot, kind: type[T], offset: int, limit: int) -> tuple[list[Stored[T]], int]:
+    """(a page of all there ever were, newest first; how many there are)."""
+    count = snapshot.db.execute(f"SELECT count(*) FROM {table_of(kind)}").fetchall()[0][0]
+    return list(_read(snapshot, kind, "ORDER BY log_id DESC LIMIT ? OFFSET ?", [limit, offset])), count
+
+
+def _read(snapshot: Snapshot, kind: type[T], rest: str, parameters: list[Any]) -> Iterator[Stored[T]]:
+    made = row_kind(kind)
+    names = ", ".join(name for name, _ in (*ORIGIN, *columns_of(made)))
+    rows = snapshot.db.execute(f"SELECT {names} FROM {table_of(kind)} {rest}", parameters).fetchall()
+    types = types_of(made)
+    for row in rows:
+        values = [_value(hint, value) for hint, value in zip(types.values(), row[len(ORIGIN) :], strict=True)]
+        log_id, by, at_ns, why = row[: len(ORIGIN)]
+        yield Stored(log_id, by, at_ns, why, made(*values))
+
+
+def _value(hint: Any, value: Any) -> Any:
+    if value is None:
+        return None
+    return tuple(value) if get_origin(hint) is tuple else hint(value)
+
+
+def log_id_of(snapshot: Snapshot, kind: type[Any], decided_ns: int) -> int | None:
+    """Of the decision of this kind that was made at this instant; None: it is not folded yet."""
+    found = snapshot.db.execute(
+        f"SELECT log_id FROM {table_of(kind)} WHERE decided_ns = ? LIMIT 1", [decided_ns]
+    ).fetchall()
+    return found[0][0] if found else None
+
+
+def last_decided_ns(snapshot: Snapshot) -> int:
+    """When the newest decision of all was made; 0: there is none."""
+    union = " UNION ALL ".join(f"SELECT max(decided_ns) AS ns FROM {table}" for table in decision_tables())
+    found = snapshot.db.execute(f"SELECT coalesce(max(ns), 0) FROM ({union})").fetchall()
+    return int(found[0][0])
