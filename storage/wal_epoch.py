@@ -165,7 +165,8 @@ class Renewal:
     def _predecessor(self, salvaged: Salvage) -> Iterator[Entry]:
         epoch = _epoch_of(salvaged)
         if epoch:
-            yield Entry(0, encode_predecessor(self.host_id, epoch, salvaged.head_seq, self.reason))
+            carried_from_seq = salvaged.acked_seq + 1
+            yield Entry(0, encode_predecessor(self.host_id, epoch, salvaged.head_seq, self.reason, carried_from_seq))
 
     def _new_epoch(self, old: bytes) -> bytes:
         """Random, but in a simulation."""

@@ -83,7 +83,8 @@ def test_a_frame_in_the_middle_that_is_rubbed_out_costs_that_frame_and_no_other(
     first, *others = payloads_of(log)
     told = usage_pb2.Batch.FromString(first)
     assert told == usage_pb2.Batch(
-        host_id=HOST, predecessor=usage_pb2.Predecessor(epoch=epoch, last_seq=60, reason="damage")
+        host_id=HOST,
+        predecessor=usage_pb2.Predecessor(epoch=epoch, last_seq=60, reason="damage", carried_from_seq=21),
     )
     assert told.SerializeToString() == first
     assert others == [*payloads[20:40], *payloads[41:]]
@@ -146,7 +147,7 @@ def test_a_new_epoch_after_a_fork_has_all_that_is_not_acknowledged(tmp_path: Pat
     assert (stat.last_seq, stat.acked_seq, stat.unacked_records) == (41, 0, 40)
     first, *others = payloads_of(log)
     assert usage_pb2.Batch.FromString(first).predecessor == usage_pb2.Predecessor(
-        epoch=epoch, last_seq=60, reason="fork"
+        epoch=epoch, last_seq=60, reason="fork", carried_from_seq=21
     )
     assert others == payloads[20:]
     assert log.append([Entry(1, b"usage")], checkpoint) == 42
