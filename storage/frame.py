@@ -19,6 +19,9 @@ MAX_PAYLOAD_BYTES: Final = 256 * 1024
 EPOCH_BYTES: Final = 16
 _HEADER: Final = struct.Struct(">BBH16sQ32sII")
 HEADER_BYTES: Final = _HEADER.size
+_PLACE: Final = struct.Struct(">16sQ32s")
+_PLACE_AT: Final = slice(4, 60)
+"""Epoch, seq and hash before: what of a frame depends on where it stands."""
 CODEC_AT: Final = 1
 _SEQ_AT: Final = slice(20, 28)
 _MAX_WINDOW_BYTES: Final = 8 * 1024 * 1024
@@ -114,6 +117,11 @@ def make_skip(epoch: bytes, seq: int, previous_hash: bytes, skip: Skip) -> Frame
     if not 1 <= skip.first_seq <= seq or len(stored) > MAX_PAYLOAD_BYTES:
         raise ValueError(f"no Skip can be made of {skip.first_seq} to {seq} with {len(stored)} bytes")
     return Frame(epoch, seq, previous_hash, 0, Codec.SKIP, len(stored), stored, skip)
+
+
+def reseal(raw: bytes, epoch: bytes, seq: int, previous_hash: bytes) -> bytes:
+    """The frame in these bytes in another place. For one that was read before, and is no Skip."""
+    return raw[: _PLACE_AT.start] + _PLACE.pack(epoch, seq, previous_hash) + raw[_PLACE_AT.stop :]
 
 
 def read_frame(raw: bytes) -> Frame:

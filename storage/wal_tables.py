@@ -11,7 +11,7 @@
 
 import os
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from hashlib import sha256
 from pathlib import Path
 from typing import Final, TypeAlias
@@ -112,6 +112,12 @@ class Tables:
         value = _HEAD.pack(its_hash, mark.records) + raw
         txn.put(_SEQ.pack(frame.seq), value, append=True, db=self._db["frames"])
         return mark
+
+    def put_sealed(self, txn: Txn, frames: Iterable[tuple[Mark, bytes]]) -> None:
+        """Many at once, in order, none a Skip: where the chain stands with each, and its bytes."""
+        values = [(_SEQ.pack(mark.seq), _HEAD.pack(mark.hash, mark.records) + raw) for mark, raw in frames]
+        with txn.cursor(self._db["frames"]) as cursor:
+            cursor.putmulti(values, append=True)
 
     def mark(self, txn: Txn, state: LogState, seq: int) -> Mark | None:
         """A place that the state knows, or that of a frame that is held."""
