@@ -16,7 +16,7 @@ from .frame import reseal
 from .wal_room import limit_of, page_bytes_of
 from .wal_salvage import Found, Salvage
 from .wal_state import LogState, Mark
-from .wal_tables import Tables
+from .wal_tables import Sealed, Tables
 
 _PART: Final = 2
 """Of the room: the other half is for what comes while the collector is away."""
@@ -58,12 +58,10 @@ def choose(salvaged: Salvage, cap_bytes: int) -> Carried:
 def carry(env: "lmdb.Environment", tables: Tables, salvaged: Salvage, carried: Carried, state: LogState) -> LogState:
     """Writes them behind what ``state`` knows. Raises lmdb.Error."""
     for some in _batches(carried.frames):
+        sealed = list(_again(salvaged, some, state))
+        state = state.with_head(Mark(*sealed[-1][:3]))
         with env.begin(write=True) as txn:
-            values: list[tuple[Mark, bytes]] = []
-            for found in some:
-                values.append(_again(salvaged, found, state))
-                state = state.with_head(values[-1][0])
-            tables.put_sealed(txn, values)
+            tables.put_sealed(txn, sealed)
             tables.put_state(txn, state)
     return state
 
@@ -80,8 +78,11 @@ def _batches(frames: Sequence[Found]) -> Iterator[list[Found]]:
         yield some
 
 
-def _again(salvaged: Salvage, found: Found, state: LogState) -> tuple[Mark, bytes]:
-    """The same stored payload at the end of the new chain."""
-    head = state.head
-    raw = reseal(salvaged.read(found), state.epoch, head.seq + 1, head.hash)
-    return Mark(head.seq + 1, sha256(raw).digest(), head.records + found.records), raw
+def _again(salvaged: Salvage, some: Sequence[Found], state: LogState) -> Iterator[Sealed]:
+    """The same stored payloads at the end of the new chain."""
+    seq, its_hash, records = state.head.seq, state.head.hash, state.head.records
+    for found in some:
+        seq += 1
+        raw = reseal(salvaged.read(found), state.epoch, seq, its_hash)
+        its_hash, records = sha256(raw).digest(), records + found.records
+        yield seq, its_hash, records, raw
