@@ -79,7 +79,8 @@ class Damage:
 
 
 Mend = Callable[[Damage], Sequence[Entry]]
-"""What must be said instead of the frames that are lost: it is in the new epoch before anything else is."""
+"""What must be said instead of the frames that are lost, and of what no checkpoint remembers: it is in the new epoch
+before anything else is. Asked whenever one begins, also where nothing is lost."""
 
 
 def no_mending(damage: Damage) -> Sequence[Entry]:

@@ -42,7 +42,7 @@ class Renewal:
     def run(self, salvaged: Salvage) -> Recovery:
         """Raises LogUnusable, OSError, lmdb.Error; then the old file is in its place as it was."""
         lost = tuple(salvaged.lost())
-        said = self.mend(Damage(salvaged, salvaged.checkpoint)) if lost or not salvaged.knows_head else ()
+        said = self.mend(Damage(salvaged, salvaged.checkpoint))
         carried = choose(salvaged, self.cap_bytes)
         make_room(self.folder, carried.file_bytes + _told_bytes(salvaged, said), self.cap_bytes)
         room = self.folder / CREATING
