@@ -15,7 +15,7 @@ from lmdb.verify import verify as _check_pages  # pyright: ignore[reportUnknownV
 
 from .checkpoint import DamagedCheckpoint
 from .frame import DamagedFrame, Frame, Head, read_frame
-from .wal_errors import LogUnusable, NotALog
+from .wal_errors import LogInUse, LogUnusable, NotALog
 from .wal_files import DATA, owner_of
 from .wal_length import MIN_FILE_BYTES, check_length
 from .wal_salvage import glance
@@ -47,11 +47,11 @@ def verify(folder: Path) -> Iterator[str]:
     """What is wrong with a log that nobody writes, one sentence each; nothing if it is whole.
 
     Its pages are walked in Python first: LMDB ends the process over a damaged
-    one. Raises NotALog if it is none, or is in use.
+    one. Raises NotALog if it is none, LogInUse.
     """
     owner = owner_of(folder)
     if owner is not None:
-        raise NotALog(f"{folder} is in use by process {owner}: a log can be verified when its daemon has stopped")
+        raise LogInUse(f"{folder} is in use by process {owner}: a log can be verified when its daemon has stopped")
     yield from find_problems(folder)
 
 
