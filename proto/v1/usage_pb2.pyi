@@ -59,7 +59,7 @@ class Batch(_message.Message):
     def events(self) -> _containers.RepeatedCompositeFieldContainer[Global___Event]: ...
     @_builtins.property
     def predecessor(self) -> Global___Predecessor:
-        """only in the first frame of an epoch that follows another"""
+        """Of the epoch that the frame stands in only in frame 1: an older first frame may go on in a later epoch."""
 
     @_builtins.property
     def checkpoints(self) -> _containers.RepeatedCompositeFieldContainer[Global___SignedCheckpoint]: ...

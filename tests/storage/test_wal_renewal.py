@@ -102,11 +102,10 @@ def test_without_room_for_the_frames_the_log_is_refused_and_both_it_and_what_is_
 def test_older_logs_in_quarantine_give_way_before_a_damaged_one_is_refused(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    if os.geteuid() != 0:
-        pytest.skip("needs root to mount a small disk")
     disk = tmp_path / "disk"
     disk.mkdir()
-    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=4200k", "tmpfs", disk], check=True)
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=4200k", "tmpfs", disk], check=False).returncode:
+        pytest.skip("needs root: mounts a small tmpfs")
     try:
         folder = disk / "log"
         log = Log.open(folder, HOST, MIB)
