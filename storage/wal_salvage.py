@@ -264,8 +264,9 @@ def _seek_frames(result: Salvage, *, beyond_head: bool) -> None:
         found = None if offset - _EPOCH_AT in known else _loose(result, offset - _EPOCH_AT)
         if found is not None and found.seq not in result.frames:
             loose.setdefault(found.seq, []).append(found)
-    _link_back(result, loose)
-    if beyond_head:
+    if loose:
+        _link_back(result, loose)
+    if loose and beyond_head:
         _link_on(result, loose)
 
 

@@ -53,9 +53,10 @@ def main(mib: int = 512, payload_bytes: int = 1_500, acked_percent: int = 0) -> 
         log = Log.open(folder, _HOST, mib << 20)
         took_s, cpu_s = time.monotonic() - began_s, time.process_time() - began_cpu_s
         child = resource.getrusage(resource.RUSAGE_CHILDREN)
+        child_s = child.ru_utime + child.ru_stime
         print(f"{mib} MiB, {count} frames, {acked_percent} % acknowledged: {log.recovery}")
         print(
-            f"serving again after {took_s:.1f} s ({cpu_s:.1f} s of CPU here, {child.ru_utime + child.ru_stime:.1f} s in "
+            f"serving again after {took_s:.1f} s ({cpu_s:.1f} s of CPU here, {child_s:.1f} s in "
             f"the child that checked it; load of the machine {os.getloadavg()[0]:.1f})"
         )
         log.close()
