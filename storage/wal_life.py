@@ -79,7 +79,7 @@ class LogLife:
         self._in_doubt = False
 
     def begin_epoch(self, reason: str) -> None:
-        """What is not acknowledged goes on in a new epoch, its payloads unchanged; the log as it is goes to quarantine.
+        """What is held goes on in a new epoch as in wal_carry.py; the log as it is goes to quarantine.
 
         For a log that another has gone on with (``fork``). What turns out to be damaged is mended, and told by
         ``recovery``. Raises LogBroken, as ``reopen`` does.
