@@ -40,7 +40,9 @@ def stat(path: Path, as_json: bool) -> None:
 @command.command(name="verify")
 @click.argument("path", type=click.Path(path_type=Path))
 def verify_command(path: Path) -> None:
-    """Check every page, hash and link of the log at PATH; its daemon must have stopped. Exit 74 if it is damaged.
+    """Check every page, hash and link of the log at PATH; its daemon must have stopped.
+
+    Exit 74 if it is damaged, 69 if a daemon has it.
 
     Signatures are checked where the package cryptography is installed; exit 1 if one is forged.
     """
@@ -48,7 +50,7 @@ def verify_command(path: Path) -> None:
         problems = list(verify(path))
         forged, signed = ([], "") if problems else _signatures(path)
     except NotALog as error:
-        _exit(str(error), Exit.NO_INPUT)
+        _exit(str(error), error.exit_code)
     if problems:
         _exit("\n".join([*problems, f"{path} is damaged: {CURE_DAMAGE}"]), Exit.IO)
     if forged:

@@ -29,8 +29,10 @@ def amends(host_id: str) -> Mend:
 
     def say(damage: Damage) -> Sequence[Entry]:
         lost = damage.lost
-        untold = Untold(tuple(lost))
         meter, undeclared = _held_open(damage.checkpoint)
+        if not lost and meter is not None:
+            return ()
+        untold = Untold(tuple(lost))
         # Else the checkpoint knows what of the dropped time is not told yet.
         dropped = _add_skips(untold, damage.skips()) if meter is None else []
         near = sorted([*lost, *dropped])
@@ -42,8 +44,9 @@ def amends(host_id: str) -> Mend:
         refused = untold.refused(undeclared)
         for (boot_id, device, _), gaps in refused.stretches.items():
             lost_ns = sum(gap.segment.boot.length_ns for gap in gaps)
+            why = ", ".join(sorted({reason for gap in gaps for reason, _ in gap.unobserved_ns}))
             log.error(
-                "%s, boot %s: %d ns are lost with the damage and become a gap (log_damaged)", device, boot_id, lost_ns
+                "%s, boot %s: %d ns are in no frame that is left and become a gap (%s)", device, boot_id, lost_ns, why
             )
         return [entry for batch in refused.batches(host_id) for entry in entries_of(batch)]
 

@@ -7,7 +7,7 @@ import struct
 from dataclasses import dataclass
 from enum import IntEnum
 from hashlib import sha256
-from typing import Final
+from typing import Final, NamedTuple
 
 import zstandard
 
@@ -19,6 +19,9 @@ MAX_PAYLOAD_BYTES: Final = 256 * 1024
 EPOCH_BYTES: Final = 16
 _HEADER: Final = struct.Struct(">BBH16sQ32sII")
 HEADER_BYTES: Final = _HEADER.size
+_PLACE: Final = struct.Struct(">16sQ32s")
+_PLACE_AT: Final = slice(4, 60)
+"""Epoch, seq and hash before: what of a frame depends on where it stands."""
 CODEC_AT: Final = 1
 _SEQ_AT: Final = slice(20, 28)
 _MAX_WINDOW_BYTES: Final = 8 * 1024 * 1024
@@ -34,7 +37,7 @@ class Codec(IntEnum):
     """No batch but a Skip, as it is: it stands for frames that are no more."""
 
 
-_CODECS: Final = frozenset(Codec)
+_CODECS: Final = frozenset(map(int, Codec))
 
 
 class DamagedFrame(ValueError):
@@ -116,20 +119,57 @@ def make_skip(epoch: bytes, seq: int, previous_hash: bytes, skip: Skip) -> Frame
     return Frame(epoch, seq, previous_hash, 0, Codec.SKIP, len(stored), stored, skip)
 
 
+def reseal(raw: bytes, epoch: bytes, seq: int, previous_hash: bytes) -> bytes:
+    """The frame in these bytes in another place. For one that was read before, and is no Skip."""
+    return raw[: _PLACE_AT.start] + _PLACE.pack(epoch, seq, previous_hash) + raw[_PLACE_AT.stop :]
+
+
 def read_frame(raw: bytes) -> Frame:
     """The frame in these bytes. Raises DamagedFrame if they are none; knows no chain."""
+    head = read_head(raw)
+    return Frame(
+        head.epoch,
+        head.seq,
+        head.previous_hash,
+        head.record_count,
+        Codec(head.codec),
+        head.payload_length,
+        raw[HEADER_BYTES:],
+        head.skip,
+    )
+
+
+class Head(NamedTuple):
+    """What the header of a frame says, and its Skip if it is one: for those who look at very many."""
+
+    codec: int
+    record_count: int
+    epoch: bytes
+    seq: int
+    previous_hash: bytes
+    payload_length: int
+    skip: Skip | None
+
+    @property
+    def first_seq(self) -> int:
+        """As of a Frame."""
+        return self.skip.first_seq if self.skip else self.seq
+
+
+def read_head(raw: bytes) -> Head:
+    """As ``read_frame``, and as strict, in half the time."""
     if len(raw) < HEADER_BYTES:
         raise DamagedFrame(f"{len(raw)} bytes are no frame: the header alone has {HEADER_BYTES}")
     version, codec, records, epoch, seq, previous, length, stored_length = _HEADER.unpack_from(raw)
-    stored = raw[HEADER_BYTES:]
+    stored_bytes = len(raw) - HEADER_BYTES
     if version != FORMAT:
         raise DamagedFrame(f"frame format {version} is not {FORMAT}: a newer gputally wrote it, or it is damaged")
-    if stored_length != len(stored) or length > MAX_PAYLOAD_BYTES or records > MAX_RECORDS or seq < 1:
-        raise DamagedFrame(f"frame {seq}: its header does not fit its {len(stored)} bytes")
+    if stored_length != stored_bytes or length > MAX_PAYLOAD_BYTES or records > MAX_RECORDS or seq < 1:
+        raise DamagedFrame(f"frame {seq}: its header does not fit its {stored_bytes} bytes")
     if codec not in _CODECS:
         raise DamagedFrame(f"frame {seq}: unknown codec {codec}")
-    skip = _read_skip(seq, records, length, stored) if codec == Codec.SKIP else None
-    return Frame(epoch, seq, previous, records, Codec(codec), length, stored, skip)
+    skip = _read_skip(seq, records, length, raw[HEADER_BYTES:]) if codec == Codec.SKIP else None
+    return Head(codec, records, epoch, seq, previous, length, skip)
 
 
 def span_of(raw: bytes) -> tuple[int, int]:

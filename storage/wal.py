@@ -9,28 +9,23 @@ Threads: one thread writes (``append``, ``acknowledge``, ``take_back``, ``bury``
 ``stat`` may be called from any thread at any time; they copy out and let go, for
 one open reader keeps every page that is freed meanwhile from being used again.
 
-What keeps a full log able to work is in wal_room.py.
+What keeps a full log able to work is in wal_room.py; how one is opened, and begun anew, in wal_life.py.
 """
 
-from collections.abc import Callable, Generator, Iterable, Sequence
-from contextlib import contextmanager, suppress
-from pathlib import Path
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from typing import Final
 
 import lmdb
 
-from .checkpoint import DamagedCheckpoint
 from .frame import DamagedFrame, make_frame, make_skip
-from .gate import Gate
 from .skip import Lost, Skip, SkipReason
-from .wal_drop import Drops
-from .wal_epoch import Damage, Entry, Mend, Recovery, no_mending
-from .wal_errors import HostIdChanged, LogBroken, LogError, LogFull, LogUnusable, full, no_room_for_checkpoint
-from .wal_open import OpenLog, open_again, open_log, open_next
-from .wal_platter import DISK, Platter
-from .wal_room import Buried, Room
+from .wal_epoch import Damage, Entry, Mend, Recovery
+from .wal_errors import HostIdChanged, LogBroken, LogError, LogFull, LogUnusable, no_room_for_checkpoint
+from .wal_life import LogLife
+from .wal_room import Buried
 from .wal_state import LogStat, LogState, Place, stat_of
-from .wal_tables import Txn, verified
+from .wal_tables import Txn, verified_head
 
 __all__ = [
     "Buried",
@@ -48,85 +43,10 @@ __all__ = [
 ]
 
 _TRIM_AT_ONCE: Final = 1_000
-_DAMAGE: Final = (
-    DamagedCheckpoint,
-    DamagedFrame,
-    lmdb.CorruptedError,
-    lmdb.PageNotFoundError,
-    lmdb.InvalidError,
-)
-"""What no disk that only failed for a moment explains."""
 
 
-class Log:
+class Log(LogLife):
     """Open it with ``Log.open``; one process at a time has it."""
-
-    def __init__(self, opened: OpenLog, cap_bytes: int, mend: Mend = no_mending) -> None:
-        self._cap_bytes = cap_bytes
-        self._gate = Gate()
-        self._mend = mend
-        self._in_doubt = False
-        """Whether damage was met: then the next ``reopen``, or the next process, checks the file."""
-        self._take(opened)
-
-    @classmethod
-    def open(
-        cls, folder: Path, host_id: str, cap_bytes: int, platter: Platter = DISK, mend: Mend = no_mending
-    ) -> "Log":
-        """The log in ``folder``, made if there is none; its file takes ``cap_bytes`` at once.
-
-        One that was not closed is checked; if it is damaged, what can be read of it and what ``mend`` says
-        instead of the rest are in a new epoch, and ``recovery`` tells of it.
-        Raises LogUnusable, or HostIdChanged if another host wrote it.
-        """
-        return cls(open_log(folder, host_id, cap_bytes, platter, mend), cap_bytes, mend)
-
-    @property
-    def epoch(self) -> bytes:
-        """Another after ``begin_epoch``, and after a ``reopen`` that found damage."""
-        return self._opened.epoch
-
-    @property
-    def recovery(self) -> Recovery | None:
-        """What became of the log before, if this process has begun one anew because of damage, or has met some then."""
-        return self._opened.recovery
-
-    def close(self) -> None:
-        """Waits for those who are reading; who asks for anything afterwards hears LogBroken."""
-        with self._gate.shut():
-            self._opened.close(doubt=self._in_doubt)
-
-    def reopen(self) -> None:
-        """After LogBroken, when nobody knows what the last commit came to: closes and opens the file again.
-
-        If a frame did not verify, the file is checked, and begun anew if it is damaged: see ``open``.
-        What ``stat`` says from then on is what is there. Raises LogBroken if it cannot be opened; then only
-        another ``reopen`` helps.
-        """
-        self._again(lambda closed: open_again(closed, self._cap_bytes, self._in_doubt, self._mend))
-        self._in_doubt = False
-
-    def begin_epoch(self, reason: str) -> None:
-        """What is not acknowledged goes on in a new epoch, its payloads unchanged; the log as it is goes to quarantine.
-
-        For a log that another has gone on with (``fork``). What turns out to be damaged is mended, and told by
-        ``recovery``. Raises LogBroken, as ``reopen`` does.
-        """
-        self._again(lambda closed: open_next(closed, self._cap_bytes, reason, self._mend))
-        self._in_doubt = False
-
-    def _again(self, opening: Callable[[OpenLog], OpenLog]) -> None:
-        with self._gate.shut():
-            self._opened.env.close()
-            try:
-                self._take(opening(self._opened))
-            except (LogUnusable, OSError) as error:
-                raise LogBroken(f"{self._opened.folder}: the log cannot be opened again: {error}") from None
-
-    def _take(self, opened: OpenLog) -> None:
-        self._opened, self._tables = opened, opened.tables
-        self._room = Room(opened.folder, opened.tables, self._cap_bytes)
-        self._drops = Drops(opened.epoch, opened.tables)
 
     def append(self, entries: Sequence[Entry], checkpoint: bytes | None) -> int:
         """Writes a frame per entry and, unless None, the checkpoint: durable on return. The newest seq.
@@ -366,36 +286,9 @@ class Log:
 
     def _verify(self, seq: int, expected_seq: int, stored_hash: bytes, raw: bytes) -> int:
         try:
-            first_seq = verified(seq, stored_hash, raw, self.epoch).first_seq
+            first_seq = verified_head(seq, stored_hash, raw, self.epoch).first_seq
         except DamagedFrame as error:
             raise LogBroken(f"{self._opened.folder}: {error}", seq) from None
         if not first_seq <= expected_seq <= seq:
             raise LogBroken(f"{self._opened.folder}: frame {expected_seq} is not held", expected_seq)
         return seq
-
-    @contextmanager
-    def _reading(self) -> Generator[Txn]:
-        try:
-            with self._gate.passing(), self._doubting(), self._opened.env.begin() as txn:
-                yield txn
-        except (lmdb.Error, DamagedCheckpoint, DamagedFrame) as error:
-            raise LogBroken(f"{self._opened.folder}: the log cannot be read: {error}") from None
-
-    @contextmanager
-    def _doubting(self) -> Generator[None]:
-        """Notes damage, whoever meets it. Those who find it in a frame, or a frame missing, say LogBroken."""
-        try:
-            yield
-        except (LogBroken, *_DAMAGE):
-            self._in_doubt = True
-            raise
-
-    @contextmanager
-    def _writing(self) -> Generator[Txn]:
-        try:
-            with self._doubting(), self._opened.env.begin(write=True) as txn:
-                yield txn
-        except lmdb.MapFullError:
-            raise full(self._opened.folder, self._cap_bytes) from None
-        except (lmdb.Error, DamagedCheckpoint, DamagedFrame) as error:
-            raise LogBroken(f"{self._opened.folder}: the log cannot be written: {error}") from None

@@ -17,7 +17,8 @@ from .wal_offline import find_problems
 
 _WHOLE, _DAMAGED = 0, 3
 """Exit codes of the child. 1 and 2 are Python's own."""
-_MOST_TOLD: Final = 20
+_MOST_TOLD: Final = 1
+"""One is enough to begin anew: `gputally log verify` looks for all."""
 _PATIENCE_S: Final = 60.0
 _SLOWEST_BYTES_PER_S: Final = 4_000_000
 """Of a disk that still counts as working."""

@@ -1,28 +1,13 @@
-"""A log begun anew: what can be read of the old one and is not acknowledged goes on, under a new epoch.
+"""What there is to say of a log that ended: what was left of it, what was lost, and what became of both."""
 
-The frames are framed again, their payloads unchanged, so that the records keep their keys and are counted once,
-wherever the collector stands. All of it is made aside and takes the old file's place in one step.
-"""
-
-import os
-import shutil
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from hashlib import sha256
-from itertools import islice
 from pathlib import Path
 from typing import Final
 
-from .frame import EPOCH_BYTES, Frame, make_frame, read_frame
-from .predecessor import encode_predecessor
-from .wal_files import CREATING
-from .wal_platter import Platter
-from .wal_quarantine import replace_log
-from .wal_salvage import Found, Salvage
-from .wal_state import LogState, Mark, new_state
-from .wal_tables import Tables, open_environment
+from .frame import Frame, read_frame
+from .wal_salvage import Salvage
 
-_AT_ONCE: Final = 1_000
 _MOST_TOLD: Final = 8
 
 
@@ -51,6 +36,9 @@ class Recovery:
     lost: tuple[tuple[int, int], ...]
     """The frames, first and last, that were not acknowledged and cannot be read."""
     salvaged_frames: int
+    """Those that go on, acknowledged or not."""
+    carried_from_seq: int
+    """From there on, acknowledged or not, each frame goes on, or is among the lost, or was dropped by retention."""
     quarantine: Path | None
 
     def __str__(self) -> str:
@@ -58,7 +46,7 @@ class Recovery:
         more = f" and {len(self.lost) - _MOST_TOLD} more ranges" if len(self.lost) > _MOST_TOLD else ""
         return (
             f"epoch {self.epoch.hex() or '(unknown)'} ended at frame {self.head_seq}, {self.acked_seq} acknowledged: "
-            f"{self.salvaged_frames} frames go on in a new epoch; lost: {lost}{more}"
+            f"{self.salvaged_frames} frames, from {self.carried_from_seq} on, go on in a new epoch; lost: {lost}{more}"
             f"{'' if self.knows_head else ', and perhaps frames behind the newest'}; "
             f"the old file: {self.quarantine or 'not kept'}"
         )
@@ -91,93 +79,11 @@ class Damage:
 
 
 Mend = Callable[[Damage], Sequence[Entry]]
-"""What must be said instead of the frames that are lost: it is in the new epoch before anything else is."""
+"""What must be said instead of the frames that are lost, and of what no checkpoint remembers: it is in the new epoch
+before anything else is. Asked whenever one begins, also where nothing is lost."""
 
 
 def no_mending(damage: Damage) -> Sequence[Entry]:
     """For a log whose payloads mean nothing to anybody."""
     del damage
     return ()
-
-
-@dataclass(frozen=True, slots=True)
-class Renewal:
-    """Which log is begun anew, and why."""
-
-    folder: Path
-    host_id: str
-    cap_bytes: int
-    platter: Platter
-    reason: str
-    what: str
-    mend: Mend = no_mending
-
-    def run(self, salvaged: Salvage) -> Recovery:
-        """Raises LogUnusable, OSError, lmdb.Error; then the old file is in its place as it was."""
-        lost = tuple(salvaged.lost())
-        said = self.mend(Damage(salvaged, salvaged.checkpoint)) if lost or not salvaged.knows_head else ()
-        room = self.folder / CREATING
-        shutil.rmtree(room, ignore_errors=True)
-        room.mkdir(mode=0o750)
-        try:
-            count = self._fill(room, salvaged, said)
-            quarantine = replace_log(self.folder, self.reason, self.cap_bytes)
-        finally:
-            shutil.rmtree(room, ignore_errors=True)
-        return Recovery(
-            self.reason,
-            self.what,
-            _epoch_of(salvaged),
-            salvaged.acked_seq,
-            salvaged.head_seq,
-            salvaged.knows_head,
-            lost,
-            count,
-            quarantine,
-        )
-
-    def _fill(self, room: Path, salvaged: Salvage, said: Sequence[Entry]) -> int:
-        """How many frames of the old log are in the new one."""
-        state = new_state(self.host_id, self._new_epoch(_epoch_of(salvaged)))
-        env = open_environment(room, max(self.cap_bytes, salvaged.file.size_bytes), flush=self.platter.flush)
-        try:
-            tables = Tables(env, create=True)
-            with env.begin(write=True) as txn:
-                for entry in (*self._predecessor(salvaged), *said):
-                    frame = make_frame(
-                        state.epoch, state.head.seq + 1, state.head.hash, entry.record_count, entry.payload
-                    )
-                    state = state.with_head(tables.put_frame(txn, frame, state.head))
-                if salvaged.checkpoint is not None:
-                    tables.put_checkpoint(txn, salvaged.checkpoint)
-                tables.put_state(txn, state)
-            waiting = (found for found in salvaged.held() if found.seq > salvaged.acked_seq and not found.is_skip)
-            before = state.head.seq
-            while some := list(islice(waiting, _AT_ONCE)):
-                with env.begin(write=True) as txn:
-                    for found in some:
-                        state = state.with_head(tables.put_frame(txn, _again(salvaged, found, state), state.head))
-                    tables.put_state(txn, state)
-            return state.head.seq - before
-        finally:
-            env.close()
-
-    def _predecessor(self, salvaged: Salvage) -> Iterator[Entry]:
-        epoch = _epoch_of(salvaged)
-        if epoch:
-            yield Entry(0, encode_predecessor(self.host_id, epoch, salvaged.head_seq, self.reason))
-
-    def _new_epoch(self, old: bytes) -> bytes:
-        """Random, but in a simulation."""
-        return os.urandom(EPOCH_BYTES) if self.platter.epoch is None else sha256(old).digest()[:EPOCH_BYTES]
-
-
-def _epoch_of(salvaged: Salvage) -> bytes:
-    return salvaged.epoch or b""
-
-
-def _again(salvaged: Salvage, found: Found, state: LogState) -> Frame:
-    """The same stored payload at the end of the new chain."""
-    old = read_frame(salvaged.read(found))
-    head: Mark = state.head
-    return Frame(state.epoch, head.seq + 1, head.hash, old.record_count, old.codec, old.payload_length, old.stored)

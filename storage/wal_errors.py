@@ -63,6 +63,14 @@ class LogBroken(LogError):
 class NotALog(LogError):
     """The folder holds no log, or one that this version cannot read. For those who only look."""
 
+    exit_code: Exit = Exit.NO_INPUT
+
+
+class LogInUse(NotALog):
+    """What is asked of it can only be answered once its daemon has stopped."""
+
+    exit_code = Exit.UNAVAILABLE
+
 
 def check_host(folder: Path, written_by: str, host_id: str) -> None:
     """Raises HostIdChanged."""

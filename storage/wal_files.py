@@ -117,16 +117,12 @@ def _write_zeros(file: Path, through_bytes: int) -> None:
         end.write(bytes(max(through_bytes - end.tell(), 0)))
 
 
-def require_space(folder: Path, cap_bytes: int) -> None:
-    """Asked before anything is made: a failing fallocate takes what there is on its way to fail.
-
-    Raises LogUnusable, with the bytes needed and free.
+def missing_bytes(folder: Path, cap_bytes: int) -> int:
+    """What the log's file lacks of ``cap_bytes``. Asked before anything is made: a failing fallocate takes what
+    there is on its way to fail.
     """
     file = folder / DATA
-    needed_bytes = cap_bytes - (file.stat().st_blocks * 512 if file.exists() else 0)
-    there_bytes = free_bytes(folder)
-    if needed_bytes > there_bytes:
-        raise _no_space(folder, needed_bytes, there_bytes)
+    return cap_bytes - (file.stat().st_blocks * 512 if file.exists() else 0)
 
 
 def reserve(folder: Path, file: Path, cap_bytes: int) -> None:
@@ -140,7 +136,7 @@ def reserve(folder: Path, file: Path, cap_bytes: int) -> None:
         os.fsync(fd)
     except OSError as error:
         if error.errno in _NO_SPACE:
-            raise _no_space(folder, cap_bytes, free_bytes(folder)) from None
+            raise no_space(folder, cap_bytes, free_bytes(folder)) from None
         raise
     finally:
         os.close(fd)
@@ -152,6 +148,15 @@ def free_bytes(folder: Path) -> int:
     return found.f_bavail * found.f_frsize
 
 
+def sync_file(file: Path) -> None:
+    """What was written to it outlives a power cut. Raises OSError."""
+    fd = os.open(file, os.O_RDWR | os.O_CLOEXEC)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
 def sync_folder(folder: Path) -> None:
     """What was made, renamed or removed in it outlives a power cut."""
     fd = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
@@ -161,7 +166,8 @@ def sync_folder(folder: Path) -> None:
         os.close(fd)
 
 
-def _no_space(folder: Path, needed_bytes: int, free_bytes: int) -> LogUnusable:
+def no_space(folder: Path, needed_bytes: int, free_bytes: int) -> LogUnusable:
+    """Where it is needed, how much of it, and what to do."""
     return LogUnusable(
         f"log.path {folder}: no room for the log: {needed_bytes} bytes needed, {free_bytes} free: {_CURE_SPACE}",
         Exit.IO,
@@ -171,7 +177,7 @@ def _no_space(folder: Path, needed_bytes: int, free_bytes: int) -> LogUnusable:
 def unwritable(folder: Path, error: OSError, needed_bytes: int = 4096) -> LogUnusable:
     """What an error of the file system means to the one who must mend it."""
     if error.errno in _NO_SPACE:
-        return _no_space(folder, needed_bytes, free_bytes(folder))
+        return no_space(folder, needed_bytes, free_bytes(folder))
     if error.errno == errno.EIO:
         return LogUnusable(f"log.path {folder}: the disk fails: {error.strerror}", Exit.IO)
     return LogUnusable(

@@ -14,13 +14,13 @@ from lmdb.verify import VerifyError
 from lmdb.verify import verify as _check_pages  # pyright: ignore[reportUnknownVariableType] (lmdb types only its core)
 
 from .checkpoint import DamagedCheckpoint
-from .frame import DamagedFrame, Frame, read_frame
-from .wal_errors import LogUnusable, NotALog
+from .frame import DamagedFrame, Frame, Head, read_frame
+from .wal_errors import LogInUse, LogUnusable, NotALog
 from .wal_files import DATA, owner_of
 from .wal_length import MIN_FILE_BYTES, check_length
 from .wal_salvage import glance
 from .wal_state import LogStat, LogState, Mark, stat_of
-from .wal_tables import LOCKS, Tables, Txn, open_to_look, verified
+from .wal_tables import LOCKS, Tables, Txn, open_to_look, verified_head
 
 
 def look(folder: Path) -> LogStat:
@@ -47,11 +47,11 @@ def verify(folder: Path) -> Iterator[str]:
     """What is wrong with a log that nobody writes, one sentence each; nothing if it is whole.
 
     Its pages are walked in Python first: LMDB ends the process over a damaged
-    one. Raises NotALog if it is none, or is in use.
+    one. Raises NotALog if it is none, LogInUse.
     """
     owner = owner_of(folder)
     if owner is not None:
-        raise NotALog(f"{folder} is in use by process {owner}: a log can be verified when its daemon has stopped")
+        raise LogInUse(f"{folder} is in use by process {owner}: a log can be verified when its daemon has stopped")
     yield from find_problems(folder)
 
 
@@ -86,17 +86,17 @@ def _check_chain(tables: Tables, txn: Txn) -> Iterator[str]:
     state = tables.state(txn)
     before = state.trimmed
     for seq, stored_hash, raw in tables.frames_from(txn, 0):
-        after = _mark(state, seq, stored_hash, raw)
+        after = _head(state, seq, stored_hash, raw)
         if isinstance(after, str):
             yield after
             before = Mark(seq, b"", 0)
             continue
-        first_seq, frame = after
+        first_seq = after.first_seq
         if first_seq != before.seq + 1:
             yield f"frames {before.seq + 1} to {first_seq - 1} are not there"
-        elif before.hash and frame.previous_hash != before.hash:
+        elif before.hash and after.previous_hash != before.hash:
             yield f"frame {seq} does not follow the one before it"
-        before = Mark(seq, frame.chain_hash if frame.skip else stored_hash, 0)
+        before = Mark(seq, after.skip.last_hash if after.skip else stored_hash, 0)
     if before.seq != state.head.seq or before.hash not in (state.head.hash, b""):
         yield f"the log's state says that frame {state.head.seq} is the newest; the frames end at {before.seq}"
     for seq, _ in tables.acks(txn):
@@ -104,13 +104,12 @@ def _check_chain(tables: Tables, txn: Txn) -> Iterator[str]:
             yield f"frame {seq} is noted as acknowledged, and the log's state says that {state.acked.seq} is the newest"
 
 
-def _mark(state: LogState, seq: int, stored_hash: bytes, raw: bytes) -> tuple[int, Frame] | str:
-    """The frame and the first seq that it stands for; or what is wrong with it."""
+def _head(state: LogState, seq: int, stored_hash: bytes, raw: bytes) -> Head | str:
+    """The frame's; or what is wrong with it."""
     try:
-        frame = verified(seq, stored_hash, raw, state.epoch)
+        return verified_head(seq, stored_hash, raw, state.epoch)
     except DamagedFrame as error:
         return str(error)
-    return frame.first_seq, frame
 
 
 @contextmanager

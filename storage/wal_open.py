@@ -14,12 +14,13 @@ from .checkpoint import DamagedCheckpoint
 from .wal_check import check, problems_of
 from .wal_clean import forget_clean, is_clean, say_clean
 from .wal_compact import compact
-from .wal_epoch import Mend, Recovery, Renewal, no_mending
+from .wal_epoch import Mend, Recovery, no_mending
 from .wal_errors import check_host
-from .wal_files import DATA, Ownership, make_if_missing, require_space, reserve, unwritable
+from .wal_files import DATA, Ownership, make_if_missing, missing_bytes, reserve, unwritable
 from .wal_length import MIN_FILE_BYTES, check_length, damaged
 from .wal_platter import DISK, Platter
-from .wal_renewal import renew
+from .wal_quarantine import make_room
+from .wal_renewal import Renewal, renew
 from .wal_state import LogState
 from .wal_tables import Tables, open_environment
 
@@ -52,7 +53,7 @@ def open_log(folder: Path, host_id: str, cap_bytes: int, platter: Platter = DISK
     """Raises LogUnusable, or HostIdChanged."""
     owner = Ownership(folder)
     try:
-        require_space(folder, cap_bytes)
+        make_room(folder, missing_bytes(folder, cap_bytes))
         is_new = make_if_missing(folder, host_id, cap_bytes, platter)
         try:
             recovery = None if is_new or is_clean(folder) else _recover(folder, host_id, cap_bytes, platter, mend)

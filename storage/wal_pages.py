@@ -26,7 +26,7 @@ _U64: Final = struct.Struct("=Q")
 _BRANCH, _LEAF, _OVERFLOW, _IS_META = 1, 2, 4, 8
 _BIG, _SUBTREE, _DUPLICATES = 1, 2, 4
 _DEEPEST: Final = 32
-_CHUNK_BYTES: Final = 1 << 22
+_CHUNK_BYTES: Final = 1 << 18
 
 
 class Meta(NamedTuple):
@@ -46,12 +46,13 @@ class Table(NamedTuple):
 
 
 class Item(NamedTuple):
-    """A key, and where in the file its value lies."""
+    """A key, and where in the file its value lies; the value itself where it was read with its page."""
 
     key: bytes
     offset: int
     length: int
     is_table: bool
+    value: bytes | None = None
 
 
 @dataclass(slots=True)
@@ -93,9 +94,9 @@ class DataFile:
                     roots[item.key] = Table(root, branches + leaves + overflows)
         return roots
 
-    def items(self, meta: Meta, root: int) -> Iterator[Item]:
-        """Those of one table, in order of their keys, as far as its pages can be believed."""
-        seen: set[int] = set()
+    def items(self, meta: Meta, root: int, seen: set[int] | None = None) -> Iterator[Item]:
+        """Those of one table, in order of their keys, as far as its pages can be believed; none of pages ``seen``."""
+        seen = set() if seen is None else seen
         above: list[Iterator[int]] = [iter((root,))]
         while above:
             page = next(above[-1], None)
@@ -153,7 +154,8 @@ class DataFile:
                     yield Item(raw[at + _NODE.size : start], offset, length, is_table=False)
             elif not flags & (_BIG | _DUPLICATES) and start + length <= len(raw):
                 is_table = bool(flags & _SUBTREE)
-                yield Item(raw[at + _NODE.size : start], page * meta.page_bytes + start, length, is_table)
+                value = raw[start : start + length]
+                yield Item(raw[at + _NODE.size : start], page * meta.page_bytes + start, length, is_table, value)
 
     def _sector(self, offset: int, length: int) -> bytes:
         try:

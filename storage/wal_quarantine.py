@@ -7,12 +7,26 @@ import time
 from pathlib import Path
 from typing import Final
 
-from .wal_files import CREATING, DATA, free_bytes, reserve, sync_folder
+from .wal_files import CREATING, DATA, free_bytes, no_space, reserve, sync_file, sync_folder
 
 log = logging.getLogger(__name__)
 
 QUARANTINE: Final = "quarantine"
 _KEPT: Final = 2
+
+
+def make_room(folder: Path, needed_bytes: int, wanted_bytes: int = 0) -> None:
+    """Kept logs give way, the oldest first, as long as the disk has less than what is needed, and wanted, free.
+
+    Raises LogUnusable, with the bytes needed and free, if what is needed is not there then.
+    """
+    while free_bytes(folder) < max(needed_bytes, wanted_bytes) and _oldest(folder) is not None:
+        left = len(_kept(folder)) - 1
+        _prune(folder, left)
+        if len(_kept(folder)) > left:
+            break
+    if free_bytes(folder) < needed_bytes:
+        raise no_space(folder, needed_bytes, free_bytes(folder))
 
 
 def replace_log(folder: Path, reason: str, cap_bytes: int) -> Path | None:
@@ -22,13 +36,13 @@ def replace_log(folder: Path, reason: str, cap_bytes: int) -> Path | None:
     """
     new = folder / CREATING / DATA
     _prune(folder, _KEPT - 1)
-    while _lacks_room(new, cap_bytes) and _oldest(folder) is not None:
-        _prune(folder, len(_kept(folder)) - 1)
-    kept = None if _lacks_room(new, cap_bytes) else _keep(folder, reason)
+    make_room(folder, 0, _lacking_bytes(new, cap_bytes))
+    kept = None if _lacking_bytes(new, cap_bytes) > free_bytes(folder) else _keep(folder, reason)
     if kept is not None:
         reserve(folder, new, cap_bytes)
     else:
-        log.error("%s: the damaged file cannot be kept beside the new one: what is not salvaged goes with it", folder)
+        log.error("%s: the old file cannot be kept beside the new one: what does not go on is gone with it", folder)
+        sync_file(new)
     new.rename(folder / DATA)
     sync_folder(folder)
     if kept is None:
@@ -69,5 +83,5 @@ def _prune(folder: Path, most: int) -> None:
             break
 
 
-def _lacks_room(new: Path, cap_bytes: int) -> bool:
-    return cap_bytes - new.stat().st_blocks * 512 > free_bytes(new.parent)
+def _lacking_bytes(new: Path, cap_bytes: int) -> int:
+    return max(cap_bytes - new.stat().st_blocks * 512, 0)

@@ -23,6 +23,26 @@ _DEAD_PART: Final = 20
 """Refused frames are kept while they take at most this part of the cap."""
 
 
+_PAGE_BYTES, _PAGE_HEAD_BYTES = 4096, 16
+_LARGEST_NODE_BYTES: Final = 2038
+"""What is larger lies on pages of its own: me_nodemax in mdb.c."""
+_NODE_COST_BYTES: Final = 58
+"""Place (2), head (8) and key (8) of a node, and the head of each frame in the table (40)."""
+
+
+def limit_of(cap_bytes: int) -> int:
+    """The logical cap. A quarter kept free only matters below 8 MiB, the least a configuration may say."""
+    return cap_bytes - max(cap_bytes // _RESERVE_PART, min(_RESERVE_BYTES, cap_bytes // 4))
+
+
+def page_bytes_of(frame_bytes: int) -> int:
+    """What a frame takes of pages of 4 KiB, with its part of the pages above them left out."""
+    node_bytes = frame_bytes + _NODE_COST_BYTES
+    if node_bytes > _LARGEST_NODE_BYTES:
+        return -(-(node_bytes + _PAGE_HEAD_BYTES) // _PAGE_BYTES) * _PAGE_BYTES + _NODE_COST_BYTES
+    return _PAGE_BYTES // ((_PAGE_BYTES - _PAGE_HEAD_BYTES) // node_bytes)
+
+
 class Buried(Enum):
     """What became of a frame that the collector refused."""
 
@@ -46,8 +66,7 @@ class Room:
 
     @property
     def limit_bytes(self) -> int:
-        """The logical cap. A quarter kept free only matters below 8 MiB, the least a configuration may say."""
-        return self.cap_bytes - max(self.cap_bytes // _RESERVE_PART, min(_RESERVE_BYTES, self.cap_bytes // 4))
+        return limit_of(self.cap_bytes)
 
     def make(self, txn: Txn, state: LogState) -> LogState:
         """At the cap, what is acknowledged goes before its time. Raises LogFull if that is not enough."""

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from .checkpoint import DamagedCheckpoint, decode
-from .frame import EPOCH_BYTES, HEADER_BYTES, MAX_PAYLOAD_BYTES, DamagedFrame, read_frame
+from .frame import EPOCH_BYTES, HEADER_BYTES, MAX_PAYLOAD_BYTES, DamagedFrame, read_head
 from .wal_pages import DataFile, Item, Meta, Table
 from .wal_state import LogState, OtherLayout, find_state
 
@@ -52,6 +52,8 @@ class Salvage:
     """As it was with the newest frame; None: there was none, or it is damaged or of before."""
     knows_head: bool = True
     """Whether the newest commit's own word is there. Else frames behind the newest that is left may be lost, too."""
+    epochs: set[bytes] = field(default_factory=set[bytes])
+    """Of the frames."""
     other_version: bool = False
     """Whether another version of gputally wrote it: that is no damage."""
 
@@ -77,6 +79,8 @@ class Salvage:
     def drop_foreign(self) -> None:
         """Whole frames of another epoch; there are none but in a file that somebody has put together."""
         epoch = self.epoch
+        if self.epochs <= {epoch}:
+            return
         self.frames = {seq: found for seq, found in self.frames.items() if self._epoch_of(found) == epoch}
 
     def lost(self) -> list[tuple[int, int]]:
@@ -140,7 +144,8 @@ class _View(NamedTuple):
 
 def _fill(result: Salvage) -> None:
     metas = result.file.metas()
-    views = [_look(result, meta) for meta in metas]
+    seen: set[int] = set()
+    views = [_look(result, meta, seen) for meta in metas]
     result.knows_head = len(views) == 2 and views[0].state is not None and metas[0].txn == metas[1].txn + 1
     known = [view.state for view in views if view.state is not None]
     if known:
@@ -154,12 +159,19 @@ def _fill(result: Salvage) -> None:
     result.checkpoint = next((view.checkpoint for view in views if view.head_seq == result.head_seq), None)
 
 
-def _look(result: Salvage, meta: Meta) -> _View:
+def _look(result: Salvage, meta: Meta, seen: set[int]) -> _View:
+    """``seen``: pages of frames that another commit has, too, which is nearly all of them."""
     roots = result.file.tables(meta)
-    newest = max((_take(result, item) for item in _items(result, meta, roots, b"frames")), default=0)
+    for item in _items(result, meta, roots, b"frames", seen):
+        _take(result, item)
     state = _state_in(result, meta, roots)
     parts = [result.file.read(item.offset, item.length) for item in _items(result, meta, roots, b"checkpoint")]
-    return _View(state, _whole(b"".join(parts)), state.head.seq if state else newest)
+    return _View(state, _whole(b"".join(parts)), state.head.seq if state else _newest(result, meta, roots))
+
+
+def _newest(result: Salvage, meta: Meta, roots: dict[bytes, Table]) -> int:
+    """The newest frame that these tables lead to, and that is whole."""
+    return max((_take(result, item) for item in _items(result, meta, roots, b"frames")), default=0)
 
 
 def _state_in(result: Salvage, meta: Meta, roots: dict[bytes, Table]) -> LogState | None:
@@ -167,42 +179,44 @@ def _state_in(result: Salvage, meta: Meta, roots: dict[bytes, Table]) -> LogStat
     return _state(result, raw[0]) if raw else None
 
 
-def _items(result: Salvage, meta: Meta, roots: dict[bytes, Table], table: bytes) -> Iterator[Item]:
-    return result.file.items(meta, roots[table].root) if table in roots else iter(())
+def _items(
+    result: Salvage, meta: Meta, roots: dict[bytes, Table], table: bytes, seen: set[int] | None = None
+) -> Iterator[Item]:
+    return result.file.items(meta, roots[table].root, seen) if table in roots else iter(())
 
 
 def _take(result: Salvage, item: Item) -> int:
     """Its seq if it is a frame that is whole, else 0."""
     seq = int.from_bytes(item.key) if len(item.key) == _SEQ_BYTES else 0
     if seq and seq not in result.frames:
-        found = _found(result.file, item.offset, item.length)
+        value = result.file.read(item.offset, item.length) if item.value is None else item.value
+        found = _found(value, item.offset, result.epochs)
         if found is not None and found.seq == seq:
             result.frames[seq] = found
     return seq if seq in result.frames else 0
 
 
-def _found(file: DataFile, offset: int, length: int) -> Found | None:
-    """The frame in the value that lies at ``offset``; None if it is not what its hash says."""
-    if not HEAD_BYTES + HEADER_BYTES <= length <= HEAD_BYTES + _LARGEST_FRAME:
+def _found(value: bytes, offset: int, epochs: set[bytes]) -> Found | None:
+    """The frame in the value that lies at ``offset``; None if it is not what its hash says. Notes its epoch."""
+    if not HEAD_BYTES + HEADER_BYTES <= len(value) <= HEAD_BYTES + _LARGEST_FRAME:
         return None
-    value = file.read(offset, length)
     raw, its_hash = value[HEAD_BYTES:], value[:_HASH_BYTES]
     if sha256(raw).digest() != its_hash:
         return None
     try:
-        frame = read_frame(raw)
+        head = read_head(raw)
     except DamagedFrame:
         return None
-    chain_hash = frame.chain_hash if frame.skip else its_hash
+    epochs.add(head.epoch)
     return Found(
-        frame.seq,
-        frame.first_seq,
+        head.seq,
+        head.first_seq,
         offset + HEAD_BYTES,
         len(raw),
-        frame.previous_hash,
-        chain_hash,
-        frame.record_count,
-        frame.skip is not None,
+        head.previous_hash,
+        head.skip.last_hash if head.skip else its_hash,
+        head.record_count,
+        head.skip is not None,
     )
 
 
@@ -242,24 +256,29 @@ def _seek_frames(result: Salvage, *, beyond_head: bool) -> None:
     """Those that no table leads to, wherever they lie."""
     epoch = result.epoch
     loose: dict[int, list[Found]] = {}
+    known = {found.offset for found in result.frames.values()}
     # Most of a file was never used; but where the newest commit is lost, its pages may lie anywhere.
     ends = [(meta.last_page + 1) * meta.page_bytes for meta in result.file.metas()]
     end_bytes = result.file.size_bytes if beyond_head else max(ends)
     for offset in result.file.find(epoch, end_bytes) if epoch else ():
-        found = _loose(result.file, offset - _EPOCH_AT)
+        found = None if offset - _EPOCH_AT in known else _loose(result, offset - _EPOCH_AT)
         if found is not None and found.seq not in result.frames:
             loose.setdefault(found.seq, []).append(found)
-    _link_back(result, loose)
-    if beyond_head:
+    if loose:
+        _link_back(result, loose)
+    if loose and beyond_head:
         _link_on(result, loose)
 
 
-def _loose(file: DataFile, offset: int) -> Found | None:
-    header = file.read(offset, HEADER_BYTES)
+def _loose(result: Salvage, offset: int) -> Found | None:
+    header = result.file.read(offset, HEADER_BYTES)
     if offset < HEAD_BYTES or len(header) < HEADER_BYTES:
         return None
     stored_bytes = int.from_bytes(header[_STORED_LENGTH_AT:HEADER_BYTES])
-    return _found(file, offset - HEAD_BYTES, HEAD_BYTES + HEADER_BYTES + stored_bytes)
+    length = HEAD_BYTES + HEADER_BYTES + stored_bytes
+    if stored_bytes > _LARGEST_FRAME:
+        return None
+    return _found(result.file.read(offset - HEAD_BYTES, length), offset - HEAD_BYTES, result.epochs)
 
 
 def _link_back(result: Salvage, loose: dict[int, list[Found]]) -> None:

@@ -59,7 +59,7 @@ class Batch(_message.Message):
     def events(self) -> _containers.RepeatedCompositeFieldContainer[Global___Event]: ...
     @_builtins.property
     def predecessor(self) -> Global___Predecessor:
-        """only in the first frame of an epoch that follows another"""
+        """Of the epoch that the frame stands in only in frame 1: an older first frame may go on in a later epoch."""
 
     @_builtins.property
     def checkpoints(self) -> _containers.RepeatedCompositeFieldContainer[Global___SignedCheckpoint]: ...
@@ -101,21 +101,27 @@ class Predecessor(_message.Message):
     EPOCH_FIELD_NUMBER: _builtins.int
     LAST_SEQ_FIELD_NUMBER: _builtins.int
     REASON_FIELD_NUMBER: _builtins.int
+    CARRIED_FROM_SEQ_FIELD_NUMBER: _builtins.int
     epoch: _builtins.bytes
     last_seq: _builtins.int
     """the newest frame of it that is known; 0: none"""
     reason: _builtins.str
     """fork, damage"""
+    carried_from_seq: _builtins.int
+    """Every frame of it from here on goes on in this epoch, or is declared in it; last_seq + 1: none. What lies
+    before, and a ledger does not hold, is not sent again. 0: a host that does not say so yet.
+    """
     def __init__(
         self,
         *,
         epoch: _builtins.bytes = ...,
         last_seq: _builtins.int = ...,
         reason: _builtins.str = ...,
+        carried_from_seq: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["epoch", b"epoch", "last_seq", b"last_seq", "reason", b"reason"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["carried_from_seq", b"carried_from_seq", "epoch", b"epoch", "last_seq", b"last_seq", "reason", b"reason"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -70,6 +70,12 @@ def test_a_folder_that_holds_no_log_is_named_and_exits_66(tmp_path: Path, what: 
     assert "Traceback" not in done.stderr
 
 
+def test_a_log_in_use_is_not_verified_and_exits_69_with_the_pid_of_its_daemon(tmp_path: Path, log: Log) -> None:
+    done = gputally("verify", tmp_path / "log")
+    assert done.returncode == 69
+    assert f"in use by process {os.getpid()}" in done.stderr
+
+
 def test_a_whole_log_verifies_and_a_damaged_one_exits_74(tmp_path: Path, log: Log) -> None:
     raw = log.read(3, 1, MIB)[0]
     log.close()

@@ -2,12 +2,14 @@
 
 import random
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import pytest
 import trio
 
 from gputally.collector.examine import examine
+from gputally.daemon.amends import amends
 from gputally.daemon.keeper import Keeper, WriterThread
 from gputally.model.conservation import check_batch, tile
 from gputally.model.interval import Interval
@@ -19,6 +21,7 @@ from gputally.storage.frame import read_frame, span_of
 from gputally.storage.ledger import Ledger
 from gputally.storage.ledger_reader import LedgerReader
 from gputally.storage.ledger_rules import EntryKind, StreamId, Verdict
+from gputally.storage.skip import Skip
 from gputally.storage.wal import Log
 from gputally.storage.wal_offline import verify
 from gputally.storage.wal_platter import Platter
@@ -50,7 +53,7 @@ class Away:
     def __init__(self, folder: Path, *, drop_oldest: bool) -> None:
         self.folder = folder
         self.meter = Meter(HOST, "boot-1", WINDOW_NS)
-        self.log = Log.open(folder / "log", HOST, CAP_BYTES, UNFLUSHED)
+        self.log = Log.open(folder / "log", HOST, CAP_BYTES, UNFLUSHED, amends(HOST))
         self.keeper = Keeper(self.log, WriterThread(), drop_oldest=drop_oldest)
         self.ledger = Ledger(folder)
         self.told: list[Batch] = []
@@ -162,8 +165,27 @@ def test_refusing_the_newest_is_as_exact(tmp_path: Path) -> None:
     assert {kind for kind, _ in away.entries()} == {EntryKind.FRAME}
 
 
-def test_what_was_dropped_is_declared_even_if_the_checkpoint_that_remembered_it_is_damaged(tmp_path: Path) -> None:
+def skips_of(log: Log) -> list[Skip]:
+    return [frame.skip for frame in map(read_frame, log.read(log.stat().first_seq, 10**6, 1 << 30)) if frame.skip]
+
+
+def say_nothing(log: Log) -> None:
+    """The epoch goes on."""
+
+
+def begin_anew(log: Log) -> None:
+    """Nothing is lost, and the Skips stay behind."""
+    log.begin_epoch("fork")
+    assert log.recovery is None
+
+
+@pytest.mark.parametrize("go_on", [say_nothing, begin_anew])
+def test_what_was_dropped_is_declared_even_if_the_checkpoint_that_remembered_it_is_damaged(
+    go_on: Callable[[Log], None], tmp_path: Path
+) -> None:
     """The rows before it are trimmed: what the Skip tells is all that is left."""
+
+    dropped_ns: list[int] = []
 
     async def main() -> Away:
         away = Away(tmp_path, drop_oldest=True)
@@ -173,6 +195,8 @@ def test_what_was_dropped_is_declared_even_if_the_checkpoint_that_remembered_it_
             await away.live(1)
         await away.live(10)
         away.log.append([], b"rubbish")
+        dropped_ns.extend(lost.ns for skip in skips_of(away.log) for lost in skip.lost)
+        go_on(away.log)
         away.keeper = Keeper(away.log, WriterThread(), drop_oldest=True)
         assert await away.keeper.restore() is None
         host = PaperHost([], DEVICES)
@@ -191,6 +215,5 @@ def test_what_was_dropped_is_declared_even_if_the_checkpoint_that_remembered_it_
     for device in DEVICES:
         tiling = tile([row.segment.boot for row in rows if row.segment.device_id == device])
         assert (tiling.holes, tiling.overlaps) == ((), ())
-    skips = [read_frame(body).skip for kind, body in away.entries() if kind is EntryKind.SKIP]
-    assert gaps_ns(rows)["dropped"] == sum(lost.ns for skip in skips if skip for lost in skip.lost) > 0
+    assert gaps_ns(rows)["dropped"] == sum(dropped_ns) > 0
     assert min(row.segment.boot.start_ns for row in rows) == away.told[0].rows[0].segment.boot.start_ns

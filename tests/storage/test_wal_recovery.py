@@ -78,15 +78,16 @@ def test_a_frame_in_the_middle_that_is_rubbed_out_costs_that_frame_and_no_other(
     recovery = log.recovery
     assert recovery is not None
     assert (recovery.acked_seq, recovery.head_seq, recovery.lost) == (20, 60, ((41, 41),))
-    assert recovery.salvaged_frames == 39
+    assert (recovery.salvaged_frames, recovery.carried_from_seq) == (59, 1)
     assert recovery.quarantine is not None and (recovery.quarantine / "data.mdb").exists()
     first, *others = payloads_of(log)
     told = usage_pb2.Batch.FromString(first)
     assert told == usage_pb2.Batch(
-        host_id=HOST, predecessor=usage_pb2.Predecessor(epoch=epoch, last_seq=60, reason="damage")
+        host_id=HOST,
+        predecessor=usage_pb2.Predecessor(epoch=epoch, last_seq=60, reason="damage", carried_from_seq=1),
     )
     assert told.SerializeToString() == first
-    assert others == [*payloads[20:40], *payloads[41:]]
+    assert others == [*payloads[:40], *payloads[41:]]
     assert log.epoch != epoch
     log.close()
     assert list(verify(folder)) == []
@@ -117,7 +118,7 @@ def test_what_is_said_instead_of_the_lost_frames_is_in_the_new_epoch_before_all_
         return [Entry(0, b"gap of one minute")]
 
     log = Log.open(folder, HOST, MIB, mend=mend)
-    assert payloads_of(log)[1:3] == [b"gap of one minute", payloads[20]]
+    assert payloads_of(log)[1:3] == [b"gap of one minute", payloads[0]]
     log.close()
 
 
@@ -131,8 +132,8 @@ def test_damage_that_is_met_while_the_log_is_open_is_mended_when_it_is_opened_ag
         log.read(21, 100, MIB)
     log.reopen()
     assert log.recovery is not None and log.recovery.lost == ((41, 41),)
-    assert payloads_of(log)[1:] == [*payloads[20:40], *payloads[41:]]
-    assert log.append([Entry(1, b"usage")], None) == 41
+    assert payloads_of(log)[1:] == [*payloads[:40], *payloads[41:]]
+    assert log.append([Entry(1, b"usage")], None) == 61
     log.close()
 
 
@@ -143,16 +144,76 @@ def test_a_new_epoch_after_a_fork_has_all_that_is_not_acknowledged(tmp_path: Pat
     epoch, checkpoint = log.epoch, log.checkpoint()
     log.begin_epoch("fork")
     stat = log.stat()
-    assert (stat.last_seq, stat.acked_seq, stat.unacked_records) == (41, 0, 40)
+    assert (stat.last_seq, stat.acked_seq, stat.unacked_records) == (61, 0, 60)
     first, *others = payloads_of(log)
     assert usage_pb2.Batch.FromString(first).predecessor == usage_pb2.Predecessor(
-        epoch=epoch, last_seq=60, reason="fork"
+        epoch=epoch, last_seq=60, reason="fork", carried_from_seq=1
     )
-    assert others == payloads[20:]
-    assert log.append([Entry(1, b"usage")], checkpoint) == 42
+    assert others == payloads
+    assert log.append([Entry(1, b"usage")], checkpoint) == 62
     assert log.epoch != epoch
     log.close()
     assert [path.name.endswith("-fork") for path in (folder / QUARANTINE).iterdir()] == [True]
+
+
+def carried(log: Log) -> int:
+    first = read_frame(log.read(1, 1, MIB)[0])
+    return usage_pb2.Batch.FromString(first.payload()).predecessor.carried_from_seq
+
+
+def test_acknowledged_frames_go_on_as_far_as_half_of_the_room_holds_them_the_newest_first(tmp_path: Path) -> None:
+    log = Log.open(tmp_path, HOST, 4 * MIB)
+    payloads = [os.urandom(1_500) for _ in range(1_000)]
+    log.append([Entry(1, payload) for payload in payloads], None)
+    log.acknowledge(900, 10)
+    log.begin_epoch("fork")
+    first = carried(log)
+    assert 1 < first < 900
+    assert payloads_of(log)[1:] == payloads[first - 1 :]
+    limit_bytes = 3 * MIB  # a quarter of 4 MiB is kept free: see wal_room.py
+    assert limit_bytes // 2 - 16_384 < log.stat().bytes < limit_bytes // 2 + 65_536
+    log.close()
+
+
+def test_all_that_is_not_acknowledged_goes_on_even_where_it_takes_more_than_half(tmp_path: Path) -> None:
+    log = Log.open(tmp_path, HOST, 4 * MIB)
+    payloads = [os.urandom(1_500) for _ in range(900)]
+    log.append([Entry(1, payload) for payload in payloads], None)
+    log.acknowledge(100, 10)
+    log.begin_epoch("fork")
+    assert (carried(log), payloads_of(log)[1:]) == (101, payloads[100:])
+    log.close()
+
+
+def test_behind_the_first_frame_that_goes_on_none_is_missing_without_a_word(tmp_path: Path) -> None:
+    folder = tmp_path / "log"
+    payloads = written(folder)
+    rub_out(folder, payloads[11])  # acknowledged
+    log = Log.open(folder, HOST, MIB)
+    assert log.recovery is not None and log.recovery.lost == ()
+    assert (carried(log), payloads_of(log)[1:]) == (13, payloads[12:])
+    log.close()
+
+
+def test_where_all_is_acknowledged_and_the_newest_of_it_is_damaged_no_frame_goes_on(tmp_path: Path) -> None:
+    folder = tmp_path / "log"
+    payloads = written(folder, acked=60)
+    rub_out(folder, payloads[59])
+    log = Log.open(folder, HOST, MIB)
+    assert (carried(log), payloads_of(log)[1:]) == (61, [])
+    log.close()
+
+
+def test_what_went_on_is_kept_for_its_time_after_it_is_acknowledged_anew(tmp_path: Path) -> None:
+    log = Log.open(tmp_path, HOST, MIB)
+    log.append([Entry(1, b"usage")] * 3, None)
+    log.acknowledge(3, 10)
+    log.begin_epoch("fork")
+    assert log.stat().acked_seq == 0
+    assert log.trim(10**18) == 0
+    log.acknowledge(4, 50)
+    assert (log.trim(50), log.trim(51)) == (0, 4)
+    log.close()
 
 
 def test_at_most_two_old_logs_are_kept(tmp_path: Path) -> None:
@@ -247,6 +308,7 @@ for folder in sys.argv[1:]:
     log.append([Entry(1, b"usage")], b"checkpoint")
     log.close()
     told = None if r is None else [r.acked_seq, r.head_seq, r.lost, r.salvaged_frames, r.epoch.hex(), r.knows_head]
+    told = told and [*told, r.carried_from_seq]
     print(json.dumps([told, payloads]), flush=True)
 """
 
@@ -280,21 +342,22 @@ def test_whatever_is_damaged_the_log_opens_and_acknowledged_salvaged_and_lost_ar
 
 def check_partition(
     seed: int,
-    told: tuple[int, int, list[tuple[int, int]], int, str, bool] | None,
+    told: tuple[int, int, list[tuple[int, int]], int, str, bool, int] | None,
     held: list[bytes],
     payloads: list[bytes],
 ) -> None:
     if told is None:
         assert held == payloads[20:], seed
         return
-    acked, head, lost, salvaged, epoch, knows_head = told
+    acked, head, lost, salvaged, epoch, knows_head, carried_from = told
     if not epoch:
         assert (head, held) == (0, []), seed  # nothing at all could be read, and that is said
         return
     missing = {seq for first, last in lost for seq in range(first, last + 1)}
-    expected = [payloads[seq - 1] for seq in range(acked + 1, head + 1) if seq not in missing]
+    expected = [payloads[seq - 1] for seq in range(carried_from, head + 1) if seq not in missing]
+    assert carried_from <= acked + 1, seed
     assert held[1:] == expected, seed
-    assert (len(expected), len(missing) + len(expected) + acked) == (salvaged, head), seed
+    assert (len(expected), len(missing) + len(expected) + carried_from - 1) == (salvaged, head), seed
     assert head == 60 or not knows_head, seed
 
 

@@ -10,7 +10,7 @@ import lmdb
 import pytest
 
 from gputally.storage.frame import read_frame
-from gputally.storage.wal import Entry, Log
+from gputally.storage.wal import Entry, Log, LogUnusable
 from gputally.storage.wal_clean import forget_clean, say_clean
 from gputally.storage.wal_files import DATA
 from gputally.storage.wal_offline import verify
@@ -38,7 +38,7 @@ def payloads_of(log: Log) -> list[bytes]:
 
 
 STEPS = {
-    "while the new one is filled": f"import gputally.storage.wal_epoch as w; w.replace_log = {KILL}",
+    "while the new one is filled": f"import gputally.storage.wal_renewal as w; w.replace_log = {KILL}",
     "before the old one has its second name": f"os.link = {KILL}",
     "before it takes the old one's place": f"Path.rename = {KILL}",
     "when it has just taken it": "old = Path.rename\ndef die(*names):\n    old(*names)\n"
@@ -68,16 +68,61 @@ def test_without_room_for_both_the_old_file_gives_way_and_that_is_said(
     folder = tmp_path / "log"
     left = damaged(folder)
 
-    def no_room(_: Path) -> int:
-        return 0
+    def little_room(_: Path) -> int:
+        return 400_000  # for the frames, and not for all of a log
 
-    monkeypatch.setattr("gputally.storage.wal_quarantine.free_bytes", no_room)
+    monkeypatch.setattr("gputally.storage.wal_quarantine.free_bytes", little_room)
     log = Log.open(folder, HOST, MIB)
     assert payloads_of(log)[1:] == left
     assert log.recovery is not None and log.recovery.quarantine is None
     assert "cannot be kept" in caplog.text
     assert (folder / DATA).stat().st_blocks * 512 >= MIB
     log.close()
+
+
+def test_without_room_for_the_frames_the_log_is_refused_and_both_it_and_what_is_missing_are_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "log"
+    damaged(folder)
+    before = (folder / DATA).read_bytes()
+
+    def no_room(_: Path) -> int:
+        return 4_096
+
+    monkeypatch.setattr("gputally.storage.wal_quarantine.free_bytes", no_room)
+    with pytest.raises(
+        LogUnusable, match=rf"{folder}: no room for the log: \d\d\d\d\d\d bytes needed, 4096 free"
+    ) as refused:
+        Log.open(folder, HOST, MIB)
+    assert refused.value.exit_code == 74
+    assert (folder / DATA).read_bytes() == before
+
+
+def test_older_logs_in_quarantine_give_way_before_a_damaged_one_is_refused(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=4200k", "tmpfs", disk], check=False).returncode:
+        pytest.skip("needs root: mounts a small tmpfs")
+    try:
+        folder = disk / "log"
+        log = Log.open(folder, HOST, MIB)
+        for _ in range(2):
+            log.begin_epoch("fork")
+        log.close()
+        oldest, newer = sorted((folder / QUARANTINE).iterdir())
+        left = damaged(folder)
+        (disk / "other").write_bytes(bytes(os.statvfs(disk).f_bavail * 4096))
+        log = Log.open(folder, HOST, MIB)
+        assert log.recovery is not None and log.recovery.quarantine is not None
+        assert [payload for payload in payloads_of(log) if len(payload) == 900] == left
+        assert not oldest.exists() and f"{oldest} gives way" in caplog.text
+        assert newer.exists() or "gives way" in caplog.text
+        log.close()
+    finally:
+        subprocess.run(["umount", disk], check=True)
 
 
 def test_a_note_of_an_acknowledgement_that_is_damaged_deletes_nothing_that_is_not_acknowledged(tmp_path: Path) -> None:
