@@ -2,13 +2,16 @@
 
 import json
 import sys
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final, NoReturn
 
 import click
 
-from ..collector.audit import Pins, StreamReport, audit, count_missing_rows
+from ..collector.audit import Pins, audit, count_missing_rows
+from ..collector.audit_report import CutEpoch, StreamReport
+from ..collector.audit_since import BadResult, Change, Stood, changes, read_result
 from ..model.exits import Exit
 from ..model.key_ring import Check
 from ..storage.ledger_folder import LedgerBroken, LedgerError
@@ -22,8 +25,9 @@ _PATH = click.Path(path_type=Path)
 @click.argument("folder", type=_PATH)
 @click.option("--host", "host_id", help="Only the streams of this host.")
 @click.option("--trusted-keys", type=_PATH, help="A file with lines `HOST PUBLIC-KEY`: who may sign for whom.")
+@click.option("--since", type=_PATH, help="What --json told earlier: all that was there then must still be there.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object.")
-def command(folder: Path, host_id: str | None, trusted_keys: Path | None, as_json: bool) -> None:
+def command(folder: Path, host_id: str | None, trusted_keys: Path | None, since: Path | None, as_json: bool) -> None:
     """Check every hash, link and signature of the ledger in FOLDER, its collector running or not.
 
     Exit codes: 0 all is as its hosts wrote it, 1 something is not (the first such place of each stream is told),
@@ -34,12 +38,13 @@ def command(folder: Path, host_id: str | None, trusted_keys: Path | None, as_jso
         _exit(NO_CHECK, Exit.UNAVAILABLE)
     try:
         pins = {} if trusted_keys is None else read_trusted_keys(trusted_keys)
-        found = _look(folder, host_id, pins, check)
-    except (LedgerError, BadTrustedKeys) as error:
+        earlier = None if since is None else read_result(since)
+        found = _look(folder, host_id, pins, check, earlier)
+    except (LedgerError, BadTrustedKeys, BadResult) as error:
         _exit(str(error), Exit.IO if isinstance(error, LedgerBroken) else Exit.NO_INPUT)
-    if host_id is not None and not found.streams:
+    if host_id is not None and not (found.streams or found.changes):
         _exit(f"{folder} has no stream of host {host_id}", Exit.NO_INPUT)
-    click.echo(json.dumps(_described(found)) if as_json else _table(found))
+    click.echo(json.dumps(_described(found), default=bytes.hex) if as_json else _table(found))
     sys.exit(Exit.OK if found.whole else Exit.BROKEN)
 
 
@@ -51,6 +56,8 @@ class _Found:
     """That were deleted from the ledger, of whichever host; 0 where only one host was looked at."""
     checked: bool
     """Whether signatures were looked at."""
+    changes: list[Change] | None
+    """Since the earlier result that was given; None: none was."""
 
     @property
     def unsigned_hosts(self) -> list[str]:
@@ -60,27 +67,28 @@ class _Found:
 
     @property
     def whole(self) -> bool:
-        return not (self.missing_rows or self.unsigned_hosts or any(stream.broken for stream in self.streams))
+        wrong = self.missing_rows or self.unsigned_hosts or self.changes
+        return not wrong and not any(stream.broken or stream.cut for stream in self.streams)
 
 
-def _look(folder: Path, host_id: str | None, pins: Pins, check: Check | None) -> _Found:
+def _look(
+    folder: Path, host_id: str | None, pins: Pins, check: Check | None, earlier: Sequence[Stood] | None
+) -> _Found:
     streams = list(audit(folder, host_id, pins, check))
     missing_rows = count_missing_rows(folder) if host_id is None else 0
     pinned_hosts = frozenset(host for host in pins if host_id in (None, host))
-    return _Found(streams, pinned_hosts, missing_rows, check is not None)
+    changed = None if earlier is None else list(changes(folder, host_id, earlier))
+    return _Found(streams, pinned_hosts, missing_rows, check is not None, changed)
 
 
 def _described(found: _Found) -> dict[str, Any]:
-    streams = [
-        asdict(stream)
-        | {"epoch": stream.epoch.hex(), "key_id": stream.key_id.hex(), "unsigned_tail": stream.unsigned_tail}
-        for stream in found.streams
-    ]
+    streams = [asdict(stream) | {"unsigned_tail": stream.unsigned_tail} for stream in found.streams]
     return {
         "whole": found.whole,
         "signatures_checked": found.checked,
         "missing_rows": found.missing_rows,
         "unsigned_hosts": found.unsigned_hosts,
+        "changes_since": None if found.changes is None else [asdict(change) for change in found.changes],
         "streams": streams,
     }
 
@@ -92,6 +100,7 @@ def _table(found: _Found) -> str:
         lines += [f"{stream.host_id}  epoch {stream.epoch.hex()}", *_lines(stream, found.checked, pinned)]
     lines += [f"{host}: a key is pinned, and nothing is there that it has signed" for host in found.unsigned_hosts]
     lines += [f"{found.missing_rows} rows were deleted from the ledger's log"] if found.missing_rows else []
+    lines += [f"{one.host_id}  epoch {one.epoch.hex()}: {one.what}" for one in found.changes or ()]
     lines += [] if found.checked else [NO_CHECK]
     verdict = "all as their hosts wrote them" if found.whole else "NOT all as their hosts wrote them"
     return "\n".join([*lines, f"{len(found.streams)} streams: {verdict}"])
@@ -108,9 +117,15 @@ def _lines(report: StreamReport, checked: bool, pinned: bool) -> list[str]:
         told.append(f"  absent     {one.first_seq} to {one.last_seq}, {one.kind}: {one.reason}")
     if len(report.absences) > _MOST_ABSENCES:
         told.append("  absent     more of them: --json lists a hundred")
+    told += [f"  CUT        {_cut(one)}" for one in report.cut]
     if report.broken is not None:
         told.append(f"  BROKEN     at frame {report.broken.seq} (log.id {report.broken.log_id}): {report.broken.what}")
     return told
+
+
+def _cut(one: CutEpoch) -> str:
+    gone = "" if one.is_there else ", nothing of which is there"
+    return f"the ledger lacks frames {one.first_seq} to {one.last_seq} of the epoch before, {one.epoch.hex()}{gone}"
 
 
 def _signed(report: StreamReport, pinned: bool) -> str:

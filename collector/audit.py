@@ -4,71 +4,24 @@ Reads a ledger beside its collector, or a copy of one anywhere. Memory does not 
 """
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from ..model.key_ring import BadSignature, Check, KeyRing
+from ..model.predecessor import Predecessor
 from ..model.signing import SignedCheckpoint
 from ..proto.convert import decode_signing
 from ..storage.chain import BrokenChain, Chain
 from ..storage.frame import Frame, genesis_hash, read_frame
 from ..storage.ledger_copy import SKIP, CopiedStream, LedgerCopy, Row
+from .audit_report import Absence, Broken, CutEpoch, StreamReport
 
 _MOST_ABSENCES: Final = 100
 
+_MOST_CUT: Final = 100
+
 Pins = Mapping[str, frozenset[bytes]]
 """host_id -> public keys that are trusted because somebody brought them by another way."""
-
-
-@dataclass(frozen=True, slots=True)
-class Broken:
-    """The first place of a stream that cannot be what its host wrote; nothing behind it was looked at."""
-
-    seq: int
-    log_id: int
-    """Of the row in the ledger's table ``log``; 0: there is none."""
-    what: str
-
-
-@dataclass(frozen=True, slots=True)
-class Absence:
-    """Frames that are declared not to be there. A hash stands for them, so the chain does not tell who declared it."""
-
-    first_seq: int
-    last_seq: int
-    kind: str
-    """tombstone: the collector could not take it; skip: the host has them no more."""
-    reason: str
-
-
-@dataclass(frozen=True, slots=True)
-class StreamReport:
-    """What one stream came to."""
-
-    host_id: str
-    epoch: bytes
-    last_seq: int
-    frames: int
-    tombstones: int
-    skips: int
-    skipped_frames: int
-    checkpoints: int
-    """That were found right: by a pinned key or one it led to, where the host has one pinned."""
-    unchecked: int
-    """Checkpoints that nothing here can tell: of frames that are no more, or by a key that is not known."""
-    signed_through: int
-    """Everything through this seq is as the host wrote it, as far as its key is trusted; 0: nothing is signed."""
-    key_id: bytes
-    """Of the key that signs now; empty: none."""
-    pinned: bool
-    broken: Broken | None
-    absences: tuple[Absence, ...] = ()
-    """The first hundred of the tombstones and Skips."""
-
-    @property
-    def unsigned_tail(self) -> int:
-        return self.last_seq - self.signed_through
 
 
 def count_missing_rows(folder: Path) -> int:
@@ -100,6 +53,7 @@ class _StreamAudit:
         self._at = (0, 0)
         self._checkpoints = self._unchecked = self._signed_through = 0
         self._absences: list[Absence] = []
+        self._cut: dict[bytes, CutEpoch] = {}
 
     def run(self) -> StreamReport:
         try:
@@ -109,12 +63,13 @@ class _StreamAudit:
             broken = Broken(*self._at, str(error))
         chain, keys = self._chain, self._keys
         return StreamReport(
-            *(chain.stream.host_id, chain.stream.epoch, chain.seq),
+            *(chain.stream.host_id, chain.stream.epoch, chain.seq, chain.hash),
             *(chain.frames, chain.tombstones, chain.skips, chain.skipped_frames),
             *(self._checkpoints, self._unchecked, self._signed_through),
             *(keys.current if keys else b"", bool(keys and keys.is_pinned)),
             broken,
             tuple(self._absences),
+            tuple(self._cut.values()),
         )
 
     def _walk(self) -> None:
@@ -151,10 +106,18 @@ class _StreamAudit:
         batch = decode_signing(frame.payload())
         if batch.host_id != self._stream.id.host_id:
             raise BrokenChain(f"frame {frame.seq} is of host {batch.host_id!r}")
+        if batch.predecessor is not None and len(self._cut) < _MOST_CUT:
+            self._look_for(batch.predecessor)
         if self._keys is not None:
             self._keys.introduce(batch.keys)
             for checkpoint in batch.checkpoints:
                 self._judge(self._keys, frame, checkpoint, before)
+
+    def _look_for(self, ended: Predecessor) -> None:
+        there = self._ledger.find(self._stream.id.host_id, ended.epoch)
+        lost = ended.lost_behind(there[1] if there else 0)
+        if lost is not None:
+            self._cut[ended.epoch] = CutEpoch(ended.epoch, *lost, there is not None)
 
     def _judge(self, keys: KeyRing, frame: Frame, checkpoint: SignedCheckpoint, before: tuple[int, bytes]) -> None:
         epoch = self._stream.id.epoch

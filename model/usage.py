@@ -5,6 +5,7 @@ from enum import StrEnum
 from typing import NamedTuple
 
 from .interval import Interval
+from .predecessor import Predecessor
 from .signing import SignedCheckpoint, SigningKey
 from .workload import Owner, Workload
 
@@ -247,3 +248,5 @@ class Batch:
     keys: tuple[SigningKey, ...] = ()
     checkpoints: tuple[SignedCheckpoint, ...] = ()
     """Of frames before this one, by the last of the keys."""
+    predecessor: Predecessor | None = None
+    """Only where this epoch, or one that goes on in it, continues another."""

@@ -8,6 +8,7 @@ from typing import Any
 from google.protobuf.message import DecodeError
 
 from ..model.interval import Interval
+from ..model.predecessor import Predecessor
 from ..model.signing import SignedCheckpoint, SigningKey
 from ..model.usage import (
     Batch,
@@ -47,6 +48,7 @@ def encode_batch(batch: Batch) -> bytes:
         events=[_event_out(event) for event in batch.events],
         keys=[_key_out(key) for key in batch.keys],
         checkpoints=[_checkpoint_out(checkpoint) for checkpoint in batch.checkpoints],
+        predecessor=None if batch.predecessor is None else _predecessor_out(batch.predecessor),
     )
     return message.SerializeToString(deterministic=True)
 
@@ -66,19 +68,19 @@ def decode_batch(payload: bytes) -> Batch:
             hosts=tuple(map(_host_in, message.hosts)),
             host_gaps=tuple(map(_gap_in, message.host_gaps)),
             events=tuple(map(_event_in, message.events)),
-            **_signing_in(message),
+            **_chain_in(message),
         )
     except IndexError:
         raise ValueError(_NO_SEGMENT) from None
 
 
 def decode_signing(payload: bytes) -> Batch:
-    """A batch with nothing but its host, keys and checkpoints: for those who follow the signatures of a chain.
+    """A batch with nothing but its host, keys, checkpoints and predecessor: for those who follow a chain.
 
     Raises ValueError for bytes that are no batch.
     """
     message = _parse(payload)
-    return Batch(message.host_id, message.boot_id, **_signing_in(message))
+    return Batch(message.host_id, message.boot_id, **_chain_in(message))
 
 
 def check_batch_bytes(payload: bytes) -> str:
@@ -368,12 +370,23 @@ def _checkpoint_out(checkpoint: SignedCheckpoint) -> wire.SignedCheckpoint:
     )
 
 
-def _signing_in(message: wire.Batch) -> dict[str, Any]:
+def _chain_in(message: wire.Batch) -> dict[str, Any]:
     keys = tuple(SigningKey(key.public_key, key.signed_by, key.signature) for key in message.keys)
     checkpoints = tuple(
         SignedCheckpoint(one.key_id, one.epoch, one.seq, one.hash, one.signature) for one in message.checkpoints
     )
-    return {"keys": keys, "checkpoints": checkpoints}
+    predecessor = _predecessor_in(message.predecessor) if message.HasField("predecessor") else None
+    return {"keys": keys, "checkpoints": checkpoints, "predecessor": predecessor}
+
+
+def _predecessor_out(told: Predecessor) -> wire.Predecessor:
+    return wire.Predecessor(
+        epoch=told.epoch, last_seq=told.last_seq, reason=told.reason, carried_from_seq=told.carried_from_seq
+    )
+
+
+def _predecessor_in(told: wire.Predecessor) -> Predecessor:
+    return Predecessor(told.epoch, told.last_seq, told.reason, told.carried_from_seq)
 
 
 def _known(message: Any, field: str) -> int | None:

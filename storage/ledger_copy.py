@@ -83,6 +83,16 @@ class LedgerCopy:
                 yield CopiedStream(row, StreamId(host, epoch if isinstance(epoch, bytes) else str(epoch).encode()))
             last = found[-1][:2]
 
+    def find(self, host_id: str, epoch: bytes) -> tuple[CopiedStream, int] | None:
+        """The stream and its cursor's seq, as far as the cursor holds a number; None: there is no such stream."""
+        with _errors(self._folder):
+            found = self._db.execute(
+                "SELECT id, committed_seq FROM stream WHERE host_id = ? AND epoch = ?", (host_id, epoch)
+            ).fetchone()
+        if found is None:
+            return None
+        return CopiedStream(found[0], StreamId(host_id, epoch)), found[1] if isinstance(found[1], int) else 0
+
     def rows(self, stream: CopiedStream, after_seq: int) -> tuple[Cursor, list[Row]]:
         """Rows in order of seq, at most 500 or 8 MiB; and where the stream says that it stands, at the same time."""
         found = self._rows(stream, after_seq)

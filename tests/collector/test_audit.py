@@ -7,7 +7,8 @@ from random import Random
 
 import pytest
 
-from gputally.collector.audit import Absence, Pins, StreamReport, audit, count_missing_rows
+from gputally.collector.audit import Pins, audit, count_missing_rows
+from gputally.collector.audit_report import Absence, StreamReport
 from gputally.collector.examine import examine
 from gputally.model.usage import Batch
 from gputally.plugins.ed25519 import check
