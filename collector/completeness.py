@@ -26,16 +26,23 @@ def describe(end_ns: int, lack: Completeness) -> dict[str, Any]:
 
 
 def lacking(span: Interval, lack: Completeness) -> list[dict[str, str]]:
-    """What keeps an answer from being final: host and interval, at most MOST_NAMED of them."""
+    """What keeps an answer from being final: host, interval, and why if it will not come by itself.
+
+    At most MOST_NAMED of them.
+    """
     if not lack.hosts:
         return [_missing("", span.start_ns, span)]
     late = [host for host in lack.hosts if not _is_complete(host, span.end_ns)]
-    return [_missing(host.host_id, host.complete_through_ns, span) for host in late[:MOST_NAMED]]
+    return [_missing(host.host_id, host.complete_through_ns, span) | _why(host) for host in late[:MOST_NAMED]]
 
 
 def _missing(host_id: str, complete_through_ns: int | None, span: Interval) -> dict[str, str]:
     start_ns = max(span.start_ns, complete_through_ns or 0)
     return {"host": host_id, "from": format_instant(start_ns), "to": format_instant(span.end_ns)}
+
+
+def _why(host: HostCompleteness) -> dict[str, str]:
+    return {"why": host.why} if host.why else {}
 
 
 def _is_complete(host: HostCompleteness, end_ns: int) -> bool:

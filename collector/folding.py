@@ -20,19 +20,20 @@ breaks the law of conservation        quarantine
 
 import logging
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 from ..model.conservation import check_batch
 from ..model.decisions import OWN_HOST_ID
 from ..model.identity import row_digest
+from ..model.predecessor import Predecessor
 from ..model.usage import Batch, DeviceWindow, Segment, UsageRecord
 from ..proto.convert import decode_batch
 from ..proto.convert_decision import decode_decided
 from ..storage.frame import read_frame
 from ..storage.ledger_folder import LedgerBroken
 from ..storage.ledger_reader import Entry
-from ..storage.ledger_rules import EntryKind
+from ..storage.ledger_rules import EntryKind, StreamId
 from ..storage.projection import HostState, Projection
 from ..storage.projection_decision_rows import decision_rows
 from ..storage.projection_rows import Additions, Origin, StoredRow, device_row, record_row
@@ -41,6 +42,8 @@ from .folding_state import FoldingState
 from .told_late import in_holes, is_told_late
 
 _log = logging.getLogger(__name__)
+HeldThrough = Callable[[StreamId, int], int]
+"""How far the ledger had a stream before a log entry: part of the log, so that it is the same whenever it is folded."""
 _FURTHEST_NS = 2**62 - 1
 """Beyond this (the year 2116) a time is nonsense, and sums of two would not fit the projection's integers."""
 
@@ -57,9 +60,10 @@ class _Group:
 class Folding:
     """Folds entries inside one transaction of the projection; ``finish`` before it ends."""
 
-    def __init__(self, store: Projection, state: FoldingState) -> None:
+    def __init__(self, store: Projection, state: FoldingState, held_through: HeldThrough) -> None:
         self._store = store
         self._state = state
+        self._held_through = held_through
         self._additions = Additions()
 
     def take(self, entry: Entry) -> None:
@@ -81,6 +85,8 @@ class Folding:
             return
         host.frames += 1
         self._take_batch(entry, host, batch)
+        if batch.predecessor is not None:
+            self._miss_what_ended(entry, host, batch.predecessor)
         self._advance(entry, host, batch.complete_through_ns)
         if self._additions.is_large:
             self._store.append(self._additions)
@@ -216,9 +222,27 @@ class Folding:
             what = f"frames {skip.first_seq} to {entry.seq} were acknowledged once, and neither side has them any more"
             self._lose(entry, host, what)
 
+    def _miss_what_ended(self, entry: Entry, host: HostState, ended: Predecessor) -> None:
+        """Frames of the epoch before that the ledger has not, and the host will not say any more.
+
+        An epoch that is itself begun anew says again what it says of its own predecessor: counted once.
+        """
+        lost = ended.lost_behind(self._held_through(StreamId(host.host_id, ended.epoch), entry.log_id))
+        if lost is None:
+            return
+        self._store.append(self._additions)
+        if not self._store.has_lost(host.host_id, ended.epoch):
+            self._additions.lost.append((entry.log_id, host.host_id, ended.epoch, *lost))
+            what = f"frames {lost[0]} to {lost[1]} of the ended epoch {ended.epoch.hex()} never came and will not"
+            self._hold_back(entry, host, what)
+
     def _lose(self, entry: Entry, host: HostState, what: str) -> None:
-        """A frame whose content cannot be read: whatever it held lies after the last watermark."""
+        """A frame whose content cannot be read."""
         host.rejected_frames += 1
+        self._hold_back(entry, host, what)
+
+    def _hold_back(self, entry: Entry, host: HostState, what: str) -> None:
+        """Whatever it held lies after the last watermark and before the next: that time is not complete any more."""
         self._state.open_losses.add(host.host_id)
         from_ns = host.watermark_ns or 0
         self._additions.quarantine.append((entry.log_id, host.host_id, "", from_ns, None, 0, 0, what))

@@ -97,7 +97,7 @@ class Projector:
             return 0
         with self._store.transaction(entries[-1].log_id):
             self._state = self._state or FoldingState(self._store)
-            folding = Folding(self._store, self._state)
+            folding = Folding(self._store, self._state, self._reader.held_through)
             for entry in entries:
                 folding.take(entry)
             folding.finish()

@@ -90,6 +90,30 @@ class LedgerReader:
             rows.close()
         return entries
 
+    def held_through(self, stream: StreamId, before_log_id: int) -> int:
+        """Where the stream's cursor was when the entry ``before_log_id`` was committed; 0: nothing was there.
+
+        Halves the stream, whose entries were committed in the order of their seq. Raises LedgerBroken.
+        """
+        with sqlite_errors(self._folder):
+            found = self._db.execute(
+                "SELECT id, committed_seq FROM stream WHERE host_id = ? AND epoch = ?", (stream.host_id, stream.epoch)
+            ).fetchone()
+            if found is None:
+                return 0
+            row, beyond = found[0], found[1] + 1
+            low = 0
+            while low + 1 < beyond:
+                middle = (low + beyond) // 2
+                entry = self._db.execute(
+                    "SELECT seq, id FROM log WHERE stream = ? AND seq >= ? ORDER BY seq LIMIT 1", (row, middle)
+                ).fetchone()
+                if entry is not None and entry[1] < before_log_id:
+                    low = entry[0]
+                else:
+                    beyond = middle
+        return low
+
     def streams(self, host_ids: list[str], most: int = 1_000) -> list[StreamState]:
         """The streams of these hosts, newest first."""
         marks = ", ".join("?" * len(host_ids))

@@ -185,6 +185,11 @@ class Projection:
         """Hosts with a rejected frame and no watermark since."""
         return {row[0] for row in self._db.execute("SELECT host_id FROM quarantine WHERE to_ns IS NULL").fetchall()}
 
+    def has_lost(self, host_id: str, epoch: bytes) -> bool:
+        """Whether it is known already that frames of this ended epoch are lost."""
+        found = self._db.execute("SELECT 1 FROM lost WHERE host_id = ? AND epoch = ? LIMIT 1", [host_id, epoch])
+        return bool(found.fetchall())
+
     def close_open_quarantine(self, host_id: str, to_ns: int) -> None:
         """What a rejected frame of this host may have held lies before its next watermark."""
         self._db.execute("UPDATE quarantine SET to_ns = ? WHERE host_id = ? AND to_ns IS NULL", [to_ns, host_id])

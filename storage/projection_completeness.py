@@ -1,5 +1,8 @@
 """What a sum lacks: hosts that have not come so far, time nobody saw, records put aside."""
 
+from collections.abc import Sequence
+
+from ..model.interval import Interval
 from ..model.workload import UNATTRIBUTED
 from .projection_hosts import declared_gaps, expected_hosts, through
 from .projection_reader import Snapshot
@@ -42,24 +45,38 @@ def _touching(scope: Scope) -> list[int]:
 def _hosts(snapshot: Snapshot, scope: Scope) -> tuple[HostCompleteness, ...]:
     """Every host that is expected in the span, and how far its time is known, or declared not to come."""
     expected = expected_hosts(snapshot, scope)
-    seen = {host_id: (watermark, aside) for host_id, watermark, aside in _seen(snapshot, scope) if host_id in expected}
+    seen = {host_id: told for host_id, *told in _seen(snapshot, scope) if host_id in expected}
     gaps = declared_gaps(snapshot, scope.as_of)
     return tuple(
-        HostCompleteness(host_id, through(*seen.get(host_id, (None, None)), gaps.get(host_id, ()), scope.span.start_ns))
+        _host(host_id, *seen.get(host_id, (None, None, None)), gaps.get(host_id, ()), scope)
         for host_id in sorted(expected)
     )
 
 
-def _seen(snapshot: Snapshot, scope: Scope) -> list[tuple[str, int | None, int | None]]:
-    """(host, watermark, where what was put aside begins, unless its whole time is declared a gap)."""
+def _seen(snapshot: Snapshot, scope: Scope) -> list[tuple[str, int | None, int | None, str | None]]:
+    """(host, watermark, where what was put aside begins, and what it is), but for time that is declared a gap."""
     return snapshot.db.execute(
-        f"SELECT host_id, {_watermark(snapshot, scope)}, aside_ns FROM host"
-        f" LEFT JOIN (SELECT host_id, min(from_ns) AS aside_ns FROM quarantine q WHERE {_TOUCHES}"
+        f"SELECT host_id, {_watermark(snapshot, scope)}, aside_ns, what FROM host"
+        " LEFT JOIN (SELECT host_id, min(from_ns) AS aside_ns, arg_min(what, (from_ns, log_id)) AS what"
+        f" FROM quarantine q WHERE {_TOUCHES}"
         " AND NOT EXISTS (SELECT 1 FROM gap_declared g WHERE g.host_id = q.host_id AND g.log_id <= ?"
         " AND g.from_ns <= q.from_ns AND g.to_ns >= q.to_ns)"
         " GROUP BY host_id) USING (host_id)",
         [*_touching(scope), scope.as_of],
     ).fetchall()
+
+
+def _host(
+    host_id: str,
+    watermark_ns: int | None,
+    aside_ns: int | None,
+    what: str | None,
+    gaps: Sequence[Interval],
+    scope: Scope,
+) -> HostCompleteness:
+    through_ns = through(watermark_ns, aside_ns, gaps, scope.span.start_ns)
+    by_aside = through_ns is None or (aside_ns is not None and through_ns <= aside_ns)
+    return HostCompleteness(host_id, through_ns, what or "" if by_aside else "")
 
 
 def _watermark(snapshot: Snapshot, scope: Scope) -> str:

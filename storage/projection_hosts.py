@@ -17,7 +17,8 @@ def expected_hosts(snapshot: Snapshot, scope: Scope) -> set[str]:
     first_ns: dict[str, int] = dict(
         # A host whose frames were all lost has no window; it may have had any.
         snapshot.db.execute(
-            "SELECT host_id, CASE WHEN rejected_frames > 0 THEN 0 ELSE first_window_ns END AS first FROM host"
+            "SELECT host_id, CASE WHEN rejected_frames > 0 OR host_id IN (SELECT host_id FROM lost) THEN 0"
+            " ELSE first_window_ns END AS first FROM host"
             " WHERE first_log_id <= ? AND first IS NOT NULL",
             [scope.as_of],
         ).fetchall()

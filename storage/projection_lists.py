@@ -93,6 +93,27 @@ def hosts(snapshot: Snapshot, offset: int, limit: int) -> tuple[list[HostState],
     return [HostState(*row) for row in found.fetchall()], count
 
 
+@dataclass(frozen=True, slots=True)
+class LostFrames:
+    """Frames of an ended epoch that never came and will not."""
+
+    host_id: str
+    epoch: bytes
+    first_seq: int
+    last_seq: int
+
+
+def lost_frames(snapshot: Snapshot, host_ids: list[str], most: int) -> list[LostFrames]:
+    """Of these hosts, for each the newest ``most``, the newest first."""
+    found = snapshot.db.execute(
+        "SELECT host_id, epoch, first_seq, last_seq FROM lost WHERE host_id IN (SELECT unnest(?::VARCHAR[]))"
+        " QUALIFY row_number() OVER (PARTITION BY host_id ORDER BY log_id DESC, epoch) <= ?"
+        " ORDER BY host_id, log_id DESC, epoch",
+        [host_ids, most],
+    )
+    return [LostFrames(*row) for row in found.fetchall()]
+
+
 def quarantine(snapshot: Snapshot, offset: int, limit: int) -> tuple[list[dict[str, Any]], int]:
     """(a page of what was put aside, newest first, how many there are)."""
     names = [name for name, _ in QUARANTINE]

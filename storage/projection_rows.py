@@ -43,6 +43,7 @@ class Additions:
     device_row: list[Row] = field(default_factory=list[Row])
     superseded: list[Row] = field(default_factory=list[Row])
     quarantine: list[Row] = field(default_factory=list[Row])
+    lost: list[Row] = field(default_factory=list[Row])
     watermark: list[Row] = field(default_factory=list[Row])
     decisions: dict[str, list[Row]] = field(default_factory=dict[str, list[Row]])
     """By the table of their kind."""

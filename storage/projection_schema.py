@@ -94,6 +94,14 @@ QUARANTINE: Final = (
     ("allocated_ns", "HUGEINT"),
     ("what", "VARCHAR"),
 )
+LOST: Final = (
+    ("log_id", "BIGINT"),  # of the entry that says so
+    ("host_id", "VARCHAR"),
+    ("epoch", "BLOB"),
+    ("first_seq", "UBIGINT"),
+    ("last_seq", "UBIGINT"),
+)
+"""Frames of ended epochs that never came and will not."""
 WATERMARK: Final = (("log_id", "BIGINT"), ("host_id", "VARCHAR"), ("complete_through_ns", "BIGINT"))
 HOST: Final = (
     ("host_id", "VARCHAR"),
@@ -125,6 +133,7 @@ TABLES: Final = {
     "device_row": DEVICE_ROW,
     "superseded": SUPERSEDED,
     "quarantine": QUARANTINE,
+    "lost": LOST,
     "watermark": WATERMARK,
     "host": HOST,
     "coverage": COVERAGE,

@@ -77,6 +77,8 @@ class HostCompleteness:
 
     host_id: str
     complete_through_ns: int | None
+    why: str = ""
+    """What was lost or put aside there, if that is why; empty: the host has told no more so far."""
 
 
 @dataclass(frozen=True, slots=True)
