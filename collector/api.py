@@ -16,7 +16,7 @@ from ..storage.ledger_reader import LedgerReader
 from ..storage.projection_reader import Snapshot
 from .api_parts import Parts
 from .conservation_answer import ConservationRequest, answer_conservation
-from .list_answers import RecordsRequest, answer_hosts, answer_quarantine, answer_records
+from .list_answers import Presence, RecordsRequest, answer_hosts, answer_quarantine, answer_records
 from .parameters import take_number, take_place, take_span
 from .problems import Problem, respond
 from .query import PARAMETERS, read_request
@@ -64,8 +64,9 @@ def _conservation(seen: Snapshot, told: Told, _who: Caller, _path: str) -> Json:
 
 
 def _hosts(parts: Parts, seen: Snapshot, told: Told) -> Json:
+    now = Presence(parts.intake.live_hosts, parts.intake.doubles)
     with LedgerReader(parts.ledger_folder) as ledger:
-        return answer_hosts(seen, ledger, parts.intake.live_hosts, _offset(told), _limit(told))
+        return answer_hosts(seen, ledger, now, _offset(told), _limit(told))
 
 
 def _quarantine(seen: Snapshot, told: Told, _who: Caller, _path: str) -> Json:

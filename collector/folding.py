@@ -86,6 +86,8 @@ class Folding:
         host.frames += 1
         self._take_batch(entry, host, batch)
         if batch.predecessor is not None:
+            # In a later frame it is what an epoch that came to nothing had said; that is the next one's story.
+            host.forks += entry.seq == 1 and batch.predecessor.reason == "fork"
             self._miss_what_ended(entry, host, batch.predecessor)
         self._advance(entry, host, batch.complete_through_ns)
         if self._additions.is_large:

@@ -27,6 +27,8 @@ class IntakeCredentials:
         self._files = WatchedFiles(TlsFiles.of(config.ca, config.certificate, config.key), "intake")
         self._rules = [IdentityRule.of(rule) for rule in config.identity]
         self._revoked = RevokedFile(Path(config.revoked) if config.revoked else None)
+        named = (config.ca, config.certificate, config.key, config.revoked)
+        self._paths = [Path(path) for path in named if path]
         self._reminder = Reminder("intake")
         self._terms: list[Term] = []
         self._given = 0
@@ -60,10 +62,15 @@ class IntakeCredentials:
         check_revoked(host_id, auth, self._revoked.now)
 
     def described(self) -> dict[str, Any]:
-        """For ``/readyz``, which anybody may ask: no paths."""
-        trouble = [text for text in (self._files.trouble, self._revoked.trouble) if text]
+        """For ``/readyz``, which anybody may ask: files by their names, without the folders they are in."""
+        trouble = [self._without_folders(text) for text in (self._files.trouble, self._revoked.trouble) if text]
         files = [{key: said for key, said in term.described().items() if key != "file"} for term in self._terms]
-        return {"changed_files_refused": bool(trouble), "certificates": files}
+        return {"changed_files_refused": bool(trouble), "trouble": trouble, "certificates": files}
+
+    def _without_folders(self, text: str) -> str:
+        for path in self._paths:
+            text = text.replace(str(path), path.name)
+        return text
 
     def _fetch(self) -> grpc.ServerCertificateConfiguration | None:
         """gRPC asks before each handshake, in a thread of its own. None: as before."""

@@ -40,6 +40,10 @@ class Refused(Exception):
         self.code = code
 
 
+class Forked(Refused):
+    """A frame is not the one that is committed in its place, or does not follow from what is."""
+
+
 class Wire(Protocol):
     """The part of a gRPC call that a stream uses."""
 
@@ -233,8 +237,8 @@ def _unavailable() -> Refused:
     )
 
 
-def _fork(offer: Offer, ruling: Ruling) -> Refused:
-    return Refused(
+def _fork(offer: Offer, ruling: Ruling) -> Forked:
+    return Forked(
         grpc.StatusCode.FAILED_PRECONDITION,
         f"fork: frame {offer.seq} of epoch {offer.stream.epoch.hex()} does not follow from what is committed "
         f"(through {ruling.through_seq}); begin a new epoch",

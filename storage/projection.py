@@ -46,6 +46,8 @@ class HostState:
     stale: int = 0
     quarantined: int = 0
     rejected_frames: int = 0
+    forks: int = 0
+    """Epochs that were begun because of one."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -117,6 +117,7 @@ HOST: Final = (
     ("stale", "BIGINT"),
     ("quarantined", "BIGINT"),
     ("rejected_frames", "BIGINT"),
+    ("forks", "BIGINT"),
 )
 COVERAGE: Final = (
     ("host_id", "VARCHAR"),

@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from gputally.collector.list_answers import answer_hosts
+from gputally.collector.doubles import Doubles
+from gputally.collector.list_answers import Presence, answer_hosts
 from gputally.collector.problems import Problem
 from gputally.model.predecessor import Predecessor
 from gputally.model.usage import Batch
@@ -49,7 +50,7 @@ def state(folded: Folded, first: int, last: int) -> str:
 
 def host_told(folded: Folded) -> dict[str, Any]:
     with snapshot(folded.projection) as seen, LedgerReader(folded.projection._path.parent) as ledger:
-        items = answer_hosts(seen, ledger, set(), 0, 10)["items"]
+        items = answer_hosts(seen, ledger, Presence(set(), Doubles()), 0, 10)["items"]
     return next(dict(item) for item in items if item["host"] == HOST)
 
 
@@ -96,6 +97,7 @@ def test_an_epoch_that_was_begun_anew_says_again_what_it_continues_and_that_is_o
     folded.take(HOST, [continuing(OLD, 3, 4), minute(4)], epoch=NEW)
     folded.take(HOST, [continuing(NEW, 2, 1), continuing(OLD, 3, 4), minute(4), minute(5)], epoch=THIRD)
     assert [each["first_seq"] for each in host_told(folded)["lost"]] == ["2"]
+    assert host_told(folded)["forks"] == 0
     assert len(folded.put_aside()) == 1 and state(folded, 5, 6) == "final"
 
 
@@ -140,3 +142,12 @@ def test_where_a_stream_stood_before_any_entry_is_known_exactly(folded: Folded) 
             assert ledger.held_through(StreamId(HOST, OLD), log_id) == old
             assert ledger.held_through(StreamId(HOST, NEW), log_id) == new
         assert ledger.held_through(StreamId("gpu-02", OLD), 10) == 0
+
+
+def test_epochs_that_were_begun_because_of_a_fork_are_counted_for_ever(folded: Folded) -> None:
+    told = Batch(HOST, "", predecessor=Predecessor(OLD, 1, "fork", 1))
+    again = Batch(HOST, "", predecessor=Predecessor(NEW, 1, "fork", 1))
+    folded.take(HOST, [minute(0)], epoch=OLD)
+    folded.take(HOST, [told], epoch=NEW)
+    folded.take(HOST, [again, told, minute(1)], epoch=THIRD)
+    assert host_told(folded)["forks"] == 2

@@ -141,7 +141,10 @@ def test_bad_new_files_keep_the_old_in_force_and_are_an_alarm(tmp_path: Path, au
         assert str(tmp_path) not in collector.ask("/readyz").text
         (authority.folder / "collector.key").write_text("rubbish")
         assert welcomed(collector, "gpu-01", shown)
-        assert collector.ask("/readyz").json()["tls"]["changed_files_refused"] is True
+        tls = collector.ask("/readyz").json()["tls"]
+        assert tls["changed_files_refused"] is True
+        assert len(tls["trouble"]) == 1 and tls["trouble"][0].startswith("intake.key: collector.key "), tls
+        assert str(tmp_path) not in collector.ask("/readyz").text
         said = collector.log.read_text()
         assert "stay in force" in said and str(authority.folder / "collector.key") in said
         assert f"intake.certificate: {authority.folder / 'collector.pem'} expires on " in said
