@@ -100,7 +100,8 @@ def _driver_in_words(told: dict[str, Any]) -> list[str]:
 
 
 def _alarm_in_words(alarm: dict[str, Any]) -> list[str]:
-    return [f"ALARM   {alarm['kind']} since {alarm['since']}:", *(f"        {uuid}" for uuid in alarm["devices"])]
+    what = [_printable(alarm["why"])] if alarm.get("why") else alarm["devices"]
+    return [f"ALARM   {alarm['kind']} since {alarm['since']}:", *(f"        {line}" for line in what)]
 
 
 def _device_in_words(device: dict[str, Any]) -> list[str]:

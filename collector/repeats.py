@@ -28,3 +28,7 @@ class Repeats:
         while len(self._said) > _MOST_SPEAKERS:
             self._said.popitem(last=False)
         return True
+
+    def over(self, about: str) -> bool:
+        """What was last said about them is true no more: it is news if it comes again. Whether anything was said."""
+        return self._said.pop(about, None) is not None

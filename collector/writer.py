@@ -15,12 +15,14 @@ from typing import Final, TypeVar
 from ..storage.ledger import Ledger
 from ..storage.ledger_folder import LedgerError
 from ..storage.ledger_rules import Cursor, Offer, Ruling, StreamId, Verdict
+from .repeats import Repeats
 
 T = TypeVar("T")
 _log = logging.getLogger(__name__)
 _MOST_OFFERS: Final = 1_024
 _MOST_BYTES: Final = 16 * 1024 * 1024
 _RETRY_S: Final = 0.5
+_LEDGER: Final = "the ledger"
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +77,7 @@ class LedgerWriter:
         self.trouble = ""
         """Why nothing can be committed, if so; until a frame is."""
         self.ledger_id = ledger.ledger_id
+        self._repeats = Repeats()
         self._ledger = ledger
         self._deliver = deliver
         self._on_death = on_death
@@ -148,6 +151,8 @@ class LedgerWriter:
         # A group without a new frame proves nothing of the disk: it may be as full as before.
         if any(ruling.verdict is Verdict.COMMITTED for ruling in rulings):
             self.trouble = ""
+            if self._repeats.over(_LEDGER):
+                _log.warning("the ledger can be written again")
             self._on_commit()
         return [_telling(item.done, ruling) for item, ruling in zip(offered, rulings, strict=True)]
 
@@ -155,7 +160,8 @@ class LedgerWriter:
         """Nothing is acknowledged. The streams end, and their hosts say again what is unknown."""
         self.trouble = str(error)
         self.statistics.failed += len(offered)
-        _log.error("%d frames could not be committed: %s", len(offered), error)
+        if self._repeats.is_news(_LEDGER, str(error)):
+            _log.error("%d frames could not be committed: %s; tried again for as long as it takes", len(offered), error)
         time.sleep(_RETRY_S)
         try:
             self._ledger.reopen()

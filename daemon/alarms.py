@@ -82,7 +82,7 @@ class Alarms:
             log.warning("no longer missing: %s", _uuids(back))
 
     def _since(self, devices: Iterable[str]) -> str:
-        return _rfc3339(min(self.missing[name] for name in devices).wall_ns)
+        return rfc3339(min(self.missing[name] for name in devices).wall_ns)
 
     def _say_never(self, reading: HostReading) -> None:
         if not self._never_said and reading.trouble is not GapReason.RELEASED:
@@ -112,5 +112,6 @@ def _uuids(devices: Iterable[str]) -> str:
     return ", ".join(name.partition(":")[2] for name in devices)
 
 
-def _rfc3339(wall_ns: int) -> str:
+def rfc3339(wall_ns: int) -> str:
+    """To the second, UTC."""
     return datetime.fromtimestamp(wall_ns // NS_PER_S, UTC).isoformat().replace("+00:00", "Z")

@@ -16,6 +16,7 @@ from ..model.reading import HostReading
 from ..model.refused import Refused
 from ..model.usage import ClockState
 from ..storage.wal import Log, LogBroken, LogStat
+from .alarms import Alarms, rfc3339
 from .uplink import Uplink
 from .vitals import Vitals
 
@@ -82,6 +83,20 @@ async def describe_log(log: Log, waiting: int, given_up: Refused) -> dict[str, A
 
 def describe_uplink(uplink: Uplink) -> dict[str, Any]:
     return {**asdict(uplink.status()), "credentials": uplink.credentials.described()}
+
+
+def describe_alarms(alarms: Alarms, uplink: Uplink) -> list[dict[str, Any]]:
+    """What a person should look at: missing GPUs, and an uplink that waiting does not mend."""
+    mine = uplink.alarm
+    if mine is None:
+        return alarms.described()
+    told: dict[str, Any] = {"kind": mine.kind, "devices": [], "since": rfc3339(mine.since_wall_ns), "why": mine.why}
+    return [*alarms.described(), told]
+
+
+def count_alarms(alarms: Alarms, uplink: Uplink) -> dict[str, int]:
+    """As telemetry shows it: how many devices an alarm stands for, 1 for one of the uplink."""
+    return {**alarms.counts(), **({uplink.alarm.kind: 1} if uplink.alarm else {})}
 
 
 def describe_sampling(vitals: Vitals, refused: int, child_pid: int | None) -> dict[str, Any]:

@@ -32,7 +32,7 @@ from .uplink_channel import Trouble, open_channel
 from .uplink_credentials import LOOK_EVERY_S, Credentials
 from .uplink_retry import Backoff, Endpoints
 from .uplink_session import Alarm, Pace, Session
-from .uplink_status import Situation, State, UplinkStatus
+from .uplink_status import Situation, State, UplinkAlarm, UplinkStatus
 from .uplink_stream import Progress, Stream
 from .uplink_words import hello
 
@@ -131,6 +131,10 @@ class Uplink:
 
     def status(self) -> UplinkStatus:
         return self._situation.status()
+
+    @property
+    def alarm(self) -> UplinkAlarm | None:
+        return self._situation.alarm
 
     @property
     def linger_s(self) -> float:

@@ -49,6 +49,16 @@ class UplinkStatus:
     last_fork: LastFork | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class UplinkAlarm:
+    """What waiting does not mend: a collector refuses this host, or its ledger tells another story than the log."""
+
+    kind: str
+    """uplink_refused, uplink_forked"""
+    since_wall_ns: int
+    why: str
+
+
 class Situation:
     """The uplink's state, and what was last said about each endpoint."""
 
@@ -61,6 +71,8 @@ class Situation:
         self._streamed_to: str | None = None
         self._forks = 0
         self._last_fork: LastFork | None = None
+        self.alarm: UplinkAlarm | None = None
+        """Stands until something new is acknowledged."""
 
     def status(self) -> UplinkStatus:
         age_s = None if self._acked_s is None else round(time.monotonic() - self._acked_s, 3)
@@ -71,13 +83,16 @@ class Situation:
 
     def streaming(self, endpoint: str) -> None:
         self.state = State.STREAMING
-        if self._said.pop(endpoint, None) is not None or self._streamed_to != endpoint:
+        # Where a stream is opened and nothing is acknowledged on it, as with a full disk there, nothing has changed.
+        if self._streamed_to != endpoint and endpoint not in self._said:
             log.info("streaming to %s", endpoint)
         self._streamed_to = endpoint
 
     def acknowledged(self) -> None:
         self._acked_s = time.monotonic()
-        self._last_error = None
+        self._last_error = self.alarm = None
+        if self._streamed_to is not None and self._said.pop(self._streamed_to, None) is not None:
+            log.info("streaming to %s", self._streamed_to)
 
     def quiet(self) -> None:
         self.state = State.QUIET
@@ -86,6 +101,8 @@ class Situation:
         """One line for each endpoint and cause; the same cause again after an hour."""
         self.state = State.REFUSED if trouble.refused else State.BACKOFF
         self._last_error = f"{endpoint}: {trouble.why}"
+        if trouble.refused:
+            self._raise("uplink_refused", self._last_error)
         why, said_s = self._said.get(endpoint, ("", 0.0))
         if why != trouble.why or time.monotonic() - said_s > _SAY_AGAIN_S:
             log.warning("no stream to %s: %s; frames wait on disk and are tried again", endpoint, trouble.why)
@@ -107,6 +124,8 @@ class Situation:
         self._last_fork = LastFork(time.time_ns(), why, epoch.hex(), None if next_epoch is None else next_epoch.hex())
         self._last_error = f"{endpoint}: {why}"
         self.state = State.FORKED if next_epoch is None else State.BACKOFF
+        if next_epoch is None:
+            self._raise("uplink_forked", self._last_error)
         what = (
             "Nothing more is sent or trimmed"
             if next_epoch is None
@@ -120,3 +139,8 @@ class Situation:
             why,
             what,
         )
+
+    def _raise(self, kind: str, why: str) -> None:
+        """``since`` stays while the kind does, whatever else the collector says meanwhile."""
+        since_ns = self.alarm.since_wall_ns if self.alarm and self.alarm.kind == kind else time.time_ns()
+        self.alarm = UplinkAlarm(kind, since_ns, why)

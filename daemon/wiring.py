@@ -98,6 +98,7 @@ class _Tree:
         config = parts.config
         self.parts, self.probe, self.supervisor, self.say_ready = parts, probe, supervisor, say_ready
         self.orders, self.clock, self.alarms = Orders(probe), HostClock(), Alarms()
+        self.counted: dict[str, int] = {}
         self.readings = Mailbox[HostReading](READINGS_WAITING)
         self.vitals = Vitals(parts.notifier)
         self.in_writer = WriterThread()
@@ -151,7 +152,7 @@ class _Tree:
         keeper = self.metering.keeper
         return {
             **status.describe_self(self.parts.host_id, self.vitals),
-            "alarms": self.alarms.described(),
+            "alarms": status.describe_alarms(self.alarms, self.uplink),
             "driver": {"state": self.orders.state, "since": self.orders.since},
             "clock": status.describe_clock(self.vitals.reading),
             "devices": status.describe_devices(self.metering.meter),
@@ -178,13 +179,21 @@ class _Tree:
 
     def _on_tick(self, reading: HostReading, attribution: Attribution) -> None:
         self.vitals.tick(reading, attribution)
-        if self.metering.meter is not None and self.alarms.look(self.metering.meter, reading) and self.parts.telemetry:
-            guarded("telemetry", self.parts.telemetry.alarm, self.alarms.counts())
+        if self.metering.meter is not None:
+            self.alarms.look(self.metering.meter, reading)
+        self._count_alarms()
         if not self.vitals.ready:
             self.vitals.ready = True
             self.say_ready(_readiness(self.parts, reading))
             self.parts.notifier.ready()
             _settle()
+
+    def _count_alarms(self) -> None:
+        """Telemetry hears of a change at the next tick."""
+        now = status.count_alarms(self.alarms, self.uplink)
+        if now != self.counted and self.parts.telemetry:
+            guarded("telemetry", self.parts.telemetry.alarm, now)
+        self.counted = now
 
 
 def _settle() -> None:

@@ -20,7 +20,7 @@ _PERCENT: Final = 100
 _VENDORS: Final = {"nvidia": "NVIDIA"}
 _STATES: Final = ("ok", "degraded", "failed")
 """Of the conventions' states those that a driver's answer can tell."""
-_ALARMS: Final = ("no_gpus", "gpu_missing")
+_ALARMS: Final = ("no_gpus", "gpu_missing", "uplink_refused", "uplink_forked")
 
 Attributes = dict[str, str]
 
@@ -37,7 +37,9 @@ def create_instruments(meter: Meter, view: HostView, sums: Sums) -> None:
     meter.create_observable_up_down_counter(
         "hw.status", [devices.status], "1", "1 for the state the GPU is in, 0 for the others."
     )
-    meter.create_observable_gauge("gputally.alarms", [devices.alarms], "{device}", "Devices that an alarm stands for.")
+    meter.create_observable_gauge(
+        "gputally.alarms", [devices.alarms], "{device}", "Devices that an alarm stands for; 1 for one of the uplink."
+    )
     _create_tenant_instruments(meter, _OfTenants(sums))
 
 

@@ -80,6 +80,12 @@ def test_what_needs_a_person_stands_before_the_devices(tmp_path: Path) -> None:
     assert told.index("ALARM") < told.index("GPU-1")
 
 
+def test_an_alarm_of_the_uplink_says_why_and_cannot_steer_the_terminal(tmp_path: Path) -> None:
+    alarm = {"kind": "uplink_refused", "devices": [], "since": "2026-11-23T10:00:00Z", "why": "HostIdInUse\x1b[2J"}
+    told = status(tmp_path / "sock", TOLD | {"alarms": [alarm]}).output
+    assert "ALARM   uplink_refused since 2026-11-23T10:00:00Z:\n        HostIdInUse\\x1b[2J\n" in told
+
+
 def test_a_daemon_of_the_version_before_is_shown_as_it_is(tmp_path: Path) -> None:
     done = status(tmp_path / "sock", TOLD)
     assert done.exit_code == 0 and "GPU-1" in done.output and "clock" not in done.output

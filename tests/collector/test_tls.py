@@ -106,6 +106,10 @@ def test_whoever_is_revoked_is_refused_from_then_on_and_loses_a_live_stream(
         assert f"serial:{serial:x}" in refusal(collector, "gpu-01", shown).why
         assert welcomed(collector, "gpu-01", credentials(authority, "gpu-01"))  # a new certificate of the same host
         assert "gpu-01 is revoked" in collector.log.read_text()
+        revoked.write_text("host:gpu-09\nrubbish\n")
+        assert "host:gpu-09" in refusal(collector, "gpu-09", credentials(authority, "gpu-09")).why
+        (trouble,) = collector.ask("/readyz").json()["tls"]["trouble"]
+        assert trouble.startswith("intake.revoked: revoked line 2: must be sha256:, serial: or host:")
         revoked.unlink()
         assert "host:gpu-09" in refusal(collector, "gpu-09", credentials(authority, "gpu-09")).why
 

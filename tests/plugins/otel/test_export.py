@@ -121,10 +121,11 @@ def test_alarms_are_counted_and_no_alarm_is_a_zero(scraped: OtelTelemetry) -> No
     def alarms() -> list[str]:
         return sorted(line for line in scrape(scraped).splitlines() if line.startswith("gputally_alarms{"))
 
-    none = ['gputally_alarms{gputally_alarm="gpu_missing"} 0.0', 'gputally_alarms{gputally_alarm="no_gpus"} 0.0']
+    kinds = ("gpu_missing", "no_gpus", "uplink_forked", "uplink_refused")
+    none = [f'gputally_alarms{{gputally_alarm="{kind}"}} 0.0' for kind in kinds]
     assert alarms() == none
-    scraped.alarm({"gpu_missing": 2})
-    assert alarms() == [none[0].replace("0.0", "2.0"), none[1]]
+    scraped.alarm({"gpu_missing": 2, "uplink_refused": 1})
+    assert alarms() == [none[0].replace("0.0", "2.0"), *none[1:3], none[3].replace("0.0", "1.0")]
     scraped.alarm({})
     assert alarms() == none
 
