@@ -91,8 +91,9 @@ class Situation:
     def acknowledged(self) -> None:
         self._acked_s = time.monotonic()
         self._last_error = self.alarm = None
-        if self._streamed_to is not None and self._said.pop(self._streamed_to, None) is not None:
-            log.info("streaming to %s", self._streamed_to)
+        if self._endpoint is not None and self._said.pop(self._endpoint, None) is not None:
+            log.info("streaming to %s", self._endpoint)
+            self._streamed_to = self._endpoint
 
     def quiet(self) -> None:
         self.state = State.QUIET

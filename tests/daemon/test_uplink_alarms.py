@@ -76,9 +76,10 @@ async def test_a_ledger_whose_disk_is_full_is_one_line_not_a_pair_at_each_attemp
 
     async with running(log, collector.address):
         await until(lambda: len(collector.hellos) >= 6)
-        first, second = lines()
-        assert first == f"streaming to {collector.address}" and second.startswith(f"no stream to {collector.address}")
+        before = lines()
+        assert sum(line.startswith(f"no stream to {collector.address}") for line in before) == 1
+        assert len(before) <= 2, "whether the first stream was seen to open before it broke is chance"
         collector.manners.lose_once, collector.manners.break_after = set(), None
         await all_acknowledged(log)
-        await until(lambda: len(lines()) == 3)
-    assert lines()[2:] == [f"streaming to {collector.address}"]
+        await until(lambda: len(lines()) > len(before))
+    assert lines()[len(before) :] == [f"streaming to {collector.address}"]
