@@ -45,10 +45,10 @@ def _touching(scope: Scope) -> list[int]:
 def _hosts(snapshot: Snapshot, scope: Scope) -> tuple[HostCompleteness, ...]:
     """Every host that is expected in the span, and how far its time is known, or declared not to come."""
     expected = expected_hosts(snapshot, scope)
-    seen = {host_id: told for host_id, *told in _seen(snapshot, scope) if host_id in expected}
+    seen = {told[0]: told[1:] for told in _seen(snapshot, scope)}
     gaps = declared_gaps(snapshot, scope.as_of)
     return tuple(
-        _host(host_id, *seen.get(host_id, (None, None, None)), gaps.get(host_id, ()), scope)
+        _host(host_id, seen.get(host_id, (None, None, None)), gaps.get(host_id, ()), scope)
         for host_id in sorted(expected)
     )
 
@@ -67,13 +67,9 @@ def _seen(snapshot: Snapshot, scope: Scope) -> list[tuple[str, int | None, int |
 
 
 def _host(
-    host_id: str,
-    watermark_ns: int | None,
-    aside_ns: int | None,
-    what: str | None,
-    gaps: Sequence[Interval],
-    scope: Scope,
+    host_id: str, told: tuple[int | None, int | None, str | None], gaps: Sequence[Interval], scope: Scope
 ) -> HostCompleteness:
+    watermark_ns, aside_ns, what = told
     through_ns = through(watermark_ns, aside_ns, gaps, scope.span.start_ns)
     by_aside = through_ns is None or (aside_ns is not None and through_ns <= aside_ns)
     return HostCompleteness(host_id, through_ns, what or "" if by_aside else "")

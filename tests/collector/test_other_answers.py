@@ -49,6 +49,7 @@ def test_conservation_accounts_for_every_nanosecond_of_a_device(filled: RunningC
         "gpu_model": "NVIDIA L40",
         "existed_ns": str(4 * HOUR_NS),
         "allocated_ns": str(2 * HOUR_NS),
+        "voided_ns": "0",
         "idle_ns": str(HOUR_NS),
         "unobserved_ns": str(HOUR_NS),
         "unobserved": {"gpu_lost": str(HOUR_NS)},
@@ -63,6 +64,7 @@ def test_conservation_accounts_for_every_nanosecond_of_a_device(filled: RunningC
         "devices": 2,
         "existed_ns": str(8 * HOUR_NS),
         "allocated_ns": str(6 * HOUR_NS),
+        "voided_ns": "0",
         "idle_ns": str(HOUR_NS),
         "unobserved_ns": str(HOUR_NS),
         "unobserved": {"gpu_lost": str(HOUR_NS)},
@@ -106,7 +108,7 @@ def test_conservation_shows_holes_and_energy(collector: RunningCollector) -> Non
     assert device["exact"] is False
     assert device["energy"] == {
         "start_mj": "0", "end_mj": "4000", "counted_mj": "3000",
-        "attributed_mj": "2100", "idle_mj": "750", "unobserved_mj": "150",
+        "attributed_mj": "2100", "voided_mj": "0", "idle_mj": "750", "unobserved_mj": "150",
     }  # fmt: skip
 
 
@@ -213,7 +215,7 @@ def test_who_asked_is_in_the_access_log_and_no_token_is(guarded: RunningCollecto
     guarded.ask("/v1/usage", token="aud", **JUNE)
     guarded.ask("/v1/usage", token="not-a-token", **JUNE)
     log = guarded.log.read_text()
-    assert "gputally.access: aud read" in log and "no known token" in log
+    assert "gputally.access: aud GET" in log and "no known token" in log
     assert "not-a-token" not in log
 
 
