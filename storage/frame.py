@@ -118,24 +118,42 @@ def make_skip(epoch: bytes, seq: int, previous_hash: bytes, skip: Skip) -> Frame
 
 def read_frame(raw: bytes) -> Frame:
     """The frame in these bytes. Raises DamagedFrame if they are none; knows no chain."""
-    if len(raw) < HEADER_BYTES:
-        raise DamagedFrame(f"{len(raw)} bytes are no frame: the header alone has {HEADER_BYTES}")
-    version, codec, records, epoch, seq, previous, length, stored_length = _HEADER.unpack_from(raw)
+    codec, records, epoch, seq, previous, length = _read_header(raw)
     stored = raw[HEADER_BYTES:]
-    if version != FORMAT:
-        raise DamagedFrame(f"frame format {version} is not {FORMAT}: a newer gputally wrote it, or it is damaged")
-    if stored_length != len(stored) or length > MAX_PAYLOAD_BYTES or records > MAX_RECORDS or seq < 1:
-        raise DamagedFrame(f"frame {seq}: its header does not fit its {len(stored)} bytes")
-    if codec not in _CODECS:
-        raise DamagedFrame(f"frame {seq}: unknown codec {codec}")
     skip = _read_skip(seq, records, length, stored) if codec == Codec.SKIP else None
     return Frame(epoch, seq, previous, records, Codec(codec), length, stored, skip)
+
+
+def place_of(raw: bytes) -> tuple[bytes, int, int]:
+    """(epoch, first seq, last seq) of the frame in these bytes. Refuses what ``read_frame`` does.
+
+    In a third of the time: for who sends a backlog and wants no more than this of each frame.
+    """
+    codec, records, epoch, seq, _, length = _read_header(raw)
+    if codec == Codec.SKIP:
+        return epoch, _read_skip(seq, records, length, raw[HEADER_BYTES:]).first_seq, seq
+    return epoch, seq, seq
 
 
 def span_of(raw: bytes) -> tuple[int, int]:
     """(first seq, last seq) of a frame that was read before: one seq twice, unless it is a Skip."""
     seq = int.from_bytes(raw[_SEQ_AT])
     return (decode_skip(raw[HEADER_BYTES:]).first_seq if raw[CODEC_AT] == Codec.SKIP else seq), seq
+
+
+def _read_header(raw: bytes) -> tuple[int, int, bytes, int, bytes, int]:
+    """(codec, records, epoch, seq, previous hash, length of the payload). Raises DamagedFrame."""
+    if len(raw) < HEADER_BYTES:
+        raise DamagedFrame(f"{len(raw)} bytes are no frame: the header alone has {HEADER_BYTES}")
+    version, codec, records, epoch, seq, previous, length, stored_bytes = _HEADER.unpack_from(raw)
+    held_bytes = len(raw) - HEADER_BYTES
+    if version != FORMAT:
+        raise DamagedFrame(f"frame format {version} is not {FORMAT}: a newer gputally wrote it, or it is damaged")
+    if stored_bytes != held_bytes or length > MAX_PAYLOAD_BYTES or records > MAX_RECORDS or seq < 1:
+        raise DamagedFrame(f"frame {seq}: its header does not fit its {held_bytes} bytes")
+    if codec not in _CODECS:
+        raise DamagedFrame(f"frame {seq}: unknown codec {codec}")
+    return codec, records, epoch, seq, previous, length
 
 
 def _read_skip(seq: int, records: int, length: int, stored: bytes) -> Skip:

@@ -30,7 +30,7 @@ from .wal_open import OpenLog, open_again, open_log, open_next
 from .wal_platter import DISK, Platter
 from .wal_room import Buried, Room
 from .wal_state import LogStat, LogState, Place, stat_of
-from .wal_tables import Txn, verified
+from .wal_tables import Txn, verify
 
 __all__ = [
     "Buried",
@@ -366,7 +366,7 @@ class Log:
 
     def _verify(self, seq: int, expected_seq: int, stored_hash: bytes, raw: bytes) -> int:
         try:
-            first_seq = verified(seq, stored_hash, raw, self.epoch).first_seq
+            first_seq = verify(seq, stored_hash, raw, self.epoch)
         except DamagedFrame as error:
             raise LogBroken(f"{self._opened.folder}: {error}", seq) from None
         if not first_seq <= expected_seq <= seq:
