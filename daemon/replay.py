@@ -81,6 +81,11 @@ class Replay:
         return Room(self.said_seq + 1, frames, self.wire.free_bytes, not self.wire, trimmed_seq)
 
     @property
+    def is_tight(self) -> bool:
+        """Whether more is to be said than the window has places for, and those are less than a quarter of it."""
+        return self.wire.free_frames < min(self.wire.most_frames // 4, self.newest_seq - self.said_seq)
+
+    @property
     def all_acknowledged(self) -> bool:
         return self.acked_seq == self.newest_seq
 

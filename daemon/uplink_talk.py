@@ -214,6 +214,9 @@ class Talk:
         return self._is_starved or self._replay.wire.is_half_used
 
     def _room_for(self, needed_bytes: int) -> Room | None:
+        # Who had to wait goes on in larger steps: to read frame by frame as each is acknowledged costs more.
+        if self._is_starved and self._replay.is_tight:
+            return None
         room = self._replay.room
         return room if room is not None and (room.any_size or room.size_bytes >= needed_bytes) else None
 

@@ -7,7 +7,17 @@ from dataclasses import replace
 import pytest
 import zstandard
 
-from gputally.storage.frame import MAX_PAYLOAD_BYTES, Codec, DamagedFrame, Frame, make_frame, read_frame
+from gputally.storage.frame import (
+    MAX_PAYLOAD_BYTES,
+    Codec,
+    DamagedFrame,
+    Frame,
+    make_frame,
+    make_skip,
+    place_of,
+    read_frame,
+)
+from gputally.storage.skip import Skip, SkipReason
 
 EPOCH, BEFORE = b"e" * 16, b"p" * 32
 BOMB_BYTES = 1 << 30
@@ -78,3 +88,24 @@ def test_what_follows_the_payload_is_not_passed_over() -> None:
 def test_what_was_sealed_comes_out_again(length: int) -> None:
     frame = make_frame(EPOCH, 1, BEFORE, 1, b"x" * length)
     assert read_frame(frame.to_bytes()).payload() == b"x" * length
+
+
+WHOLE = (
+    make_frame(EPOCH, 7, BEFORE, 3, b"payload" * 50).to_bytes(),
+    make_skip(EPOCH, 7, BEFORE, Skip(3, BEFORE, SkipReason.TRIMMED)).to_bytes(),
+)
+
+
+@pytest.mark.parametrize("raw", WHOLE, ids=["batch", "skip"])
+def test_the_place_of_a_frame_is_told_of_the_same_bytes_as_the_frame_and_of_no_others(raw: bytes) -> None:
+    broken = [raw[:cut] for cut in range(len(raw))] + [raw + b"x"]
+    broken += [raw[:at] + bytes([raw[at] ^ 1 << bit]) + raw[at + 1 :] for at in range(len(raw)) for bit in range(8)]
+    for candidate in (raw, *broken):
+        try:
+            frame = read_frame(candidate)
+        except DamagedFrame as error:
+            with pytest.raises(DamagedFrame) as told:
+                place_of(candidate)
+            assert str(told.value) == str(error)
+        else:
+            assert place_of(candidate) == (frame.epoch, frame.first_seq, frame.seq)
