@@ -1,21 +1,13 @@
 """What may be on the wire, what an answer permits, and what a lost stream means.
 
 Holds no socket and reads no clock: events go in, the next frames to say and
-the orders for the log come out. Each phase knows some events (the tables
-below); any other is a ``Violation`` by the collector, after which the stream is
-given up and said again from the last place that both sides agree on.
-
-    APART --Opened--> GREETING --Welcomed--> STREAMING --Left--> LEAVING
-                          |    --Welcomed--> REWINDING --TakenBack--> STREAMING
-                          +----Welcomed----> FORKED, for good
-    any but FORKED --Lost--> APART
+the orders for the log come out. Which phase knows which events is in
+replay_phases.py; what is on the wire, within the collector's window, in
+replay_window.py.
 """
 
-from collections import deque
-from collections.abc import Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass, field
-from enum import Enum
-from typing import Final
 
 from .replay_events import (
     Acked,
@@ -37,25 +29,15 @@ from .replay_events import (
     Welcomed,
     Written,
 )
-
-
-class Phase(Enum):
-    """Where a stream is."""
-
-    APART = "apart"
-    GREETING = "greeting"
-    REWINDING = "rewinding"
-    STREAMING = "streaming"
-    LEAVING = "leaving"
-    FORKED = "forked"
+from .replay_phases import Phase, Violation, heeds
+from .replay_window import Window
 
 
 @dataclass(frozen=True, slots=True)
 class Room:
     """What may be said now: frames from ``first_seq`` on, at most so many and so large.
 
-    With nothing else on the wire one frame may go whatever its size, or a
-    window that is smaller than a frame would never let it pass.
+    One frame may go whatever its size (``any_size``) with nothing else on the wire.
     """
 
     first_seq: int
@@ -64,28 +46,6 @@ class Room:
     any_size: bool
     trimmed_seq: int = 0
     """If not 0: of the frames to this one neither side has any more, and one Skip from ``first_seq`` on says so."""
-
-
-class Violation(Exception):
-    """The collector said what makes no sense here. The stream is given up; nothing is lost."""
-
-
-_ALWAYS: Final = frozenset({Written, Lost})
-_ANSWERS: Final = frozenset({Acked, Rejected})
-_HEEDED: Final[Mapping[Phase, frozenset[type[Event]]]] = {
-    Phase.APART: _ALWAYS | {Opened},
-    Phase.GREETING: _ALWAYS | {Welcomed, Left},
-    Phase.REWINDING: _ALWAYS | _ANSWERS | {TakenBack, Left},
-    Phase.STREAMING: _ALWAYS | _ANSWERS | {Said, Resumed, Left},
-    Phase.LEAVING: _ALWAYS | _ANSWERS,
-    Phase.FORKED: frozenset(),
-}
-_IGNORED: Final[Mapping[Phase, frozenset[type[Event]]]] = {
-    # Answers to what was said before the goodbye still count; a greeting comes too late.
-    Phase.LEAVING: frozenset({Resumed, Left, Welcomed, TakenBack}),
-    # A fork ends only with a person.
-    Phase.FORKED: frozenset({Written, Lost, Left, Acked, Resumed, Rejected}),
-}
 
 
 @dataclass(slots=True)
@@ -106,32 +66,24 @@ class Replay:
     """Behind it this stream began to say."""
     _welcomed_seq: int = 0
     """Where the collector stood at its Welcome."""
-    _window_frames: int = 0
-    _window_bytes: int = 0
     _trimmed_seq: int = 0
     """What the collector lacks and the log does not hold any more ends here; 0: there is nothing like that."""
-    _wire: deque[Said] = field(default_factory=deque[Said])
-    _on_wire_bytes: int = 0
-
-    @property
-    def on_wire_frames(self) -> int:
-        """Said on this stream and not yet acknowledged."""
-        return len(self._wire)
-
-    @property
-    def on_wire_bytes(self) -> int:
-        return self._on_wire_bytes
+    wire: Window = field(default_factory=Window)
+    """Said on this stream and not yet acknowledged."""
 
     @property
     def room(self) -> Room | None:
         """The frames that may be said now; None: none."""
-        frames = min(max(self._window_frames, 1) - self.on_wire_frames, self.newest_seq - self.said_seq)
-        free_bytes = self._window_bytes - self._on_wire_bytes
-        alone = not self._wire
-        if self.phase is not Phase.STREAMING or frames < 1 or not (alone or free_bytes > 0):
+        frames = min(self.wire.free_frames, self.newest_seq - self.said_seq)
+        if self.phase is not Phase.STREAMING or frames < 1:
             return None
         trimmed_seq = self._trimmed_seq if self.said_seq < self._trimmed_seq else 0
-        return Room(self.said_seq + 1, frames, max(free_bytes, 0), alone, trimmed_seq)
+        return Room(self.said_seq + 1, frames, self.wire.free_bytes, not self.wire, trimmed_seq)
+
+    @property
+    def is_tight(self) -> bool:
+        """Whether more is to be said than the window has places for, and those are less than a quarter of it."""
+        return self.wire.free_frames < min(self.wire.most_frames // 4, self.newest_seq - self.said_seq)
 
     @property
     def all_acknowledged(self) -> bool:
@@ -142,16 +94,28 @@ class Replay:
 
         A Skip may if what is wanted next is inside its range, wherever that begins.
         """
-        room = self.room
-        wanted = room is not None and (first_seq or seq) <= room.first_seq <= seq
-        return room is not None and wanted and (room.any_size or size_bytes <= room.size_bytes)
+        next_seq = self.said_seq + 1
+        return (
+            self.phase is Phase.STREAMING
+            and (first_seq or seq) <= next_seq <= seq
+            and next_seq <= self.newest_seq
+            and self.wire.fits(size_bytes)
+        )
+
+    def say(self, frames: Iterable[Said]) -> int:
+        """``Said`` for as many of these as may go on the wire now, in one go: how many that is."""
+        count = 0
+        for frame in frames:
+            if not self.may_say(frame.seq, frame.size_bytes, frame.first_seq):
+                break
+            self._put_on_wire(frame)
+            count += 1
+        return count
 
     def take(self, event: Event) -> Order | None:
         """Raises Violation for an event that the phase does not know, or that cannot be true."""
-        if type(event) in _IGNORED.get(self.phase, ()):
+        if not heeds(self.phase, event):
             return None
-        if type(event) not in _HEEDED[self.phase]:
-            raise Violation(f"{type(event).__name__} while {self.phase.value}")
         if isinstance(event, Answer):
             return self._hear(event)
         self._note(event)
@@ -194,7 +158,7 @@ class Replay:
         if why is not None:
             self.phase = Phase.FORKED
             return Fork(why)
-        self._window_frames, self._window_bytes = event.window_frames, event.window_bytes
+        self.wire.open(event.window_frames, event.window_bytes)
         before_seq, committed_seq = self.acked_seq, event.committed_seq
         goes_on_seq = committed_seq if event.goes_on_seq is None else event.goes_on_seq
         begun_seq = min(committed_seq, goes_on_seq)
@@ -225,12 +189,13 @@ class Replay:
         return None
 
     def _say(self, event: Said) -> None:
-        if not self.may_say(event.seq, event.size_bytes, event.first_seq):
+        if not self.say([event]):
             raise ValueError(f"frame {event.seq} with {event.size_bytes} bytes may not be said now: {self.room}")
-        self.said_seq = event.seq
-        self._furthest_seq = max(self._furthest_seq, event.seq)
-        self._wire.append(event)
-        self._on_wire_bytes += event.size_bytes
+
+    def _put_on_wire(self, frame: Said) -> None:
+        self.wire.add(frame)
+        self.said_seq = frame.seq
+        self._furthest_seq = max(self._furthest_seq, frame.seq)
 
     def _ack(self, event: Acked) -> Order | None:
         if event.through_seq > self._furthest_seq:
@@ -244,9 +209,9 @@ class Replay:
         if event.next_seq > self._furthest_seq + 1:
             raise Violation(f"frame {event.next_seq} wanted next, but only {self._furthest_seq} was said")
         # Not behind what is acknowledged: such a Resume was overtaken by the acknowledgement.
-        while self._wire and self._wire[-1].seq >= event.next_seq > self.acked_seq:
-            self._on_wire_bytes -= self._wire.pop().size_bytes
-            self.said_seq = self._wire[-1].seq if self._wire else max(self.acked_seq, self._begun_seq)
+        if event.next_seq > self.acked_seq and self.wire.unsay(event.next_seq):
+            newest = self.wire.newest
+            self.said_seq = newest.seq if newest else max(self.acked_seq, self._begun_seq)
 
     def _reject(self, event: Rejected) -> Order | None:
         if self._begun_seq < event.seq <= self._welcomed_seq:
@@ -264,20 +229,16 @@ class Replay:
 
     def _settle(self, through_seq: int) -> None:
         """What is through is no more on the wire. Of a Skip on it, only the whole counts."""
-        was_said = False
-        while self._wire and self._wire[0].seq <= through_seq:
-            self._on_wire_bytes -= self._wire.popleft().size_bytes
-            was_said = True
+        was_said = self.wire.settle(through_seq)
         if self._is_unproven and not was_said:
             return
-        if self._wire:
-            through_seq = min(through_seq, (self._wire[0].first_seq or self._wire[0].seq) - 1)
+        if oldest := self.wire.oldest:
+            through_seq = min(through_seq, (oldest.first_seq or oldest.seq) - 1)
         self.acked_seq = max(through_seq, self.acked_seq)
         self.said_seq = max(self.said_seq, self.acked_seq)
 
     def _end(self, phase: Phase) -> None:
         self.phase = phase
         self.said_seq = self.acked_seq
-        self._wire.clear()
+        self.wire.clear()
         self._trimmed_seq = self._begun_seq = self._welcomed_seq = 0
-        self._on_wire_bytes = 0

@@ -33,7 +33,8 @@ from .uplink_credentials import LOOK_EVERY_S, Credentials
 from .uplink_retry import Backoff, Endpoints
 from .uplink_session import Alarm, Pace, Session
 from .uplink_status import Situation, State, UplinkAlarm, UplinkStatus
-from .uplink_stream import Progress, Stream
+from .uplink_stream import Stream
+from .uplink_talk import Progress
 from .uplink_words import hello
 
 log = logging.getLogger(__name__)

@@ -5,12 +5,14 @@ certificate that was renewed is simply there at the next connection.
 """
 
 import re
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Final, cast
+from typing import Any, Final, Protocol, cast
 
 import grpc
 
 from ..plugins.tls_watch import Identity
+from ..proto.v1 import uplink_pb2 as wire
 
 MAX_MESSAGE_BYTES: Final = 1024 * 1024
 """A frame is a quarter of this at most; set on both sides, since the default of one protects nobody."""
@@ -27,6 +29,7 @@ _OPTIONS: Final = (
     ("grpc.use_local_subchannel_pool", 1),
     ("grpc.enable_http_proxy", 0),
 )
+_METHOD: Final = f"/{wire.DESCRIPTOR.services_by_name['Uplink'].full_name}/Stream"
 _REFUSALS: Final = frozenset(
     {
         grpc.StatusCode.PERMISSION_DENIED,
@@ -57,6 +60,18 @@ _CAUSES: Final = tuple(
 _MAX_DETAILS: Final = 200
 
 
+class Call(Protocol):
+    """What gRPC returns for a stream."""
+
+    def __iter__(self) -> Iterator[wire.CollectorMessage]: ...
+
+    def __next__(self) -> wire.CollectorMessage: ...
+
+    def add_callback(self, callback: Callable[[], None]) -> bool: ...
+
+    def cancel(self) -> bool: ...
+
+
 @dataclass(frozen=True, slots=True)
 class Trouble:
     """Why there is no stream. ``refused``: a collector answered, and does not want this host."""
@@ -72,6 +87,12 @@ def open_channel(endpoint: str, identity: Identity | None, collector_name: str |
     credentials = grpc.ssl_channel_credentials(identity.ca, identity.key, identity.certificate)
     name = (("grpc.ssl_target_name_override", collector_name),) if collector_name else ()
     return grpc.secure_channel(endpoint, credentials, (*_OPTIONS, *name))
+
+
+def call_stream(channel: grpc.Channel, requests: Iterator[bytes]) -> Call:
+    """As UplinkStub(channel).Stream, for messages that are serialized already."""
+    method: Any = channel.stream_stream(_METHOD, bytes, wire.CollectorMessage.FromString)
+    return cast(Call, method(requests))
 
 
 def trouble_of(error: grpc.RpcError) -> Trouble:

@@ -7,10 +7,11 @@ from typing import Protocol
 
 import trio
 
-from .replay import Phase
 from .replay_events import Acknowledge, Bury
+from .replay_phases import Phase
 from .uplink_channel import Trouble
-from .uplink_stream import Progress, Stream
+from .uplink_stream import Stream
+from .uplink_talk import Progress
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,18 +85,18 @@ class Session:
         """How it stood at the end, everything it was told kept."""
         while True:
             # In this order: what a stream was told before it ended is there when it is seen to be over.
-            progress = self.stream.progress()
+            progress = self.stream.talk.progress()
             self.host.look(progress)
-            await self.host.keep(self.stream.orders(), self.stream.epoch)
+            await self.host.keep(self.stream.talk.orders(), self.stream.epoch)
             if progress.over or self._abandon():
                 return progress
             newest_seq = await self.host.grown()
             if newest_seq is not None:
-                self.stream.grow(newest_seq)
-                progress = self.stream.progress()
+                self.stream.talk.grow(newest_seq)
+                progress = self.stream.talk.progress()
             if progress.phase is Phase.STREAMING and self.host.outdated:
-                self.stream.leave()
-                progress = self.stream.progress()
+                self.stream.talk.leave()
+                progress = self.stream.talk.progress()
             patience_s = self._patience_s(progress)
             if patience_s <= 0:
                 self._lose_patience(progress)
@@ -117,7 +118,7 @@ class Session:
 
     def _lose_patience(self, progress: Progress) -> None:
         if progress.phase is Phase.STREAMING and progress.all_acknowledged:
-            self.stream.leave()
+            self.stream.talk.leave()
         elif self._gave_up_s is None:
             self._gave_up_s = time.monotonic()
             self.stream.give_up(self._reason(progress))

@@ -1,9 +1,14 @@
 """Between the messages of the wire and the events of the protocol."""
 
+from typing import Final
+
 from ..proto.v1 import uplink_pb2 as wire
 from ..storage.frame import FORMAT
 from ..storage.wal import Log, LogStat
 from .replay_events import Acked, Answer, Rejected, Resumed, Welcomed
+
+_FRAME_TAG: Final = b"\x12"
+"""Field 2 of HostMessage, of wire type 2: https://protobuf.dev/programming-guides/encoding/"""
 
 
 def hello(stat: LogStat, host_id: str, version: str) -> wire.HostMessage:
@@ -17,6 +22,28 @@ def hello(stat: LogStat, host_id: str, version: str) -> wire.HostMessage:
         daemon_version=version,
     )
     return wire.HostMessage(hello=said)
+
+
+def goodbye(reason: str) -> wire.HostMessage:
+    """The last."""
+    return wire.HostMessage(goodbye=wire.Goodbye(reason=reason))
+
+
+def frame_message(raw: bytes) -> bytes:
+    """HostMessage(frame=raw) as it is on the wire: the stored bytes behind a tag and their number.
+
+    Protobuf would copy them once to build the message and again to serialize it.
+    """
+    return b"".join((_FRAME_TAG, _varint(len(raw)), raw))
+
+
+def _varint(number: int) -> bytes:
+    groups = bytearray()
+    while number > 0x7F:
+        groups.append(number & 0x7F | 0x80)
+        number >>= 7
+    groups.append(number)
+    return bytes(groups)
 
 
 def answer_in(message: wire.CollectorMessage, log: Log) -> Answer | None:

@@ -11,7 +11,7 @@ from random import Random
 import trio
 
 from ...daemon.keeper import InWriter
-from ...daemon.replay import Phase, Replay
+from ...daemon.replay import Replay
 from ...daemon.replay_events import (
     Acknowledge,
     Bury,
@@ -27,6 +27,7 @@ from ...daemon.replay_events import (
     Welcomed,
     Written,
 )
+from ...daemon.replay_phases import Phase
 from ...storage.frame import span_of
 from ...storage.wal import Log
 from .clocks import Clocks, LifeTime

@@ -8,7 +8,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from gputally.daemon.replay import Phase, Replay, Room, Violation
+from gputally.daemon.replay import Replay, Room
 from gputally.daemon.replay_events import (
     Acked,
     Acknowledge,
@@ -27,6 +27,7 @@ from gputally.daemon.replay_events import (
     Welcomed,
     Written,
 )
+from gputally.daemon.replay_phases import Phase, Violation
 
 
 def hash_of(seq: int) -> bytes:
@@ -105,7 +106,7 @@ def test_a_welcome_below_what_was_trimmed_is_told_by_one_skip_and_the_rest_is_sa
     replay.take(Said(5, 100, 3))
     assert say(replay, 99) == [6, 7, 8, 9, 10]
     assert replay.take(Acked(5)) == Acknowledge(5)
-    assert replay.on_wire_frames == 5
+    assert len(replay.wire) == 5
 
 
 def inside_a_skip() -> Replay:
@@ -129,7 +130,7 @@ def test_nothing_is_acknowledged_of_what_the_collector_may_have_of_another_histo
     replay.take(Said(8, 100, 4))
     for answer in (Acked(3), Acked(5), Rejected(3, "of another history"), Rejected(5, "in the place of our Skip")):
         assert replay.take(answer) is None
-    assert (replay.acked_seq, replay.on_wire_frames) == (2, 1)
+    assert (replay.acked_seq, len(replay.wire)) == (2, 1)
     replay.take(Lost())
     assert replay.acked_seq == 2
 
@@ -161,9 +162,9 @@ def test_a_skip_is_acknowledged_as_a_whole_or_not_at_all() -> None:
     replay.take(Said(8, 100, 1))
     say(replay, 1)
     assert replay.take(Acked(5)) is None
-    assert (replay.acked_seq, replay.on_wire_frames, replay.on_wire_bytes) == (0, 2, 200)
+    assert (replay.acked_seq, len(replay.wire), replay.wire.used_bytes) == (0, 2, 200)
     assert replay.take(Acked(8)) == Acknowledge(8)
-    assert (replay.on_wire_frames, replay.on_wire_bytes) == (1, 100)
+    assert (len(replay.wire), replay.wire.used_bytes) == (1, 100)
 
 
 def test_frames_that_were_dropped_while_they_were_said_are_told_by_a_skip_that_begins_before_them() -> None:
@@ -217,7 +218,7 @@ def test_an_acknowledgement_that_comes_twice_or_late_orders_nothing() -> None:
     assert replay.take(Acked(4)) == Acknowledge(4)
     assert replay.take(Acked(4)) is None
     assert replay.take(Acked(2)) is None
-    assert (replay.acked_seq, replay.on_wire_frames, replay.on_wire_bytes) == (4, 2, 200)
+    assert (replay.acked_seq, len(replay.wire), replay.wire.used_bytes) == (4, 2, 200)
 
 
 def test_what_was_not_said_cannot_be_acknowledged_rejected_or_wanted() -> None:
@@ -233,7 +234,7 @@ def test_a_resume_goes_back_to_the_frame_that_is_wanted() -> None:
     say(replay, 6)
     replay.take(Acked(2))
     replay.take(Resumed(4))
-    assert replay.on_wire_frames == 1
+    assert len(replay.wire) == 1
     assert say(replay, 99) == [4, 5, 6, 7, 8, 9, 10]
 
 
@@ -250,7 +251,7 @@ def test_an_acknowledgement_of_what_was_said_before_a_resume_still_counts() -> N
     say(replay, 6)
     replay.take(Resumed(3))
     assert replay.take(Acked(5)) == Acknowledge(5)
-    assert (replay.on_wire_frames, replay.on_wire_bytes) == (0, 0)
+    assert (len(replay.wire), replay.wire.used_bytes) == (0, 0)
     assert say(replay, 1) == [6]
 
 
@@ -258,7 +259,7 @@ def test_a_rejected_frame_is_buried_and_those_behind_it_go_on() -> None:
     replay = streaming()
     say(replay, 3)
     assert replay.take(Rejected(2, "no batch")) == Bury(2, "no batch")
-    assert (replay.acked_seq, replay.on_wire_frames) == (2, 1)
+    assert (replay.acked_seq, len(replay.wire)) == (2, 1)
     assert say(replay, 1) == [4]
     assert replay.take(Acked(4)) == Acknowledge(4)
 
@@ -474,8 +475,8 @@ class AnyNetwork(RuleBasedStateMachine):
     @invariant()
     def the_wire_holds_no_more_than_the_window(self) -> None:
         frames, size_bytes = self.window
-        assert self.replay.on_wire_frames <= max(frames, 1)
-        assert self.replay.on_wire_bytes <= size_bytes or self.replay.on_wire_frames == 1
+        assert len(self.replay.wire) <= max(frames, 1)
+        assert self.replay.wire.used_bytes <= size_bytes or len(self.replay.wire) == 1
 
     @invariant()
     def nothing_is_trimmed_that_was_not_acknowledged(self) -> None:

@@ -592,7 +592,7 @@ def test_a_welcome_to_the_epoch_before_is_no_fork_of_a_log_begun_anew(committed_
     log.begin_epoch("damage")
     welcome = wire.Welcome(committed_seq=committed_seq, head_hash=head_hash, window_frames=8, window_bytes=MIB)
     stream._hear(wire.CollectorMessage(welcome=welcome))
-    assert (stream.progress().fork, stream.progress().welcomed, stream.orders()) == (None, False, [])
+    assert (stream.talk.progress().fork, stream.talk.progress().welcomed, stream.talk.orders()) == (None, False, [])
 
 
 def test_no_frame_of_a_log_begun_anew_goes_out_on_the_stream_of_the_epoch_before(log: Log) -> None:
@@ -600,7 +600,7 @@ def test_no_frame_of_a_log_begun_anew_goes_out_on_the_stream_of_the_epoch_before
     head_hash = log.head_hash(0)
     assert head_hash is not None
     stream = Stream(log, hello(log.stat(), HOST, "0.test"), Opened(0, 20), lambda: None, lambda _: None)
-    requests = stream._requests()
+    requests = map(wire.HostMessage.FromString, stream._requests())
     assert next(requests).hello.epoch == log.epoch
     welcome = wire.Welcome(head_hash=head_hash or b"", window_frames=2, window_bytes=MIB)
     stream._hear(wire.CollectorMessage(welcome=welcome))

@@ -3,18 +3,17 @@
 from pathlib import Path
 from typing import get_args
 
-from gputally.daemon import replay
-from gputally.daemon.replay import Phase
 from gputally.daemon.replay_events import Answer, OwnEvent
+from gputally.daemon.replay_phases import HEEDED, IGNORED, Phase
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "protocol.md"
 EVENTS: tuple[type, ...] = (*get_args(OwnEvent), *get_args(Answer))
 
 
 def what(phase: Phase, event: type) -> str:
-    if event in replay._IGNORED.get(phase, ()):
+    if event in IGNORED.get(phase, ()):
         return "ignored"
-    return "heeded" if event in replay._HEEDED[phase] else "violation"
+    return "heeded" if event in HEEDED[phase] else "violation"
 
 
 def table() -> str:

@@ -7,7 +7,14 @@ from dataclasses import replace
 import pytest
 import zstandard
 
-from gputally.storage.frame import MAX_PAYLOAD_BYTES, Codec, DamagedFrame, Frame, make_frame, read_frame
+from gputally.storage.frame import (
+    MAX_PAYLOAD_BYTES,
+    Codec,
+    DamagedFrame,
+    Frame,
+    make_frame,
+    read_frame,
+)
 
 EPOCH, BEFORE = b"e" * 16, b"p" * 32
 BOMB_BYTES = 1 << 30
