@@ -108,6 +108,11 @@ def sum_of(lines: Iterable[RatedLine]) -> Decimal:
     return total
 
 
+def less(amount: Decimal, by: Decimal) -> Decimal:
+    """The difference, exactly, whatever the caller's decimal context."""
+    return _EXACT.subtract(amount, by)
+
+
 def quantity(ns: int) -> Decimal:
     """GPU-hours at PLACES decimal places, half up (away from zero), whatever the sign."""
     return _EXACT.divide(Decimal(ns), Decimal(NS_PER_HOUR)).quantize(_STEP, context=_EXACT)
@@ -121,9 +126,7 @@ def difference(before: Rating, after: Rating) -> tuple[RatedLine, ...]:
     old = {_place(line): line for line in before.lines}
     new = {_place(line): line for line in after.lines}
     both = {place: new.get(place) or old[place] for place in sorted({*old, *new})}
-    changed = (
-        _priced(line, _EXACT.subtract(_amount(new.get(place)), _amount(old.get(place)))) for place, line in both.items()
-    )
+    changed = (_priced(line, less(_amount(new.get(place)), _amount(old.get(place)))) for place, line in both.items())
     return tuple(line for line in changed if line.quantity)
 
 
@@ -133,7 +136,7 @@ def _charge(tenant: str, sku: Sku, sums: Sequence[UsageSum]) -> Iterator[RatedLi
     parameters = tuple(_resolved(sku, sums))
     for number, tier in enumerate(sku.tiers):
         behind = sku.tiers[number + 1].start if number + 1 < len(sku.tiers) else total
-        part = _EXACT.subtract(min(total, behind), tier.start)
+        part = less(min(total, behind), tier.start)
         if part > 0 or (total < 0 and number == 0):
             whole = total if total < 0 else part
             line = RatedLine(tenant, sku.name, number + 1, sku.unit, whole, tier.price, whole, models, parameters)
