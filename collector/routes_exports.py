@@ -1,7 +1,6 @@
 """The exports over HTTP: made whole, then sent; a tenant's token exports its own rows and nobody else's."""
 
 import asyncio
-import logging
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -17,7 +16,6 @@ from .problems import Problem
 from .routing import RANGE, Routes, Told
 from .tokens import Caller
 
-_access = logging.getLogger("gputally.access")
 PATH: Final = "/v1/export/"
 MOST_WAITING: Final = 16
 AS_OF_HEADER: Final = "Gputally-As-Of"
@@ -79,7 +77,7 @@ def _add(routes: Routes, format: Format, turn: Turn) -> None:
         told = take_all(request.query_params.multi_items(), format.parameters)
         async with turn:
             spool, as_of = await routes.parts.questions.ask(lambda seen: _make(format, told, seen, who))
-        _access.info("%s exported %s as of %s", who.name, request.url, as_of)
+        routes.note(who, request, as_of)
         headers = {AS_OF_HEADER: as_of, "Content-Disposition": f'attachment; filename="gputally.{format.name}"'}
         return StreamingResponse(spool.chunks(), media_type=format.media_type, headers=headers)
 

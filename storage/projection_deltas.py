@@ -6,7 +6,7 @@ only adds arrives at the sums of any log id, whatever was revised, reassigned or
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from typing import Any, Final
 
 from ..model.usage import Slices
@@ -40,7 +40,7 @@ class Delta:
     allocated_ns: int
     held_ns: int
     busy_ns: int
-    slices: Slices | None
+    slices: Slices | None = field(kw_only=True)
 
 
 def deltas(snapshot: Snapshot, scope: Scope, since: int = 0, *, lasting: bool = False) -> Iterator[Delta]:
