@@ -5,9 +5,11 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from ..model.catalogue import Catalogue
+from ..model.decisions import Adjusted
 from ..model.interval import Interval
-from ..model.rating import Rating, UsageSum, rate
+from ..model.rating import Adjustment, Rating, UsageSum, rate
 from ..storage.projection_completeness import completeness
+from ..storage.projection_decisions import decided_in_force
 from ..storage.projection_priced import priced_sums
 from ..storage.projection_reader import Snapshot
 from ..storage.usage_query import Completeness, Meter, Scope, TooManyGroups
@@ -70,13 +72,24 @@ def answer_sums(told: Mapping[str, str], snapshot: Snapshot, tenant: str | None)
     rateable = read_rateable(told, snapshot, tenant)
     tags = _tags(told)
     sums = _sums(snapshot, rateable.scope, _meters(told), tags)
-    return {**_header(rateable), "tags": sorted(tags), "items": [_sum(each) for each in sums]}
+    booked = [_adjustment(each) for each in adjustments_in(snapshot, rateable.scope)]
+    return {**_header(rateable), "tags": sorted(tags), "items": [_sum(each) for each in sums], "adjustments": booked}
 
 
 def rate_scope(snapshot: Snapshot, scope: Scope, catalogue: Catalogue) -> Rating:
     """The rating of what the ledger holds as of the scope's log id. Raises BadParameter for too many groups."""
     meters = [Meter(name) for name in catalogue.meters]
-    return rate(_sums(snapshot, scope, meters, catalogue.tags | {catalogue.sku_tag}), catalogue)
+    sums = _sums(snapshot, scope, meters, catalogue.tags | {catalogue.sku_tag})
+    return rate(sums, catalogue, adjustments_in(snapshot, scope))
+
+
+def adjustments_in(snapshot: Snapshot, scope: Scope) -> list[Adjustment]:
+    """What was booked at an instant in the scope."""
+    return [
+        Adjustment(what.id, what.tenant, what.gpu_model, what.ns)
+        for what in (stored.what for stored in decided_in_force(snapshot, Adjusted, scope.as_of))
+        if scope.span.start_ns <= what.at_ns < scope.span.end_ns and scope.tenant in (None, what.tenant)
+    ]
 
 
 def _sums(snapshot: Snapshot, scope: Scope, meters: list[Meter], tags: Iterable[str]) -> list[UsageSum]:
@@ -118,3 +131,7 @@ def _sum(each: UsageSum) -> dict[str, Any]:
         "tags": dict(each.tags),
         "ns": str(each.ns),
     }
+
+
+def _adjustment(each: Adjustment) -> dict[str, Any]:
+    return {"id": each.id, "org": each.tenant, "gpu_model": each.gpu_model, "ns": str(each.ns)}

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from ..model.billable import Resolved
 from ..model.catalogue import Catalogue, plain
-from ..model.rating import PLACES, Mismatch, RatedLine, Rating, UsageSum, difference, less, sum_of
+from ..model.rating import PLACES, Mismatch, RatedLine, Rating, UsageSum, less, sum_of
 from .instants import format_instant
 
 Json = dict[str, Any]
@@ -32,7 +32,8 @@ def describe_rating(rating: Rating) -> Json:
         "version": rating.version,
         "currency": rating.currency,
         "items": [_line(line) for line in rating.lines],
-        "totals_by_org": {org: money(total) for org, total in totals_by_org(rating.lines).items()},
+        "adjustments": [{"id": line.adjustment, **_line(line)} for line in rating.adjustments],
+        "totals_by_org": {org: money(total) for org, total in totals_by_org(rating.charged).items()},
         "total": money(rating.total),
         "unattributed": [_line(line) for line in rating.unattributed],
         "unpriced": [_unpriced(each) for each in rating.unpriced],
@@ -42,17 +43,13 @@ def describe_rating(rating: Rating) -> Json:
 
 def describe_beside(rating: Rating, beside: Rating) -> Json:
     """A dry run: the other version's lines, and what each tenant would pay more (or less, with a minus)."""
-    before, after = totals_by_org(rating.lines), totals_by_org(beside.lines)
+    before, after = totals_by_org(rating.charged), totals_by_org(beside.charged)
     more = {org: less(after.get(org, Decimal(0)), before.get(org, Decimal(0))) for org in sorted({*before, *after})}
     return {
         **describe_rating(beside),
         "difference_by_org": {org: money(amount) for org, amount in more.items()},
         "difference": money(less(beside.total, rating.total)),
     }
-
-
-def describe_corrections(before: Rating, after: Rating) -> list[Json]:
-    return [_line(line) for line in difference(before, after)]
 
 
 def totals_by_org(lines: Iterable[RatedLine]) -> Mapping[str, Decimal]:
@@ -98,6 +95,9 @@ def to_text(told: Json) -> str:
     rating, currency = told["rating"], told["rating"]["currency"]
     rows: list[tuple[str, ...]] = [("ORG", "SKU", "TIER", "QUANTITY", "PRICE", "COST")]
     rows += [_row(line) for line in rating["items"]]
+    rows += [
+        (line["org"], f"{line['sku']} (adjustment {line['id']})", *_row(line)[2:]) for line in rating["adjustments"]
+    ]
     rows.append(("TOTAL", "", "", "", currency, rating["total"]))
     return "".join([*_aligned(rows), *_remarks(rating), *_dry_run(told), f"\n{_summary(told)}\n"])
 

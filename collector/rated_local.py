@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ..model.catalogue import Catalogue
-from ..model.rating import Rating, UsageSum, rate
+from ..model.rating import Adjustment, Rating, UsageSum, rate
 from .rated_lines import ROUNDING, Json, describe_beside, describe_catalogue, describe_rating
 
 
@@ -15,7 +15,8 @@ def sums_parameters(catalogue: Catalogue) -> dict[str, str]:
 
 def rate_answer(answer: Mapping[str, Any], catalogue: Catalogue) -> Rating:
     """From the answer of GET /v1/rated/sums. Raises KeyError, ValueError for what is none."""
-    return rate([_sum(item) for item in answer["items"]], catalogue)
+    booked = [Adjustment(each["id"], each["org"], each["gpu_model"], int(each["ns"])) for each in answer["adjustments"]]
+    return rate([_sum(item) for item in answer["items"]], catalogue, booked)
 
 
 def describe_local(answer: Mapping[str, Any], catalogue: Catalogue, rating: Rating, beside: Rating | None) -> Json:

@@ -12,7 +12,7 @@ from decimal import ROUND_HALF_UP, Context, Decimal
 from typing import Final
 
 from .billable import Resolved, find_sku, is_what_it_was_sold_as, resolve
-from .catalogue import Catalogue, Sku
+from .catalogue import ALLOCATED, Catalogue, Sku
 from .interval import NS_PER_HOUR
 from .workload import UNATTRIBUTED
 
@@ -48,6 +48,18 @@ class RatedLine:
     gpu_models: tuple[str, ...]
     parameters: tuple[Resolved, ...] = ()
     meter: str = ""
+    adjustment: str = ""
+    """The id of the adjustment that this is; empty: it is usage."""
+
+
+@dataclass(frozen=True, slots=True)
+class Adjustment:
+    """A signed amount of time that somebody booked. It is charged at the first tier's price, and climbs none."""
+
+    id: str
+    tenant: str
+    gpu_model: str
+    ns: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +74,7 @@ class Mismatch:
 
 @dataclass(frozen=True, slots=True)
 class Rating:
-    """All lines are in order of tenant, SKU and tier; none has a quantity of 0."""
+    """All lines are in order of tenant, SKU and tier, and none has a quantity of 0; adjustments by their ids."""
 
     version: str
     currency: str
@@ -72,32 +84,41 @@ class Rating:
     unpriced: tuple[UsageSum, ...]
     """What no SKU fits: in no total, and not free either."""
     mismatches: tuple[Mismatch, ...]
+    adjustments: tuple[RatedLine, ...] = ()
+
+    @property
+    def charged(self) -> tuple[RatedLine, ...]:
+        """All that is in the total: usage, then adjustments."""
+        return (*self.lines, *self.adjustments)
 
     @property
     def total(self) -> Decimal:
-        return sum_of(self.lines)
+        return sum_of(self.charged)
 
 
-def rate(sums: Iterable[UsageSum], catalogue: Catalogue) -> Rating:
-    """Every sum is charged once, as the first SKU that fits it, or is in ``unpriced``."""
+def rate(sums: Iterable[UsageSum], catalogue: Catalogue, adjustments: Iterable[Adjustment] = ()) -> Rating:
+    """Every sum is charged once, as the first SKU that fits it, or is in ``unpriced``; so is every adjustment."""
     by_sku: defaultdict[tuple[str, str], list[UsageSum]] = defaultdict(list)
     unpriced: list[UsageSum] = []
     counted = [each for each in sums if each.ns]
     for each in counted:
         sku = find_sku(catalogue, each.gpu_model, dict(each.tags))
-        if sku is None:
+        if sku is None and each.meter == _first_meter(catalogue):
             unpriced.append(each)
-        elif sku.meter == each.meter:
+        elif sku is not None and sku.meter == each.meter:
             by_sku[each.tenant, sku.name].append(each)
     skus = {sku.name: sku for sku in catalogue.skus}
+    booked = [(each, find_sku(catalogue, each.gpu_model, {})) for each in sorted(adjustments, key=lambda each: each.id)]
+    unpriced += [UsageSum(each.tenant, each.gpu_model, ALLOCATED, each.ns) for each, sku in booked if sku is None]
     lines = [line for (tenant, name), of_it in sorted(by_sku.items()) for line in _charge(tenant, skus[name], of_it)]
     return Rating(
         catalogue.version,
         catalogue.currency,
         tuple(line for line in lines if line.tenant != UNATTRIBUTED),
         tuple(line for line in lines if line.tenant == UNATTRIBUTED),
-        tuple(_first_meter(unpriced, catalogue)),
+        tuple(sorted(unpriced, key=_order)),
         tuple(_mismatches(counted, catalogue)),
+        tuple(_adjust(each, sku) for each, sku in booked if sku is not None),
     )
 
 
@@ -121,10 +142,10 @@ def quantity(ns: int) -> Decimal:
 def difference(before: Rating, after: Rating) -> tuple[RatedLine, ...]:
     """What must be charged besides ``before`` so that the sum is ``after``: signed quantities at unchanged prices.
 
-    For corrections of what was charged already. A line is one tenant, SKU, tier and unit price.
+    For corrections of what was charged already. A line is one tenant, SKU, tier and unit price, or one adjustment.
     """
-    old = {_place(line): line for line in before.lines}
-    new = {_place(line): line for line in after.lines}
+    old = {_place(line): line for line in before.charged}
+    new = {_place(line): line for line in after.charged}
     both = {place: new.get(place) or old[place] for place in sorted({*old, *new})}
     changed = (_priced(line, less(_amount(new.get(place)), _amount(old.get(place)))) for place, line in both.items())
     return tuple(line for line in changed if line.quantity)
@@ -153,24 +174,33 @@ def _resolved(sku: Sku, sums: Sequence[UsageSum]) -> list[Resolved]:
     return sorted(found, key=lambda each: (each.name, each.value or "", each.source))
 
 
-def _first_meter(unpriced: Iterable[UsageSum], catalogue: Catalogue) -> list[UsageSum]:
+def _adjust(each: Adjustment, sku: Sku) -> RatedLine:
+    amount, price = quantity(each.ns), sku.tiers[0].price
+    line = RatedLine(each.tenant, sku.name, 1, sku.unit, amount, price, amount, (each.gpu_model,))
+    return _priced(replace(line, meter=sku.meter, adjustment=each.id), amount)
+
+
+def _first_meter(catalogue: Catalogue) -> str:
     """The same time by several meters is told once, by the first of them."""
-    first = catalogue.meters[0] if catalogue.meters else ""
-    told = [each for each in unpriced if each.meter == first]
-    return sorted(told, key=lambda each: (each.tenant, each.gpu_model, each.tags, each.ns))
+    return next(iter(catalogue.meters), "")
+
+
+def _order(each: UsageSum) -> tuple[str, str, tuple[tuple[str, str], ...], int]:
+    return each.tenant, each.gpu_model, each.tags, each.ns
 
 
 def _mismatches(sums: Iterable[UsageSum], catalogue: Catalogue) -> list[Mismatch]:
     wrong: defaultdict[tuple[str, str, str], int] = defaultdict(int)
-    for each in _first_meter(sums, catalogue):
-        said = dict(each.tags).get(catalogue.sku_tag)
+    first = _first_meter(catalogue)
+    for each in sums:
+        said = dict(each.tags).get(catalogue.sku_tag) if each.meter == first else None
         if said is not None and not is_what_it_was_sold_as(catalogue, said, each.gpu_model):
             wrong[each.tenant, said, each.gpu_model] += each.ns
     return [Mismatch(*names, ns) for names, ns in sorted(wrong.items())]
 
 
-def _place(line: RatedLine) -> tuple[str, str, int, Decimal]:
-    return line.tenant, line.sku, line.tier, line.unit_price
+def _place(line: RatedLine) -> tuple[str, str, int, str, Decimal]:
+    return line.tenant, line.sku, line.tier, line.adjustment, line.unit_price
 
 
 def _amount(line: RatedLine | None) -> Decimal:

@@ -78,9 +78,9 @@ def _rows(asked: _Asked, period: Interval, snapshot: Snapshot) -> Iterator[tuple
     charged = Charged(period, billed, provider, catalogue.currency, catalogue.version)
     after = rate_scope(snapshot, _at(asked.scope, period, asked.scope.as_of), catalogue)
     if asked.corrects is None:
-        return focus_rows(after.lines, charged)
+        return focus_rows(after.charged, charged)
     before = rate_scope(snapshot, _at(asked.scope, period, asked.corrects), catalogue)
-    return focus_rows(difference(before, after), _correcting(charged, before.lines, asked))
+    return focus_rows(difference(before, after), _correcting(charged, before.charged, asked))
 
 
 def _correcting(charged: Charged, before: tuple[RatedLine, ...], asked: _Asked) -> Charged:

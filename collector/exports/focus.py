@@ -108,8 +108,8 @@ def _service(line: RatedLine, charged: Charged) -> dict[str, str]:
         "BillingAccountId": line.tenant,
         "BillingAccountName": line.tenant,
         "ChargeCategory": "Usage",
-        "ChargeClass": "Correction" if charged.corrects else "",
-        "ChargeDescription": f"{line.sku}: {line.meter} GPU time on {', '.join(line.gpu_models)}",
+        "ChargeClass": "Correction" if charged.corrects or line.adjustment else "",
+        "ChargeDescription": _description(line),
         "ChargeFrequency": "Usage-Based",
         "PricingCategory": "Standard",
         "ServiceCategory": "Compute",
@@ -118,6 +118,11 @@ def _service(line: RatedLine, charged: Charged) -> dict[str, str]:
         "SkuId": line.sku,
         "SkuMeter": f"GPU time, {line.meter}",
     }
+
+
+def _description(line: RatedLine) -> str:
+    what = f"{line.sku}: {line.meter} GPU time on {', '.join(line.gpu_models)}"
+    return f"{what}, adjustment {line.adjustment}" if line.adjustment else what
 
 
 def _keys(line: RatedLine, charged: Charged) -> dict[str, str]:
@@ -134,5 +139,14 @@ def _keys(line: RatedLine, charged: Charged) -> dict[str, str]:
 def charge_key(line: RatedLine, charged: Charged, corrects: str) -> str:
     """Names a charge for ever: the same tenant, SKU, tier, price list and period, and which correction of it."""
     period = charged.period
-    named = (line.tenant, line.sku, line.tier, charged.version, period.start_ns, period.end_ns, corrects)
+    named = (
+        line.tenant,
+        line.sku,
+        line.tier,
+        line.adjustment,
+        charged.version,
+        period.start_ns,
+        period.end_ns,
+        corrects,
+    )
     return hashlib.blake2b(json.dumps(named).encode(), digest_size=_KEY_BYTES).hexdigest()

@@ -15,8 +15,10 @@ from gputally.collector.catalogues import skus_at
 from gputally.collector.exports.charges_focus import charges_focus
 from gputally.collector.problems import BadParameter
 from gputally.collector.rated_answer import answer_rated, answer_sums
+from gputally.collector.rated_lines import describe_rating
+from gputally.collector.rated_local import rate_answer, sums_parameters
 from gputally.model.catalogue import canonical_body
-from gputally.model.decisions import CatalogueSet, OverlayKind
+from gputally.model.decisions import Adjusted, CatalogueSet, OverlayKind
 from gputally.model.identity import records_digest
 from gputally.model.usage import Slices
 from gputally.model.workload import UNATTRIBUTED, Owner
@@ -145,3 +147,23 @@ def test_an_instance_of_a_gpu_is_charged_by_its_slices(story: Story) -> None:
     where = replace(segment(0), slices=Slices("nvidia:GPU-1", 1, 7, 1, 8))
     story.folded.take("gpu-01", [batch(group(where, {"A": MINUTE}))])
     assert [row["PricingQuantity"] for row in focus(story)] == ["0.002380952"]
+
+
+def test_an_adjustment_is_a_correction_in_the_month_it_is_booked_in(story: Story) -> None:
+    price(story)
+    story.revise(0, {"A": MINUTE})
+    was = str(story.log_ids[-1])
+    story.decide(Adjusted("credit-1", segment(9).window_start_ns, "A", "NVIDIA L40", -MINUTE // 2))
+    usage, credit = focus(story)
+    assert (usage["ChargeClass"], credit["ChargeClass"]) == ("", "Correction")
+    assert (usage["PricingQuantity"], credit["PricingQuantity"]) == ("0.016666667", "-0.008333333")
+    assert [row["x_ChargeKey"] != credit["x_ChargeKey"] for row in focus(story, corrects=was)] == [True]
+    assert billed(focus(story, corrects=was)) == Decimal(credit["BilledCost"])
+    july = focus(story, range_from="2025-07-01T00:00:00Z", range_to="2025-08-01T00:00:00Z")
+    assert july == []
+    with snapshot(story.folded.projection) as seen:
+        assert answer_rated(JUNE, seen, "B")["rating"]["adjustments"] == [], "not B's to see"
+        answer = answer_rated(JUNE, seen, None)
+        sums = answer_sums({**JUNE, **sums_parameters(catalogue())}, seen, None)
+    assert Decimal(answer["rating"]["total"]) == billed(focus(story))
+    assert describe_rating(rate_answer(sums, catalogue())) == answer["rating"]

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gputally.model.billable import Resolved
-from gputally.model.rating import Mismatch, UsageSum, difference, quantity, rate, sum_of
+from gputally.model.rating import Adjustment, Mismatch, UsageSum, difference, quantity, rate, sum_of
 
 from .price_list import GOLDEN, catalogue
 
@@ -155,3 +155,12 @@ def test_an_sku_that_counts_held_time_is_charged_by_it_alone() -> None:
         ("Medium", 2, "allocated"),
         ("Small", 1, "held"),
     ]
+
+
+def test_an_adjustment_is_charged_beside_the_usage_and_climbs_no_tier() -> None:
+    booked = [Adjustment("c-2", "acme", "NVIDIA L40", -HOUR_NS), Adjustment("c-1", "zeta", "NVIDIA Q", HOUR_NS)]
+    rating = rate([used(300)], catalogue(TIERED), booked)
+    assert rating.lines == rate([used(300)], catalogue(TIERED)).lines
+    assert [(line.adjustment, line.cost) for line in rating.adjustments] == [("c-2", Decimal("-1.25"))]
+    assert rating.total == sum_of(rating.lines) - Decimal("1.25")
+    assert [(each.gpu_model, each.ns) for each in rating.unpriced] == [("NVIDIA Q", HOUR_NS)]
