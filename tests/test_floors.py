@@ -117,6 +117,12 @@ def test_no_float_reaches_a_usage_record() -> None:
         assert not any(isinstance(n, ast.Div) for n in ast.walk(tree)), name
 
 
+def test_the_daemon_never_learns_a_price() -> None:
+    prices = {"catalogue", "catalogue_order", "catalogue_read", "billable", "rating"}
+    for path in sources("daemon", "plugins", "proto"):
+        assert not any(set(dotted.split(".")) & prices for _, dotted in imports(path)), path
+
+
 def test_the_floors_can_fail() -> None:
     """A test that cannot fail proves nothing: the same reading must see a wrong import."""
     found = dict(imports(ROOT / "proto" / "convert.py"))
