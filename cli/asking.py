@@ -3,6 +3,8 @@
 import http.client
 import json
 import os
+import sys
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any
 from urllib.error import HTTPError
@@ -16,6 +18,7 @@ from ..model.exits import Exit
 TOKEN_VARIABLE = "GPUTALLY_TOKEN"
 _KEYS = {"items", "count", "next", "grand_total", "completeness"}
 _TIMEOUT_S = 60.0
+_CHUNK_BYTES = 256 * 1024
 _LARGEST_BYTES = 256 * 1024 * 1024
 
 
@@ -45,15 +48,36 @@ class Collector:
         if not _is_url(url):
             raise click.BadParameter(f"{url} must be a URL such as http://127.0.0.1:8080", param_hint="--collector")
         self._url = url.rstrip("/")
-        self._headers = {"Accept": "application/json", **({"Authorization": f"Bearer {token}"} if token else {})}
+        self._headers = {"Accept": "*/*", **({"Authorization": f"Bearer {token}"} if token else {})}
 
-    def get(self, path: str, parameters: dict[str, str] | None = None) -> dict[str, Any]:
-        """``path`` may bring its own parameters, as ``next`` does. Raises NoAnswer."""
+    def get(self, path: str, parameters: dict[str, str] | None = None, keys: Collection[str] = _KEYS) -> dict[str, Any]:
+        """``path`` may bring its own parameters, as ``next`` does. ``keys``: what the answer must have.
+
+        Raises NoAnswer.
+        """
         question = f"?{urlencode(parameters)}" if parameters else ""
-        request = Request(self._url + path + question, headers=self._headers)
+        return self._json(Request(self._url + path + question, headers=self._headers), keys)
+
+    def post(self, path: str, body: bytes, keys: Collection[str]) -> dict[str, Any]:
+        """``body`` is JSON. Raises NoAnswer."""
+        headers = {**self._headers, "Content-Type": "application/json"}
+        return self._json(Request(self._url + path, body, headers), keys)
+
+    def _json(self, request: Request, keys: Collection[str]) -> dict[str, Any]:
+        raw = b"".join(self._read(request, _LARGEST_BYTES))
+        try:
+            return _whole(json.loads(raw), keys)
+        except ValueError:
+            raise self._stranger() from None
+
+    def read(self, path: str, parameters: dict[str, str]) -> Iterator[bytes]:
+        """The answer's bytes as they come. Raises NoAnswer, also in the middle."""
+        return self._read(Request(f"{self._url}{path}?{urlencode(parameters)}", headers=self._headers), None)
+
+    def _read(self, request: Request, most_bytes: int | None) -> Iterator[bytes]:
         try:
             with urlopen(request, timeout=_TIMEOUT_S) as response:
-                return _whole(json.loads(response.read(_LARGEST_BYTES)))
+                yield from _chunks(response, most_bytes)
         except HTTPError as error:
             raise NoAnswer(Exit.REFUSED, f"{self._url}: {_problem(error)}") from None
         except OSError as error:
@@ -67,7 +91,20 @@ class Collector:
                 Exit.UNAVAILABLE, f"{self._url} answers, but not in HTTP: --collector wants the address of api.listen"
             ) from None
         except ValueError:
-            raise NoAnswer(Exit.UNAVAILABLE, f"{self._url} answers, but not as a collector does") from None
+            raise self._stranger() from None
+
+    def _stranger(self) -> NoAnswer:
+        return NoAnswer(Exit.UNAVAILABLE, f"{self._url} answers, but not as a collector does")
+
+
+def _chunks(response: http.client.HTTPResponse, most_bytes: int | None) -> Iterator[bytes]:
+    left = sys.maxsize if most_bytes is None else most_bytes
+    while left and (chunk := response.read(min(left, _CHUNK_BYTES))):
+        left -= len(chunk)
+        yield chunk
+    if response.length:
+        # read(n) of http.client ends quietly where the other side went away.
+        raise http.client.IncompleteRead(b"", response.length)
 
 
 def printable(text: str) -> str:
@@ -75,9 +112,9 @@ def printable(text: str) -> str:
     return "".join(each if each.isprintable() else repr(each)[1:-1] for each in text)
 
 
-def _whole(answer: Any) -> dict[str, Any]:
+def _whole(answer: Any, keys: Collection[str]) -> dict[str, Any]:
     """The answer, if it is a collector's. Raises ValueError for what another service says in JSON."""
-    if not isinstance(answer, dict) or not set(answer) >= _KEYS:  # pyright: ignore[reportUnknownArgumentType]
+    if not isinstance(answer, dict) or not set(answer) >= set(keys):  # pyright: ignore[reportUnknownArgumentType]
         raise ValueError("no answer of a collector")
     return answer  # pyright: ignore[reportUnknownVariableType]
 

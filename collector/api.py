@@ -15,6 +15,7 @@ from ..storage.ledger_folder import LedgerError
 from ..storage.ledger_reader import LedgerReader
 from ..storage.projection_reader import Snapshot
 from .api_parts import Parts
+from .catalogues import skus_at
 from .conservation_answer import ConservationRequest, answer_conservation
 from .list_answers import Presence, RecordsRequest, answer_hosts, answer_quarantine, answer_records
 from .parameters import take_number, take_place, take_span
@@ -22,6 +23,8 @@ from .problems import Problem, respond
 from .query import PARAMETERS, read_request
 from .routes_corrections import add_corrections
 from .routes_decisions import add_decisions
+from .routes_exports import add_exports
+from .routes_money import add_money
 from .routing import PAGE, RANGE, Json, Routes, Told
 from .tokens import Caller
 from .usage_answer import Asked, answer_usage
@@ -44,13 +47,17 @@ def make_api(parts: Parts) -> FastAPI:
     routes.get("/v1/quarantine", PAGE, _quarantine, tenants=False)
     add_decisions(routes)
     add_corrections(routes)
+    add_money(routes)
+    add_exports(routes)
     _add_health(app, parts)
     _add_problems(app)
     return app
 
 
 def _usage(parts: Parts, seen: Snapshot, told: Told, who: Caller, path: str) -> Json:
-    return answer_usage(Asked(read_request(told), path, dict(told), who.tenant), seen, parts.skus)
+    request = read_request(told)
+    skus = skus_at(seen, request.span.start_ns, request.as_of, parts.skus)
+    return answer_usage(Asked(request, path, dict(told), who.tenant), seen, skus)
 
 
 def _records(seen: Snapshot, told: Told, who: Caller, _path: str) -> Json:

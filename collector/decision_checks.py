@@ -16,8 +16,9 @@ from ..model.decisions import (
 )
 from ..model.interval import Interval
 from ..model.workload import UNATTRIBUTED
-from ..storage.projection_decisions import decided_in_force
+from ..storage.projection_decisions import decided_in_force, last_decided_ns
 from ..storage.projection_reader import Snapshot
+from .catalogues import check_catalogue, known_catalogues
 from .instants import format_instant
 from .problems import BadParameter, Problem
 
@@ -67,14 +68,7 @@ def _check_interval(what: Any) -> None:
 
 
 def _check_catalogue(seen: Snapshot, what: CatalogueSet) -> None:
-    """A version that has started cannot change, except to end."""
-    for stored in decided_in_force(seen, CatalogueSet):
-        former = stored.what
-        if former.version != what.version:
-            continue
-        same = (former.body, former.effective_from_ns) == (what.body, what.effective_from_ns)
-        if not same and former.effective_from_ns <= stored_now_ns(seen, stored.at_ns):
-            raise Problem(409, "catalogue-started", f"version {what.version} has started: give a new one another name")
+    check_catalogue(what, known_catalogues(seen), stored_now_ns(seen, last_decided_ns(seen)))
 
 
 def stored_now_ns(seen: Snapshot, at_least_ns: int) -> int:

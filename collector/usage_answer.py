@@ -6,6 +6,7 @@ from itertools import groupby
 from typing import Any, Final
 from urllib.parse import urlencode
 
+from ..model.interval import Interval
 from ..storage.projection_completeness import all_window_lengths, completeness, window_lengths
 from ..storage.projection_reader import Snapshot
 from ..storage.projection_usage import sum_usage
@@ -38,10 +39,10 @@ def answer_usage(asked: Asked, snapshot: Snapshot, skus: Sequence[SkuConfig]) ->
     """Raises BadParameter for a range off the grid, and Problem (409) for strict=true on incomplete data."""
     request = asked.request
     scope = Scope(request.span, check_as_of(request.as_of, snapshot), asked.tenant)
-    edges = _check_grid(request, scope, snapshot)
+    edges = check_edges(request, check_range(scope, snapshot))
     lack = completeness(snapshot, scope)
     if request.strict:
-        _refuse_if_lacking(request, lack)
+        refuse_if_lacking(request.span, lack)
     sums = _sum(request, scope, edges, snapshot, skus)
     items, count, total_count = _nested(request, sums) if request.nested else _flat(request, sums)
     shown = request.offset + count
@@ -128,33 +129,35 @@ def _next_page(asked: Asked, as_of: int, offset: int) -> str:
     return f"{asked.path}?{urlencode({**asked.parameters, 'as_of': as_of, 'offset': offset})}"
 
 
-def _refuse_if_lacking(request: UsageRequest, lack: Completeness) -> None:
-    missing = lacking(request.span, lack)
+def refuse_if_lacking(span: Interval, lack: Completeness) -> None:
+    """Raises Problem (409) that names what is missing."""
+    missing = lacking(span, lack)
     if missing:
         names = ", ".join(sorted({each["host"] for each in missing})) or "every host"
         raise Problem(
             409,
             "incomplete",
-            f"not complete through {format_instant(request.span.end_ns)}: {names}; "
+            f"not complete through {format_instant(span.end_ns)}: {names}; "
             "ask again later, or with strict=false for what there is",
             missing=missing,
         )
 
 
-def _check_grid(request: UsageRequest, scope: Scope, snapshot: Snapshot) -> tuple[int, ...]:
-    """The windows' edges. Raises BadParameter if the range, or one of them, would cut a record's window."""
+def check_range(scope: Scope, snapshot: Snapshot) -> int:
+    """What every edge must be a multiple of, ns. Raises BadParameter if the range would cut a record's window."""
     overlapping = window_lengths(snapshot, scope)
     grid = grid_ns(all_window_lengths(snapshot), overlapping)
-    for name, instant_ns in (("range_from", request.span.start_ns), ("range_to", request.span.end_ns)):
+    for name, instant_ns in (("range_from", scope.span.start_ns), ("range_to", scope.span.end_ns)):
         if instant_ns % grid:
             raise BadParameter(name, _off_grid(instant_ns, grid), "off-grid")
     for name, length_ns in zip(("range_from", "range_to"), cut_windows(overlapping), strict=True):
         if length_ns is not None:
             raise BadParameter(name, f"lies inside a window of {length_ns / _NS_PER_S:g} s: move it", "off-grid")
-    return _edges(request, grid)
+    return grid
 
 
-def _edges(request: UsageRequest, grid: int) -> tuple[int, ...]:
+def check_edges(request: UsageRequest, grid: int) -> tuple[int, ...]:
+    """Where the windows start. Raises BadParameter if one of them would cut a record's window."""
     try:
         edges = edges_ns(request.span, request.window, request.zone)
     except ValueError as error:

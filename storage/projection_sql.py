@@ -8,7 +8,7 @@ from .usage_query import Scope
 
 Connection = duckdb.DuckDBPyConnection
 
-_IDENTITY: Final = "host_id, boot_id, device_id, generation, boot_start_ns, workload_kind, workload_id, session_id"
+IDENTITY: Final = "host_id, boot_id, device_id, generation, boot_start_ns, workload_kind, workload_id, session_id"
 """What an overlay names a record by: the same in every revision of it."""
 
 
@@ -26,7 +26,7 @@ def in_force(table: str, scope: Scope, *, voided: bool = False) -> tuple[str, li
     sql = (
         "(SELECT e.* REPLACE (coalesce(o.tenant, e.tenant) AS tenant, coalesce(o.project, e.project) AS project,"
         " if(o.tenant IS NULL, e.rule, 'correction') AS rule, if(o.tenant IS NULL, e.reason, '') AS reason)"
-        f" FROM {relation} e LEFT JOIN {overlaid} o USING ({_IDENTITY})"
+        f" FROM {relation} e LEFT JOIN {overlaid} o USING ({IDENTITY})"
         f" WHERE {'' if voided else 'NOT '}coalesce(o.voided, false){tenant})"
     )
     return sql, [*parameters, *more, *([scope.tenant] if tenant else [])]
@@ -45,7 +45,7 @@ def _unsuperseded(table: str, scope: Scope) -> tuple[str, list[Any]]:
 def _overlays(scope: Scope) -> tuple[str, list[Any]]:
     """What corrections say of each record that has one: its last owner, and whether it is void."""
     sql = (
-        f"(SELECT {_IDENTITY}, arg_max(tenant, log_id) FILTER (kind = 'reassign') AS tenant,"
+        f"(SELECT {IDENTITY}, arg_max(tenant, log_id) FILTER (kind = 'reassign') AS tenant,"
         " arg_max(project, log_id) FILTER (kind = 'reassign') AS project,"
         " arg_max(kind, log_id) FILTER (kind <> 'reassign') IS NOT DISTINCT FROM 'void' AS voided"
         " FROM overlay WHERE log_id <= ? AND window_start_ns >= ? AND window_start_ns < ? GROUP BY ALL)"

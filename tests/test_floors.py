@@ -39,8 +39,8 @@ MAY_SEE = {
     "trio": ("daemon/", "plugins/nvml/", "plugins/ports.py", "cli/", "simulator/"),
 }
 PURE = {  # what the model may take from the standard library: nothing that reads the world
-    "bisect", "collections", "dataclasses", "difflib", "enum", "fnmatch", "fractions", "functools", "hashlib",
-    "heapq", "itertools", "math", "operator", "re", "struct", "tomllib", "types", "typing",
+    "bisect", "collections", "dataclasses", "decimal", "difflib", "enum", "fnmatch", "fractions", "functools",
+    "hashlib", "heapq", "itertools", "json", "math", "operator", "re", "struct", "tomllib", "types", "typing",
 }  # fmt: skip
 
 
@@ -107,11 +107,20 @@ def test_no_float_reaches_a_usage_record() -> None:
         "interval.py",
         "consumption.py",
         "replicas.py",
+        "catalogue.py",
+        "catalogue_read.py",
+        "rating.py",
     ):
         tree = ast.parse((ROOT / "model" / name).read_text())
         assert not any(isinstance(n, ast.Constant) and isinstance(n.value, float) for n in ast.walk(tree)), name
         assert not any(isinstance(n, ast.Name) and n.id == "float" for n in ast.walk(tree)), name
         assert not any(isinstance(n, ast.Div) for n in ast.walk(tree)), name
+
+
+def test_the_daemon_never_learns_a_price() -> None:
+    prices = {"catalogue", "catalogue_order", "catalogue_read", "billable", "rating"}
+    for path in sources("daemon", "plugins", "proto"):
+        assert not any(set(dotted.split(".")) & prices for _, dotted in imports(path)), path
 
 
 def test_the_floors_can_fail() -> None:

@@ -79,7 +79,7 @@ def test_all_pages_are_asked_for(collector: RunningCollector) -> None:
         (
             ("--from", "2025-06-01T00:00:00Z", "--to", "2025-08-01T00:00:00Z", "--strict"),
             65,
-            "409 Incomplete: not complete",
+            "409 Conflict: not complete",
         ),
         (("--from", "2025-06-01T00:00:00Z"), 2, "--to"),
     ],

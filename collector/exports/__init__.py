@@ -1,0 +1,1 @@
+"""What other systems take: one file for each format, pure functions from rows to bytes, and the door to them."""
