@@ -3,6 +3,7 @@
 import http.client
 import json
 import os
+from collections.abc import Set as AbstractSet
 from pathlib import Path
 from typing import Any
 from urllib.error import HTTPError
@@ -14,7 +15,7 @@ import click
 from ..model.exits import Exit
 
 TOKEN_VARIABLE = "GPUTALLY_TOKEN"
-_KEYS = {"items", "count", "next", "grand_total", "completeness"}
+USAGE_KEYS = frozenset({"items", "count", "next", "grand_total", "completeness"})
 _TIMEOUT_S = 60.0
 _LARGEST_BYTES = 256 * 1024 * 1024
 
@@ -47,13 +48,15 @@ class Collector:
         self._url = url.rstrip("/")
         self._headers = {"Accept": "application/json", **({"Authorization": f"Bearer {token}"} if token else {})}
 
-    def get(self, path: str, parameters: dict[str, str] | None = None) -> dict[str, Any]:
-        """``path`` may bring its own parameters, as ``next`` does. Raises NoAnswer."""
+    def get(
+        self, path: str, parameters: dict[str, str] | None = None, keys: AbstractSet[str] = USAGE_KEYS
+    ) -> dict[str, Any]:
+        """``path`` may bring its own parameters, as ``next`` does; an answer has ``keys``. Raises NoAnswer."""
         question = f"?{urlencode(parameters)}" if parameters else ""
         request = Request(self._url + path + question, headers=self._headers)
         try:
             with urlopen(request, timeout=_TIMEOUT_S) as response:
-                return _whole(json.loads(response.read(_LARGEST_BYTES)))
+                return _whole(json.loads(response.read(_LARGEST_BYTES)), keys)
         except HTTPError as error:
             raise NoAnswer(Exit.REFUSED, f"{self._url}: {_problem(error)}") from None
         except OSError as error:
@@ -75,9 +78,9 @@ def printable(text: str) -> str:
     return "".join(each if each.isprintable() else repr(each)[1:-1] for each in text)
 
 
-def _whole(answer: Any) -> dict[str, Any]:
+def _whole(answer: Any, keys: AbstractSet[str]) -> dict[str, Any]:
     """The answer, if it is a collector's. Raises ValueError for what another service says in JSON."""
-    if not isinstance(answer, dict) or not set(answer) >= _KEYS:  # pyright: ignore[reportUnknownArgumentType]
+    if not isinstance(answer, dict) or not set(answer) >= keys:  # pyright: ignore[reportUnknownArgumentType]
         raise ValueError("no answer of a collector")
     return answer  # pyright: ignore[reportUnknownVariableType]
 
