@@ -10,12 +10,13 @@ from typing import Any, Final, NoReturn, TypeVar
 
 import click
 
+from ..daemon.config import UplinkConfig
 from ..model.endpoint import Endpoint, parse_endpoint
 from ..model.exits import Exit
 from ..model.interval import NS_PER_HOUR, NS_PER_S
 from ..model.window import WINDOW_LENGTHS_S
 from ..simulator.fleet.dial import Target
-from ..simulator.fleet.fleet import Manner, Outcome, WorkerDied, run_fleet
+from ..simulator.fleet.fleet import INTERRUPTED, Manner, Outcome, WorkerDied, run_fleet
 from ..simulator.fleet.frames import MOST_GPUS
 from ..simulator.fleet.plan import FleetPlan
 from .asking import Collector, NoAnswer, read_token
@@ -27,7 +28,7 @@ _MOST_HOSTS: Final = 20_000
 _LONGEST_PREFIX: Final = 40
 _START_S: Final = 5
 """A live fleet's first window begins no sooner, so that all its processes are there."""
-INTERRUPTED: Final = 130
+_EXIT_INTERRUPTED: Final = 130
 """128 and the number of SIGINT, as shells have it."""
 
 _OPTIONS: Final = (
@@ -57,9 +58,21 @@ _OPTIONS: Final = (
     click.option("--collector-name", help="Name in the collector's certificate, if it is not that in --collector."),
     click.option("--insecure-plaintext", is_flag=True, help="No TLS; loopback only."),
     click.option("--hosts-prefix", "prefix", help="How the hosts are called; new with each run, if not given."),
+    click.option(
+        "--linger",
+        "linger_s",
+        type=click.FloatRange(0, 86_400),
+        help="Seconds that an idle stream stays open; 5 in a live fleet, 0 with a backlog.",
+    ),
     click.option("--concurrency", default=2_000, show_default=True, type=click.IntRange(1), help="Streams at once."),
     click.option("--processes", type=click.IntRange(1, 64), help="Of the fleet; one for each core, four at most."),
-    click.option("--patience", default=60.0, show_default=True, type=click.FloatRange(1), help="Seconds."),
+    click.option(
+        "--patience",
+        default=60.0,
+        show_default=True,
+        type=click.FloatRange(1),
+        help="Seconds without any acknowledgement after which the fleet gives up.",
+    ),
 )
 
 
@@ -95,6 +108,8 @@ def _judge(plan: FleetPlan, outcome: Outcome, answers: Answers | None) -> int:
     """The exit code, said in words."""
     if outcome.in_doubt:
         click.echo(f"not compared: {outcome.in_doubt} hosts do not know what became of all they sent")
+    elif not outcome.tally.frames:
+        click.echo("not compared: nothing was acknowledged")
     elif answers is None:
         click.echo("not compared: no --api was given")
     else:
@@ -103,8 +118,8 @@ def _judge(plan: FleetPlan, outcome: Outcome, answers: Answers | None) -> int:
             show_differences(differences, answers.wrong_hosts(outcome.windows))
             return Exit.BROKEN
         click.echo(f"equal: {len(outcome.truth.allocated)} sums per tenant and GPU model, to the nanosecond")
-    if outcome.stopped == "interrupted":
-        return INTERRUPTED
+    if outcome.stopped == INTERRUPTED:
+        return _EXIT_INTERRUPTED
     return Exit.OK if outcome.tally.hosts_done == plan.hosts and not outcome.tally.rejected else Exit.UNAVAILABLE
 
 
@@ -124,7 +139,8 @@ def _plan(told: dict[str, Any]) -> FleetPlan:
 
 def _manner(told: dict[str, Any]) -> Manner:
     processes = told["processes"] or min(os.cpu_count() or 1, 4)
-    return Manner(told["live"], processes, told["concurrency"], told["patience"])
+    linger_s = UplinkConfig().linger_s if told["linger_s"] is None and told["live"] else told["linger_s"] or 0.0
+    return Manner(told["live"], linger_s, processes, told["concurrency"], told["patience"])
 
 
 def _endpoint(told: dict[str, Any]) -> Endpoint:

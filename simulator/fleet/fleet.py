@@ -17,8 +17,13 @@ from .tally import Tally
 from .truth import Truth
 from .worker import Job, Report, work
 
+INTERRUPTED: Final = "interrupted"
 _LOOK_EVERY_S: Final = 0.5
 _END_WITHIN_S: Final = 30.0
+
+
+class Enough(Exception):
+    """Raised by whom the fleet tells how it stands: it is then stopped in good order."""
 
 
 class WorkerDied(Exception):
@@ -46,6 +51,8 @@ class Manner:
     """How the fleet is run."""
 
     live: bool = False
+    linger_s: float = 0.0
+    """How long each host keeps an idle stream (uplink.linger_s); at most a day."""
     processes: int = 2
     concurrency: int = 2_000
     """Most streams at once, over all processes."""
@@ -56,7 +63,7 @@ class Manner:
 def run_fleet(plan: FleetPlan, target: Target, manner: Manner, tell: Callable[[Tally], None]) -> Outcome:
     """``tell`` hears the sum about twice a second. KeyboardInterrupt stops the fleet, and is in the outcome.
 
-    Raises WorkerDied.
+    ``tell`` may raise Enough. Raises WorkerDied.
     """
     began_s = time.monotonic()
     with _workers(_jobs(plan, target, manner)) as pipes:
@@ -70,7 +77,8 @@ def _jobs(plan: FleetPlan, target: Target, manner: Manner) -> list[Job]:
     each = max(manner.concurrency // count, 1)
     shares = [tuple(range(first, plan.hosts, count)) for first in range(count)]
     return [
-        Job(plan, target.only([plan.host_id(host) for host in hosts]), hosts, manner.live, each) for hosts in shares
+        Job(plan, target.only(list(map(plan.host_id, hosts))), hosts, manner.live, manner.linger_s, each)
+        for hosts in shares
     ]
 
 
@@ -124,7 +132,9 @@ class _Watch:
             except KeyboardInterrupt:
                 if self._outcome.stopped:
                     raise
-                self._stop("interrupted")
+                self._stop(INTERRUPTED)
+            except Enough as enough:
+                self._stop(str(enough))
         for report in self._newest.values():
             self._outcome.tally.add(report.tally)
             self._outcome.windows.update(report.windows)
@@ -140,7 +150,8 @@ class _Watch:
         total = Tally()
         for report in self._newest.values():
             total.add(report.tally)
-        self._tell(total)
+        if not self._outcome.stopped:
+            self._tell(total)
         now_s = time.monotonic()
         if total.frames != self._moved_frames:
             self._moved_s, self._moved_frames = now_s, total.frames

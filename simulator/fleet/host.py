@@ -11,7 +11,7 @@ from typing import Final
 import grpc
 import grpc.aio
 
-from ...daemon.config import MeteringConfig, SamplingConfig, UplinkConfig
+from ...daemon.config import MeteringConfig, SamplingConfig
 from ...daemon.sampler import make_cadence
 from ...daemon.uplink_channel import trouble_of
 from ...daemon.uplink_retry import Backoff
@@ -44,6 +44,8 @@ class Crew:
     target: Target
     live: bool
     """Windows close as time goes by; else all of them have, and are a backlog."""
+    linger_s: float
+    """How long an idle stream stays open (uplink.linger_s); at most a day."""
     places: asyncio.Semaphore
     """How many may have a stream at once."""
     stop: asyncio.Event = field(default_factory=asyncio.Event)
@@ -58,7 +60,6 @@ class SimulatedDaemon:
         self._crew, self._plan, self._tally = crew, crew.plan, crew.tally
         self.log = HostLog(crew.plan, host)
         self._backoff = Backoff(PACE.first_retry_s, PACE.longest_retry_s, random.Random())
-        self._linger_s = UplinkConfig().linger_s
         self._session: Session | None = None
         metering = MeteringConfig(window_s=crew.plan.window_ns // NS_PER_S)
         self._after_edge_s = make_cadence(SamplingConfig(), metering).after_edge_s if crew.live else 0.0
@@ -70,8 +71,7 @@ class SimulatedDaemon:
                 await self._wait_for_a_window()
                 async with self._crew.places:
                     await self._deliver()
-                    if self._crew.live and self._session is not None:
-                        await self._linger()
+                    await self._linger()
                     await self._close()
             self._tally.hosts_done += self.log.acked_seq == self._plan.windows
         except grpc.aio.AioRpcError as refusal:
@@ -139,13 +139,15 @@ class SimulatedDaemon:
         return (due_ns - time.time_ns()) / NS_PER_S + self._after_edge_s + _ROUNDING_S
 
     async def _linger(self) -> None:
-        """As a daemon does: the next window may end within this time."""
-        until_s = time.monotonic() + self._linger_s
-        while self.log.acked_seq < self._plan.windows and time.monotonic() < until_s and not self._crew.stop.is_set():
-            await self._rest(min(self._until_next_s(), until_s - time.monotonic()))
+        """As a daemon does: the next window may end within this time, and goes the same way."""
+        until_s = time.monotonic() + self._crew.linger_s
+        while self._session is not None and time.monotonic() < until_s and not self._crew.stop.is_set():
+            left_s = until_s - time.monotonic()
+            has_more = self.log.acked_seq < self._plan.windows
+            await self._rest(min(self._until_next_s(), left_s) if has_more else left_s)
             if self._owes():
                 await self._deliver()
-                until_s = time.monotonic() + self._linger_s
+                until_s = time.monotonic() + self._crew.linger_s
 
     async def _rest(self, length_s: float) -> None:
         """Or less, if the fleet is stopped."""

@@ -31,6 +31,7 @@ class Job:
     target: Target
     hosts: tuple[int, ...]
     live: bool
+    linger_s: float
     concurrency: int
 
 
@@ -56,7 +57,7 @@ def work(job: Job, pipe: "Connection[Report, None]") -> None:
 
 
 async def _work(job: Job, pipe: "Connection[Report, None]") -> None:
-    crew = Crew(job.plan, job.target, job.live, asyncio.Semaphore(job.concurrency))
+    crew = Crew(job.plan, job.target, job.live, job.linger_s, asyncio.Semaphore(job.concurrency))
     daemons = [SimulatedDaemon(crew, host) for host in job.hosts]
     asyncio.get_running_loop().add_reader(pipe.fileno(), crew.stop.set)
     reporter = asyncio.create_task(_report(crew.tally, pipe))
