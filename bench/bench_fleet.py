@@ -15,6 +15,7 @@ import argparse
 import asyncio
 import gc
 import os
+import resource
 import secrets
 import subprocess
 import sys
@@ -39,7 +40,7 @@ from gputally.collector.intake import _OPTIONS
 from gputally.proto.v1 import uplink_pb2 as wire
 from gputally.proto.v1.uplink_pb2_grpc import UplinkServicer, add_UplinkServicer_to_server
 from gputally.simulator.fleet.dial import Target
-from gputally.simulator.fleet.fleet import Enough, Manner, Outcome, run_fleet
+from gputally.simulator.fleet.fleet import INTERRUPTED, Enough, Manner, Outcome, run_fleet
 from gputally.simulator.fleet.plan import FleetPlan
 from gputally.simulator.fleet.tally import Tally, percentile_ms
 from gputally.storage.frame import genesis_hash, read_frame
@@ -84,6 +85,8 @@ class Bare(UplinkServicer):
 
 
 def serve_bare(ca: bytes, certificate: bytes, key: bytes, pipe: "Connection[int, None]") -> None:
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 2)  # grpc.aio has pages to say about each client that hangs up
+
     async def serve() -> None:
         server = grpc.aio.server(options=_OPTIONS)
         add_UplinkServicer_to_server(Bare(), server)
@@ -141,10 +144,13 @@ class Held:
     frames: int
     pss_kib: int = 0
     most: int = 0
+    at_s: float = 0.0
+    cpu_s: float = 0.0
 
     def __call__(self, tally: Tally) -> None:
         self.most = max(self.most, tally.streams)
         if tally.streams == self.streams and tally.frames == self.frames:
+            self.at_s, self.cpu_s = time.monotonic(), self.server.cpu_s()
             time.sleep(SETTLE_S)
             self.pss_kib = self.server.pss_kib()
             raise Enough("all are held")
@@ -162,17 +168,34 @@ PREFIX = f"bench-{secrets.token_hex(3)}"
 """One for all: certificates are made once, and each server is used for one fleet after another in new epochs."""
 
 
+def children_s() -> float:
+    """CPU of the fleet's processes, which have ended by then."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
+
+
+def run(server: Server, plan: FleetPlan, manner: Manner, tell: Callable[[Tally], None]) -> Outcome:
+    outcome = run_fleet(plan, server.target, manner, tell)
+    if outcome.stopped == INTERRUPTED:
+        raise KeyboardInterrupt
+    return outcome
+
+
 def hold(server: Server, streams: int) -> tuple[Held, Outcome]:
     """So many streams at once, each of which has said one frame and stays."""
     held = Held(server, streams, streams)
     manner = Manner(linger_s=LONG_S, processes=PROCESSES, concurrency=2 * streams)
-    return held, run_fleet(plan_of(streams, 1), server.target, manner, held)
+    return held, run(server, plan_of(streams, 1), manner, held)
 
 
 def measure_streams(server: Server, streams: int) -> str:
+    began_s, server_s, fleet_s = time.monotonic(), server.cpu_s(), children_s()
     held, outcome = hold(server, streams)
-    again = f", {outcome.tally.retries} tried again" if outcome.tally.retries else ""
-    return f"{held.most} of {streams} streams open at once, {outcome.tally.frames} frames acknowledged{again}"
+    each_ms, fleet_ms = (1000 * took_s / streams for took_s in (held.cpu_s - server_s, children_s() - fleet_s))
+    return (
+        f"{held.most} of {streams} streams open at once after {held.at_s - began_s:.1f} s, {outcome.tally.frames} frames "
+        f"acknowledged, {outcome.tally.retries} tried again; CPU a stream: {each_ms:.1f} ms, the fleet {fleet_ms:.1f} ms"
+    )
 
 
 def measure_memory(server: Server, streams: int) -> str:
@@ -188,16 +211,15 @@ def measure_memory(server: Server, streams: int) -> str:
 def measure_live(server: Server, hosts: int, windows: int) -> str:
     before_s = server.cpu_s()
     manner = Manner(live=True, linger_s=LINGER_S, processes=PROCESSES, concurrency=hosts)
-    tally = run_fleet(plan_of(hosts, windows, live=True), server.target, manner, lambda _: None).tally
+    tally = run(server, plan_of(hosts, windows, live=True), manner, lambda _: None).tally
     told = ", ".join(f"p{percent} {percentile_ms(tally.delays_ms, percent)} ms" for percent in (50, 95, 99, 100))
     cpu_ms = 1000 * (server.cpu_s() - before_s) / (hosts * windows)
     return f"{told}; {tally.retries} tried again, {tally.refused.total()} refused; {cpu_ms:.2f} ms of CPU a window"
 
 
 def measure_backlog(server: Server, hosts: int) -> str:
-    tally = Tally()
     manner = Manner(processes=PROCESSES, concurrency=2 * hosts)
-    outcome = run_fleet(plan_of(hosts, 60), server.target, manner, lambda _: None)
+    outcome = run(server, plan_of(hosts, 60), manner, lambda _: None)
     tally = outcome.tally
     return (
         f"{tally.hosts_done} of {hosts} hosts drained in {outcome.took_s:.1f} s, {tally.frames} frames, "
