@@ -193,8 +193,9 @@ def measure_streams(server: Server, streams: int) -> str:
     held, outcome = hold(server, streams)
     each_ms, fleet_ms = (1000 * took_s / streams for took_s in (held.cpu_s - server_s, children_s() - fleet_s))
     return (
-        f"{held.most} of {streams} streams open at once after {held.at_s - began_s:.1f} s, {outcome.tally.frames} frames "
-        f"acknowledged, {outcome.tally.retries} tried again; CPU a stream: {each_ms:.1f} ms, the fleet {fleet_ms:.1f} ms"
+        f"{held.most} of {streams} streams open at once after {held.at_s - began_s:.1f} s, {outcome.tally.frames} "
+        f"frames acknowledged, {outcome.tally.retries} tried again; "
+        f"CPU a stream: {each_ms:.1f} ms, of the fleet {fleet_ms:.1f} ms"
     )
 
 

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
+from types import FrameType
 from typing import Final
 
 from .dial import Target
@@ -61,13 +62,15 @@ class Manner:
 
 
 def run_fleet(plan: FleetPlan, target: Target, manner: Manner, tell: Callable[[Tally], None]) -> Outcome:
-    """``tell`` hears the sum about twice a second. KeyboardInterrupt stops the fleet, and is in the outcome.
+    """``tell`` hears the sum about twice a second. Call it in the main thread: Ctrl-C stops the fleet in good order
+    and is in the outcome; a second one raises KeyboardInterrupt.
 
     ``tell`` may raise Enough. Raises WorkerDied.
     """
     began_s = time.monotonic()
-    with _workers(_jobs(plan, target, manner)) as pipes:
-        outcome = _Watch(pipes, _patience_s(plan, manner), tell).run()
+    interrupts = _Interrupts()
+    with _workers(_jobs(plan, target, manner), interrupts) as pipes:
+        outcome = _Watch(pipes, _patience_s(plan, manner), tell, interrupts).run()
     outcome.took_s = time.monotonic() - began_s
     return outcome
 
@@ -90,7 +93,7 @@ def _patience_s(plan: FleetPlan, manner: Manner) -> float:
 
 
 @contextmanager
-def _workers(jobs: list[Job]) -> "Generator[list[Connection[None, Report]]]":
+def _workers(jobs: list[Job], interrupts: "_Interrupts") -> "Generator[list[Connection[None, Report]]]":
     """Never forked, which gRPC would not survive; deaf to Ctrl-C, which is the parent's to hear."""
     context = multiprocessing.get_context("spawn")
     before = signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -103,10 +106,11 @@ def _workers(jobs: list[Job]) -> "Generator[list[Connection[None, Report]]]":
             theirs.close()
             started.append((process, ours))
     finally:
-        signal.signal(signal.SIGINT, before)
+        signal.signal(signal.SIGINT, interrupts.note)
     try:
         yield [pipe for _, pipe in started]
     finally:
+        signal.signal(signal.SIGINT, before)
         for process, pipe in started:
             pipe.close()
             process.join(_END_WITHIN_S)
@@ -114,13 +118,29 @@ def _workers(jobs: list[Job]) -> "Generator[list[Connection[None, Report]]]":
                 process.kill()
 
 
+class _Interrupts:
+    """The first is noted, since raised in the middle of a report it would leave half of that in the pipe."""
+
+    def __init__(self) -> None:
+        self.asked = False
+
+    def note(self, _number: int, _frame: FrameType | None) -> None:
+        if self.asked:
+            raise KeyboardInterrupt
+        self.asked = True
+
+
 class _Watch:
     """Hears the workers until each has made its last report."""
 
     def __init__(
-        self, pipes: "list[Connection[None, Report]]", patience_s: float, tell: Callable[[Tally], None]
+        self,
+        pipes: "list[Connection[None, Report]]",
+        patience_s: float,
+        tell: Callable[[Tally], None],
+        interrupts: "_Interrupts",
     ) -> None:
-        self._open, self._patience_s, self._tell = list(pipes), patience_s, tell
+        self._open, self._patience_s, self._tell, self._interrupts = list(pipes), patience_s, tell, interrupts
         self._newest: dict[Connection[None, Report], Report] = {}
         self._outcome = Outcome()
         self._moved_s, self._moved_frames = time.monotonic(), 0
@@ -129,12 +149,10 @@ class _Watch:
         while self._open:
             try:
                 self._look()
-            except KeyboardInterrupt:
-                if self._outcome.stopped:
-                    raise
-                self._stop(INTERRUPTED)
             except Enough as enough:
                 self._stop(str(enough))
+            if self._interrupts.asked and not self._outcome.stopped:
+                self._stop(INTERRUPTED)
         for report in self._newest.values():
             self._outcome.tally.add(report.tally)
             self._outcome.windows.update(report.windows)
