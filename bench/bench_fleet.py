@@ -49,6 +49,12 @@ S = 1_000_000_000
 WINDOW_NS = 60 * S
 GPUS, TENANTS, PROCESSES = 8, 8, 2
 SETTLE_S = 3.0
+BOUNDS = {
+    "streams": "all of them welcomed and acknowledged",
+    "memory": "at most 128 KB an idle stream",
+    "live": "p95 from a window's end to its acknowledgement under 5 s",
+    "backlog": "none refused for good, drained in 60 s",
+}
 LONG_S = 3_600.0
 LINGER_S = 5.0
 
@@ -259,6 +265,7 @@ def main() -> None:
         target = make_pki(Path(name) / "pki", max(told.hosts, told.streams))
         gc.freeze()
         for what in told.only.split(","):
+            print(f"{what}: bound: {BOUNDS[what]}")
             for start in (bare, collector):
                 with start(Path(name) / "pki", target) as server:
                     print(
