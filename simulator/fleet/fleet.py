@@ -1,5 +1,6 @@
 """A whole fleet: a few processes, what they report added up, and a word to stop that reaches all of them."""
 
+import contextlib
 import multiprocessing
 import signal
 import time
@@ -10,7 +11,7 @@ from dataclasses import dataclass, field
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
 from types import FrameType
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from .dial import Target
 from .plan import FleetPlan
@@ -21,6 +22,13 @@ from .worker import Job, Report, work
 INTERRUPTED: Final = "interrupted"
 _LOOK_EVERY_S: Final = 0.5
 _END_WITHIN_S: Final = 30.0
+_DIED: Final = "one of the fleet's processes died"
+
+
+if TYPE_CHECKING:
+    _Pipe = Connection[Job | None, Report]
+else:
+    _Pipe = Connection  # takes no parameters while it runs
 
 
 class Enough(Exception):
@@ -93,21 +101,15 @@ def _patience_s(plan: FleetPlan, manner: Manner) -> float:
 
 
 @contextmanager
-def _workers(jobs: list[Job], interrupts: "_Interrupts") -> "Generator[list[Connection[None, Report]]]":
+def _workers(jobs: list[Job], interrupts: "_Interrupts") -> Generator[list[_Pipe]]:
     """Never forked, which gRPC would not survive; deaf to Ctrl-C, which is the parent's to hear."""
-    context = multiprocessing.get_context("spawn")
     before = signal.signal(signal.SIGINT, signal.SIG_IGN)
-    started: list[tuple[SpawnProcess, Connection[None, Report]]] = []
+    started: list[tuple[SpawnProcess, _Pipe]] = []
     try:
-        for job in jobs:
-            ours, theirs = context.Pipe()
-            process = context.Process(target=work, args=(job, theirs), daemon=True)
-            process.start()
-            theirs.close()
-            started.append((process, ours))
-    finally:
+        started += [_start() for _ in jobs]
         signal.signal(signal.SIGINT, interrupts.note)
-    try:
+        for (_, pipe), job in zip(started, jobs, strict=True):
+            _give(pipe, job)
         yield [pipe for _, pipe in started]
     finally:
         signal.signal(signal.SIGINT, before)
@@ -116,6 +118,22 @@ def _workers(jobs: list[Job], interrupts: "_Interrupts") -> "Generator[list[Conn
             process.join(_END_WITHIN_S)
             if process.is_alive():
                 process.kill()
+
+
+def _start() -> tuple[SpawnProcess, _Pipe]:
+    context = multiprocessing.get_context("spawn")
+    ours, theirs = context.Pipe()
+    process = context.Process(target=work, args=(theirs,), daemon=True)
+    process.start()
+    theirs.close()
+    return process, ours
+
+
+def _give(pipe: _Pipe, job: Job) -> None:
+    try:
+        pipe.send(job)
+    except (BrokenPipeError, ConnectionResetError):
+        raise WorkerDied(_DIED) from None
 
 
 class _Interrupts:
@@ -135,13 +153,14 @@ class _Watch:
 
     def __init__(
         self,
-        pipes: "list[Connection[None, Report]]",
+        pipes: list[_Pipe],
         patience_s: float,
         tell: Callable[[Tally], None],
         interrupts: "_Interrupts",
     ) -> None:
         self._open, self._patience_s, self._tell, self._interrupts = list(pipes), patience_s, tell, interrupts
-        self._newest: dict[Connection[None, Report], Report] = {}
+        self._workers = len(pipes)
+        self._newest: dict[_Pipe, Report] = {}
         self._outcome = Outcome()
         self._moved_s, self._moved_frames = time.monotonic(), 0
 
@@ -171,16 +190,16 @@ class _Watch:
         if not self._outcome.stopped:
             self._tell(total)
         now_s = time.monotonic()
-        if total.frames != self._moved_frames:
+        if total.frames != self._moved_frames or len(self._newest) < self._workers:
             self._moved_s, self._moved_frames = now_s, total.frames
         elif now_s - self._moved_s > self._patience_s and not self._outcome.stopped:
             self._stop(f"nothing was acknowledged for {self._patience_s:.0f} s")
 
-    def _hear(self, pipe: "Connection[None, Report]") -> None:
+    def _hear(self, pipe: _Pipe) -> None:
         try:
             report = pipe.recv()
         except (EOFError, ConnectionResetError):
-            raise WorkerDied("one of the fleet's processes died") from None
+            raise WorkerDied(_DIED) from None
         self._newest[pipe] = report
         if report.truth is not None:
             self._open.remove(pipe)
@@ -188,4 +207,5 @@ class _Watch:
     def _stop(self, why: str) -> None:
         self._outcome.stopped = why
         for pipe in self._open:
-            pipe.send(None)
+            with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # it died: that is heard where it is read
+                pipe.send(None)

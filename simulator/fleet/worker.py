@@ -48,12 +48,18 @@ class Report:
     """Hosts that do not know what became of all they said."""
 
 
-def work(job: Job, pipe: "Connection[Report, None]") -> None:
-    """The worker's whole life."""
+def work(pipe: "Connection[Report, Job | None]") -> None:
+    """The worker's whole life. The job comes up the pipe, not with the start of the process: multiprocessing
+    would wait for ever for a process that dies before it has read a large one."""
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))  # a socket for each host
-    with contextlib.suppress(KeyboardInterrupt, BrokenPipeError), asyncio.Runner(loop_factory=_new_loop) as runner:
-        runner.run(_work(job, pipe))
+    with (
+        contextlib.suppress(KeyboardInterrupt, BrokenPipeError, EOFError),
+        asyncio.Runner(loop_factory=_new_loop) as runner,
+    ):
+        job = pipe.recv()
+        if job is not None:
+            runner.run(_work(job, pipe))
 
 
 def _new_loop() -> asyncio.AbstractEventLoop:
@@ -65,7 +71,7 @@ def _new_loop() -> asyncio.AbstractEventLoop:
     return new_event_loop()
 
 
-async def _work(job: Job, pipe: "Connection[Report, None]") -> None:
+async def _work(job: Job, pipe: "Connection[Report, Job | None]") -> None:
     crew = Crew(job.plan, job.target, job.live, job.linger_s, asyncio.Semaphore(job.concurrency))
     daemons = [SimulatedDaemon(crew, host) for host in job.hosts]
     asyncio.get_running_loop().add_reader(pipe.fileno(), crew.stop.set)
@@ -89,7 +95,7 @@ async def _all(tasks: list["asyncio.Task[None]"]) -> None:
     await asyncio.gather(*tasks)
 
 
-async def _report(tally: Tally, pipe: "Connection[Report, None]") -> None:
+async def _report(tally: Tally, pipe: "Connection[Report, Job | None]") -> None:
     while True:
         pipe.send(Report(deepcopy(tally)))
         await asyncio.sleep(REPORT_EVERY_S)
