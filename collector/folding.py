@@ -25,13 +25,14 @@ from dataclasses import dataclass
 
 from ..model.conservation import check_batch
 from ..model.identity import row_digest
+from ..model.interval import NS_PER_S
 from ..model.usage import Batch, DeviceWindow, Segment, UsageRecord
 from ..proto.convert import decode_batch
 from ..storage.frame import read_frame
 from ..storage.ledger_reader import Entry
 from ..storage.ledger_rules import EntryKind
 from ..storage.projection import HostState, Projection
-from ..storage.projection_rows import Additions, Origin, StoredRow, device_row, record_row
+from ..storage.projection_rows import Origin, StoredRow
 from ..storage.skip import SkipReason
 from .folding_state import FoldingState
 from .told_late import in_holes, is_told_late
@@ -56,7 +57,7 @@ class Folding:
     def __init__(self, store: Projection, state: FoldingState) -> None:
         self._store = store
         self._state = state
-        self._additions = Additions()
+        self._additions = store.additions
 
     def take(self, entry: Entry) -> None:
         host = self._state.host(entry.stream.host_id, entry.log_id)
@@ -76,10 +77,10 @@ class Folding:
         self._take_batch(entry, host, batch)
         self._advance(entry, host, batch.complete_through_ns)
         if self._additions.is_large:
-            self._store.append(self._additions)
+            self._store.append()
 
     def finish(self) -> None:
-        self._store.append(self._additions)
+        self._store.append()
         self._store.save_hosts(self._state.changed_hosts())
         self._store.save_covered(self._state.changed_coverage())
 
@@ -128,8 +129,9 @@ class Folding:
         return True
 
     def _place_again(self, entry: Entry, host: HostState, batch: Batch, groups: list[_Group]) -> None:
-        self._store.append(self._additions)  # so that what came a moment ago is found too
+        self._store.append()  # so that what came a moment ago is found too
         stored = self._store.stored_rows(batch.host_id, batch.boot_id, [group.row.segment for group in groups])
+        digests = self._store.stored_digests(_equal(groups, stored))
         replaced: dict[tuple[int, int], StoredRow] = {}
         for group, rows in zip(groups, stored, strict=True):
             segment = group.row.segment
@@ -137,20 +139,31 @@ class Folding:
                 what = "overlaps time that another segment accounts for"
                 self._put_aside(entry, host, segment, group.records, what)
                 continue
-            place = rows[0].log_id, rows[0].segment_no
-            replaced[place] = self._revise(entry, host, batch, group, replaced.get(place, rows[0]))
+            old = replaced.get(rows[0].place, rows[0])
+            replaced[rows[0].place] = self._revise(entry, host, batch, group, old, digests)
 
-    def _revise(self, entry: Entry, host: HostState, batch: Batch, group: _Group, old: StoredRow) -> StoredRow:
-        """Decides between what is stored and what has come; returns what is in force then."""
-        row, digest = group.row, row_digest(group.row)
+    def _revise(
+        self,
+        entry: Entry,
+        host: HostState,
+        batch: Batch,
+        group: _Group,
+        old: StoredRow,
+        digests: dict[tuple[int, int], bytes],
+    ) -> StoredRow:
+        """Decides between what is stored and what has come; returns what is in force then, and tells its digest."""
+        row = group.row
         if row.revision < old.revision:
             host.stale += 1 + len(group.records)
         elif row.revision > old.revision:
             host.superseded += 1
-            self._additions.superseded.append((old.log_id, old.segment_no, entry.log_id))
+            self._additions.supersede(old, entry.log_id)
             self._add(entry, host, batch, group)
-            return StoredRow(entry.log_id, group.number, old.interval, row.revision, digest)
-        elif digest == old.digest:
+            window_s = row.segment.window_start_ns // NS_PER_S
+            new = StoredRow(entry.log_id, group.number, old.interval, row.revision, window_s)
+            digests[new.place] = row_digest(row)
+            return new
+        elif row_digest(row) == digests[old.place]:
             host.duplicates += 1 + len(group.records)
         else:
             what = f"says revision {row.revision} again with other content"
@@ -161,9 +174,7 @@ class Folding:
         origin = Origin(entry.log_id, group.number, batch.host_id, batch.boot_id)
         _expect_from(host, group.row.segment.window_start_ns)
         host.records += len(group.records)
-        self._additions.device_row.append(device_row(origin, group.row))
-        for ordinal, record in enumerate(group.records):
-            self._additions.record.append(record_row(origin, ordinal, record))
+        self._additions.add(origin, group.row, group.records)
 
     def _put_aside(
         self, entry: Entry, host: HostState, segment: Segment, records: list[UsageRecord], what: str
@@ -218,8 +229,14 @@ class Folding:
         self._additions.watermark.append((entry.log_id, host.host_id, through_ns))
         if host.host_id in self._state.open_losses:
             self._state.open_losses.remove(host.host_id)
-            self._store.append(self._additions)
+            self._store.append()
             self._store.close_open_quarantine(host.host_id, through_ns)
+
+
+def _equal(groups: Iterable[_Group], stored: Iterable[list[StoredRow]]) -> list[StoredRow]:
+    """The stored rows whose content decides, since what has come has the same revision."""
+    pairs = zip(groups, stored, strict=True)
+    return [rows[0] for group, rows in pairs if len(rows) == 1 and rows[0].revision == group.row.revision]
 
 
 def _grouped(batch: Batch) -> tuple[list[_Group], dict[Segment, list[UsageRecord]]]:

@@ -6,6 +6,7 @@ Queries read beside it, each from its own connection and a snapshot.
 """
 
 import logging
+from collections import defaultdict
 from collections.abc import Generator, Iterable, Sequence
 from contextlib import contextmanager
 from dataclasses import astuple, dataclass, fields
@@ -14,10 +15,16 @@ from typing import Any, Final, Protocol
 
 import duckdb
 
+from ..model.identity import records_digest, row_digest
 from ..model.interval import Interval
+from ..model.usage import UsageRecord
 from .ledger_folder import PROJECTION_FILE, LedgerBroken
-from .projection_rows import Additions, Row, StoredRow
+from .projection_numbers import Row, load_numbers
+from .projection_rollup import Rollups
+from .projection_rows import Additions, StoredRow, device_key_of, record_of, row_of, subject_key_of
 from .projection_schema import TABLES, VERSION, create_statements
+from .projection_sql import in_force
+from .usage_query import Scope
 
 _log = logging.getLogger(__name__)
 _SETTINGS: Final[dict[str, str | bool | int | float | list[str]]] = {
@@ -59,6 +66,9 @@ class Covered:
     stretches: tuple[Interval, ...]
 
 
+_EVERYTHING: Final = Scope(Interval(-(2**62), 2**62), 2**62)
+
+
 class Wanted(Protocol):
     """What names a segment within a host and a boot."""
 
@@ -83,12 +93,23 @@ class Projection:
         """
         self._path = folder / PROJECTION_FILE
         self._ledger_id = ledger_id
-        self._db, self.position = self._open(ledger_id, last_log_id)
+        self._start(*self._open(ledger_id, last_log_id))
+
+    def _start(self, db: duckdb.DuckDBPyConnection, position: int) -> None:
+        self._db, self.position = db, position
+        self._remember()
+
+    def _remember(self) -> None:
+        """What is held in memory beside the tables, as the tables have it."""
+        self.additions = Additions(
+            load_numbers(self._db, "device", device_key_of), load_numbers(self._db, "subject", subject_key_of)
+        )
+        self._rollups = Rollups(self._db)
 
     def reopen(self, last_log_id: int) -> None:
         """After an error: an instance that failed to commit may be of no further use. Raises LedgerBroken."""
         self._db.close()
-        self._db, self.position = self._open(self._ledger_id, last_log_id)
+        self._start(*self._open(self._ledger_id, last_log_id))
 
     def close(self) -> None:
         self._db.close()
@@ -115,10 +136,30 @@ class Projection:
             raise
         self.position = through_log_id
 
-    def append(self, additions: Additions) -> None:
-        """Appends rows and empties ``additions``."""
-        for table, rows in additions.take().items():
+    def append(self) -> None:
+        """Appends what was added, and empties ``additions``."""
+        changed_s = self.additions.take_changed()
+        for table, rows in self.additions.take().items():
             self._append(table, rows)
+        self.mark_dirty(changed_s)
+
+    def mark_dirty(self, window_starts_s: Iterable[int]) -> None:
+        """The sums of windows that start then (s since 1970) are not what they were, or may not be.
+
+        For whatever changes an answer without adding or superseding a record. In a transaction.
+        """
+        self._append("dirty", [(int(level), start_s) for level, start_s in self._rollups.mark(window_starts_s)])
+
+    def refresh(self, settled_ns: int) -> int:
+        """Makes a bounded number of rollups again, in a transaction of its own; how many. Raises LedgerBroken.
+
+        ``settled_ns``: only buckets that ended before. When this is called decides how fast answers
+        are, never what they are.
+        """
+        if not self._rollups.is_due(settled_ns):
+            return 0
+        with self.transaction(self.position):
+            return self._rollups.refresh(self.position, settled_ns)
 
     def stored_rows(self, host_id: str, boot_id: str, wanted: Sequence[Wanted]) -> list[list[StoredRow]]:
         """For each wanted segment the conservation rows in force that overlap it, in order; at most two of them."""
@@ -128,22 +169,49 @@ class Projection:
             [each.boot.start_ns for each in wanted],
             [each.boot.end_ns for each in wanted],
         ]
-        found: list[tuple[int, int, int, int, int, int, bytes]] = self._db.execute(
-            "SELECT place, r.log_id, r.segment_no, r.boot_start_ns, r.length_ns, r.revision, r.digest"
+        relation, parameters = in_force("device_row", _EVERYTHING)
+        found: list[tuple[int, int, int, int, int, int, int]] = self._db.execute(
+            "SELECT place, r.log_id, r.segment_no, r.boot_start_ns, r.length_ns, r.revision, r.window_s"
             " FROM (SELECT unnest(range(?)) AS place, unnest(?::VARCHAR[]) AS device, unnest(?::UINTEGER[]) AS gen,"
             " unnest(?::BIGINT[]) AS start_ns, unnest(?::BIGINT[]) AS end_ns) w"
-            " JOIN (SELECT * FROM device_row WHERE host_id = ? AND boot_id = ?) r ON r.device_id = device"
+            f" JOIN (SELECT * FROM {relation} WHERE host_id = ? AND boot_id = ?) r ON r.device_id = device"
             " AND r.generation = gen AND r.boot_start_ns < end_ns AND r.boot_start_ns + r.length_ns::BIGINT > start_ns"
-            " ANTI JOIN superseded s ON s.log_id = r.log_id AND s.segment_no = r.segment_no"
             " QUALIFY row_number() OVER (PARTITION BY place ORDER BY r.boot_start_ns) <= 2"
             " ORDER BY place, r.boot_start_ns",
-            [len(wanted), *columns, host_id, boot_id],
+            [len(wanted), *columns, *parameters, host_id, boot_id],
         ).fetchall()
         rows: list[list[StoredRow]] = [[] for _ in wanted]
-        for place, log_id, number, start_ns, length_ns, revision, digest in found:
+        for place, log_id, number, start_ns, length_ns, revision, window_s in found:
             boot = Interval(start_ns, start_ns + length_ns)
-            rows[place].append(StoredRow(log_id, number, boot, revision, digest))
+            rows[place].append(StoredRow(log_id, number, boot, revision, window_s))
         return rows
+
+    def stored_digests(self, stored: Sequence[StoredRow]) -> dict[tuple[int, int], bytes]:
+        """The digest of each of these rows, by (log id, segment number): made from all that is stored of it."""
+        places = [[row.log_id for row in stored], [row.segment_no for row in stored]]
+        records: defaultdict[tuple[int, int], list[UsageRecord]] = defaultdict(list)
+        rows = self._at("device_row", places)
+        by_place = {(row["log_id"], row["segment_no"]): row for row in rows}
+        for columns in self._at("record", places):
+            place = columns["log_id"], columns["segment_no"]
+            records[place].append(record_of({**by_place[place], **columns}))
+        return {
+            place: row_digest(row_of(columns, records_digest(records[place]))) for place, columns in by_place.items()
+        }
+
+    def _at(self, table: str, places: list[list[int]]) -> list[dict[str, Any]]:
+        """The rows of these segments, by column name."""
+        if not places[0]:
+            return []
+        relation, parameters = in_force(table, _EVERYTHING)
+        found = self._db.execute(
+            f"SELECT * FROM (SELECT * FROM {relation} WHERE log_id BETWEEN ? AND ?)"
+            " SEMI JOIN (SELECT unnest(?::BIGINT[]) AS log_id, unnest(?::INTEGER[]) AS segment_no)"
+            " USING (log_id, segment_no)",
+            [*parameters, min(places[0]), max(places[0]), *places],
+        )
+        names = [column[0] for column in found.description or ()]
+        return [dict(zip(names, row, strict=True)) for row in found.fetchall()]
 
     def hosts(self) -> dict[str, HostState]:
         rows = self._db.execute("SELECT * FROM host").fetchall()
@@ -197,6 +265,7 @@ class Projection:
     def _roll_back(self) -> None:
         try:
             self._db.rollback()
+            self._remember()
         except duckdb.Error as error:
             _log.error("%s: could not roll back: %s", self._path, error)
 

@@ -1,14 +1,14 @@
 """Pages of what the projection holds, row by row. Every page is bounded by its caller."""
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
-from ..model.identity import record_digest
+from ..model.identity import record_digest, usage_key
 from ..model.usage import UsageRecord
 from .projection import HostState
 from .projection_reader import Snapshot
 from .projection_rows import record_of
-from .projection_schema import QUARANTINE, RECORD
+from .projection_schema import QUARANTINE
 from .projection_sql import in_force
 from .usage_query import Scope
 
@@ -23,8 +23,11 @@ class StoredRecord:
     place: RecordPlace
     host_id: str
     boot_id: str
-    usage_key: bytes
     record: UsageRecord
+
+    @property
+    def usage_key(self) -> bytes:
+        return usage_key(self.host_id, self.boot_id, self.record)
 
     @property
     def digest(self) -> bytes:
@@ -38,18 +41,30 @@ def records(
     """Records in scope behind ``after``, in the order of the log."""
     relation, parameters = in_force("record", scope)
     of_host = " AND host_id = ?" if host_id is not None else ""
-    names = [name for name, _ in RECORD]
+    page = (
+        f"(SELECT * FROM {relation} WHERE (log_id > ? OR (log_id = ? AND (segment_no > ? OR"
+        f" (segment_no = ? AND ordinal > ?)))){of_host} ORDER BY log_id, segment_no, ordinal LIMIT ?)"
+    )
     found = snapshot.db.execute(
-        f"SELECT {', '.join(names)} FROM {relation} WHERE (log_id > ? OR (log_id = ? AND (segment_no > ? OR"
-        f" (segment_no = ? AND ordinal > ?)))){of_host} ORDER BY log_id, segment_no, ordinal LIMIT ?",
+        f"WITH page AS MATERIALIZED {page} SELECT page.*, {_OF_SEGMENT} FROM page JOIN device_row r"
+        " ON r.log_id = page.log_id AND r.segment_no = page.segment_no JOIN device d ON d.device_no = r.device_no"
+        " WHERE r.log_id BETWEEN (SELECT min(log_id) FROM page) AND (SELECT max(log_id) FROM page)"
+        " ORDER BY page.log_id, page.segment_no, page.ordinal",
         [*parameters, after[0], *after[:2], *after[1:], *([host_id] if of_host else []), limit],
-    ).fetchall()
-    return [_stored_record(dict(zip(names, row, strict=True))) for row in found]
+    )
+    names = [column[0] for column in found.description or ()]
+    return [_stored_record(dict(zip(names, row, strict=True))) for row in found.fetchall()]
+
+
+_WALL: Final = "page.window_start_ns + r.wall_offset_ns"
+_OF_SEGMENT: Final = (
+    f"{_WALL} AS wall_start_ns, {_WALL} - d.base_ns + r.boot_offset_ns AS boot_start_ns, r.length_ns AS length_ns"
+)
 
 
 def _stored_record(columns: dict[str, Any]) -> StoredRecord:
     place = columns["log_id"], columns["segment_no"], columns["ordinal"]
-    return StoredRecord(place, columns["host_id"], columns["boot_id"], columns["usage_key"], record_of(columns))
+    return StoredRecord(place, columns["host_id"], columns["boot_id"], record_of(columns))
 
 
 def hosts(snapshot: Snapshot, offset: int, limit: int) -> tuple[list[HostState], int]:

@@ -1,22 +1,57 @@
 """Pieces of SQL that every question to the projection shares."""
 
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, Final
 
 import duckdb
 
+from ..model.interval import NS_PER_S, Interval
 from .usage_query import Scope
 
 Connection = duckdb.DuckDBPyConnection
+_WINDOW: Final = "e.window_s * 1000000000 + e.window_rest_ns"
+_JOINED: Final = {
+    "record": f"SELECT e.*, {_WINDOW} AS window_start_ns, d.* EXCLUDE (device_no, base_ns),"
+    " p.* EXCLUDE (subject_no) FROM {} e JOIN device d USING (device_no) JOIN subject p USING (subject_no)",
+    "device_row": f"SELECT e.*, {_WINDOW} AS window_start_ns, {_WINDOW} + wall_offset_ns AS wall_start_ns,"
+    f" {_WINDOW} + wall_offset_ns - base_ns + boot_offset_ns AS boot_start_ns,"
+    " (energy_gain_mj + coalesce(energy_start_mj, 0))::UBIGINT AS energy_end_mj,"
+    " d.* EXCLUDE (device_no, base_ns) FROM {} e JOIN device d USING (device_no)",
+}
 
 
-def in_force(table: str, scope: Scope) -> tuple[str, list[Any]]:
-    """(a relation, its parameters): the rows of ``record`` or ``device_row`` in scope that nothing superseded."""
-    tenant = " AND tenant = ?" if table == "record" and scope.tenant is not None else ""
-    sql = (
-        f"(SELECT e.* FROM (SELECT * FROM {table} WHERE log_id <= ? AND window_start_ns >= ?"
-        f" AND window_start_ns < ?{tenant}) e"
+def in_force(table: str, scope: Scope, spans: Sequence[Interval] | None = None) -> tuple[str, list[Any]]:
+    """(a relation, its parameters): the rows of ``record`` or ``device_row`` in scope that nothing superseded.
+
+    Everything that reads either table reads it through here. ``spans``: only windows that start in one of
+    these, instead of in the scope's. The relation has all of the table's columns, those of ``device`` and
+    ``subject``, and the times and energy that are stored as distances.
+    """
+    windows, bounds = _in_spans([scope.span] if spans is None else spans)
+    rows = (
+        f"(SELECT e.* FROM (SELECT * FROM {table} WHERE log_id <= ? AND {windows}) e"
         " ANTI JOIN (SELECT log_id, segment_no FROM superseded WHERE by_log_id <= ?) s"
         " ON s.log_id = e.log_id AND s.segment_no = e.segment_no)"
     )
-    bounds = [scope.as_of, scope.span.start_ns, scope.span.end_ns]
-    return sql, [*bounds, *([scope.tenant] if tenant else []), scope.as_of]
+    parameters: list[Any] = [scope.as_of, *bounds, scope.as_of]
+    joined = _JOINED[table].format(rows)
+    if table == "record" and scope.tenant is not None:
+        return f"({joined} WHERE tenant = ?)", [*parameters, scope.tenant]
+    return f"({joined})", parameters
+
+
+def _in_spans(spans: Sequence[Interval]) -> tuple[str, list[int]]:
+    """A condition on the start of the window; on whole seconds alone where that says it, for they pack best."""
+    if not spans:
+        return "false", []
+    found = [_in_span(span) for span in spans]
+    return f"({' OR '.join(sql for sql, _ in found)})", [bound for _, bounds in found for bound in bounds]
+
+
+def _in_span(span: Interval) -> tuple[str, list[int]]:
+    first_s, last_s = span.start_ns // NS_PER_S, (span.end_ns - 1) // NS_PER_S
+    sql, bounds = "window_s >= ? AND window_s <= ?", [first_s, last_s]
+    if span.start_ns % NS_PER_S or span.end_ns % NS_PER_S:
+        sql += " AND window_s * 1000000000 + window_rest_ns >= ? AND window_s * 1000000000 + window_rest_ns < ?"
+        bounds += [span.start_ns, span.end_ns]
+    return f"({sql})", bounds

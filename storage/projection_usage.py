@@ -7,6 +7,7 @@ from typing import Any, Final
 from .projection_reader import Snapshot
 from .projection_slices import Fractions, fractions
 from .projection_sql import in_force
+from .projection_summed import summed
 from .usage_query import Dimension, Group, Meter, Scope, TooManyGroups, UsageQuery, UsageSums
 
 MOST_GROUPS: Final = 100_000
@@ -39,7 +40,7 @@ def sum_usage(snapshot: Snapshot, query: UsageQuery, sku_of: Callable[[str], str
 def _totals(
     snapshot: Snapshot, scope: Scope, meter: Meter, slices: Fractions
 ) -> tuple[dict[str, int], dict[str, int], int]:
-    records, parameters = in_force("record", scope)
+    records, parameters = summed("record", snapshot, scope)
     weighted = slices.weighted(_METERS[meter])
     found = snapshot.db.execute(
         f"SELECT grouping(gpu_model, tenant), coalesce(gpu_model, tenant), sum({weighted})::HUGEINT"
@@ -62,7 +63,7 @@ _BY_MODEL, _BY_TENANT = 0b01, 0b10
 def _groups(
     snapshot: Snapshot, query: UsageQuery, skus: dict[str, str], slices: Fractions
 ) -> tuple[tuple[Group, ...], int]:
-    sql, parameters = compile_groups(query, skus, slices)
+    sql, parameters = compile_groups(snapshot, query, skus, slices)
     rows = snapshot.db.execute(sql, parameters).fetchall()
     if query.limit is None and len(rows) > MOST_GROUPS:
         raise TooManyGroups(f"more than {MOST_GROUPS} groups")
@@ -75,15 +76,17 @@ def _groups(
 
 def _count(snapshot: Snapshot, query: UsageQuery, skus: dict[str, str], slices: Fractions) -> int:
     """For a page beyond the end, whose rows cannot say it."""
-    sql, parameters = compile_groups(query, skus, slices)
+    sql, parameters = compile_groups(snapshot, query, skus, slices)
     parameters[-2:] = [1, 0]
     found = snapshot.db.execute(sql, parameters).fetchall()
     return found[0][-1] if found else 0
 
 
-def compile_groups(query: UsageQuery, skus: dict[str, str], slices: Fractions) -> tuple[str, list[Any]]:
+def compile_groups(
+    snapshot: Snapshot, query: UsageQuery, skus: dict[str, str], slices: Fractions
+) -> tuple[str, list[Any]]:
     """(SQL, parameters): a row for each group: keys, window start or NULL, parts of a ns, how many groups there are."""
-    records, parameters = in_force("record", query.scope)
+    records, parameters = _source(snapshot, query)
     keys = "".join(f"{_COLUMNS[dimension]} AS k{number}, " for number, dimension in enumerate(query.group_by))
     names = "".join(f"k{number}, " for number in range(len(query.group_by)))
     if Dimension.SKU in query.group_by:
@@ -102,3 +105,13 @@ def compile_groups(query: UsageQuery, skus: dict[str, str], slices: Fractions) -
     limit = MOST_GROUPS + 1 if query.limit is None else query.limit
     sql = f"SELECT {names}bucket, ns, count(*) OVER () FROM ({sums}) ORDER BY {names}bucket LIMIT ? OFFSET ?"
     return sql, [*parameters, limit, query.offset]
+
+
+_FROM_ROLLUPS: Final = {Dimension.SKU, Dimension.GPU_MODEL, Dimension.ORG, Dimension.PROJECT, Dimension.HOST}
+
+
+def _source(snapshot: Snapshot, query: UsageQuery) -> tuple[str, list[Any]]:
+    """Rollups do not tell workloads and devices apart."""
+    if _FROM_ROLLUPS.issuperset(query.group_by):
+        return summed("record", snapshot, query.scope, query.edges_ns)
+    return in_force("record", query.scope)

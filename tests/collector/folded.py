@@ -57,6 +57,13 @@ class Folded:
         while self.projector.fold_some():
             pass
 
+    def refresh(self) -> int:
+        """Makes all rollups that can be made; how many."""
+        counts: list[int] = []
+        while not counts or counts[-1]:
+            counts.append(self.projector.refresh())
+        return sum(counts)
+
     def usage(self, **asked: str) -> dict[str, Any]:
         told = {**JUNE, **asked}
         with snapshot(self.projection) as seen:
