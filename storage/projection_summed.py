@@ -4,7 +4,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from typing import Any, Final
 
-from .projection_buckets import Bucket, Level, Pieces, put_together
+from .projection_buckets import Level, Pieces, put_together
 from .projection_reader import Snapshot
 from .projection_schema import RECORD_SUMS
 from .projection_sql import in_force
@@ -30,7 +30,8 @@ def summed(table: str, snapshot: Snapshot, scope: Scope, edges_ns: Sequence[int]
     if pieces is None or not pieces.buckets:
         relation, parameters = in_force(table, scope)
         return f"(SELECT *, {_ALIGNED} FROM {relation})", parameters
-    parts = [_from_records(table, scope, pieces), *_from_rollups(table, scope, pieces)]
+    raw = [_from_records(table, scope, pieces)] if pieces.raw else []
+    parts = [*raw, *_from_rollups(table, scope, pieces)]
     return f"({' UNION ALL '.join(sql for sql, _ in parts)})", [each for _, some in parts for each in some]
 
 
@@ -41,13 +42,8 @@ def pieces_of(snapshot: Snapshot, scope: Scope, edges_ns: Sequence[int] = ()) ->
     """None: rollups do not help, since they know only the newest state, or are in too many pieces."""
     if scope.as_of < snapshot.position:
         return None
-    dirty = {Bucket(Level(level), start_s) for level, start_s in _dirty(snapshot)}
-    pieces = put_together(scope.span, edges_ns, dirty.__contains__)
+    pieces = put_together(scope.span, edges_ns, snapshot.dirty.__contains__)
     return pieces if len(pieces.raw) <= MOST_SPANS else None
-
-
-def _dirty(snapshot: Snapshot) -> list[tuple[int, int]]:
-    return snapshot.db.execute("SELECT level, bucket_s FROM dirty").fetchall()
 
 
 def _from_records(table: str, scope: Scope, pieces: Pieces) -> tuple[str, list[Any]]:
