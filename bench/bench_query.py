@@ -59,7 +59,7 @@ def statements(devices: int, rows: int) -> list[str]:
         " 60000000000, (hash(i + 3) % 4800000000000000)::UBIGINT, (hash(i + 4) % 42000)::UBIGINT, 0"
     )
     row = (
-        f"0, 0, 60000000000, 0, 60000000000 - {allocated}, 0, [], [], 1,"
+        f"0, 0, 60000000000, 0, 60000000000 - {allocated}, 0, 1,"
         " ((i // 8) * 40000)::UBIGINT, 40000, 0, 0, 'counter', 1000000000, 0, 0"
     )
     revised = record.replace("0::UINTEGER", "1::UINTEGER")
@@ -115,9 +115,11 @@ def run(records: int, folder: Path) -> None:
     projection = Projection(folder, "bench", 2**60)
     start = time.perf_counter()
     fill(projection, records)
-    count, revised = projection.reader().execute(
-        "SELECT (SELECT count(*) FROM record), (SELECT count(*) FROM superseded)"
-    ).fetchall()[0]
+    count, revised = (
+        projection.reader()
+        .execute("SELECT (SELECT count(*) FROM record), (SELECT count(*) FROM superseded)")
+        .fetchall()[0]
+    )
     print(f"{count:,} records, {revised:,} of them superseded, written in {time.perf_counter() - start:.0f} s")
     bare = best_ms(lambda: projection.reader().execute(BARE).fetchall(), 7)
     raw, raw_whole = best_ms(lambda: sums(projection), 7), best_ms(lambda: ask(projection), 7)

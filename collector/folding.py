@@ -23,7 +23,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from ..model.conservation import check_batch
+from ..model.conservation import check_row
 from ..model.identity import row_digest
 from ..model.interval import NS_PER_S
 from ..model.usage import Batch, DeviceWindow, Segment, UsageRecord
@@ -86,7 +86,7 @@ class Folding:
 
     def _take_batch(self, entry: Entry, host: HostState, batch: Batch) -> None:
         groups, orphans = _grouped(batch)
-        wrong = _what_is_wrong(batch)
+        wrong = _what_is_wrong(groups)
         again: list[_Group] = []
         for group in self._cut_to_holes(host, batch, groups):
             segment = group.row.segment
@@ -248,11 +248,12 @@ def _grouped(batch: Batch) -> tuple[list[_Group], dict[Segment, list[UsageRecord
     return groups, records
 
 
-def _what_is_wrong(batch: Batch) -> dict[tuple[str, int], str]:
+def _what_is_wrong(groups: Iterable[_Group]) -> dict[tuple[str, int], str]:
     """What breaks the law, by device and start of its segment."""
     found: defaultdict[tuple[str, int], list[str]] = defaultdict(list)
-    for violation in check_batch(batch):
-        found[violation.device_id, violation.boot_start_ns].append(violation.what)
+    for group in groups:
+        for violation in check_row(group.row, group.records):
+            found[violation.device_id, violation.boot_start_ns].append(violation.what)
     return {place: "; ".join(whats) for place, whats in found.items()}
 
 

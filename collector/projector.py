@@ -15,7 +15,7 @@ from .folding import Folding
 from .folding_state import FoldingState
 
 _log = logging.getLogger(__name__)
-MOST_ENTRIES: Final = 128
+MOST_ENTRIES: Final = 512
 MOST_BYTES: Final = 2 * 1024 * 1024
 """A group ends at either: some 50,000 records of Python objects at the very most."""
 _PAUSE_S: Final = 0.02

@@ -7,7 +7,7 @@ Queries read beside it, each from its own connection and a snapshot.
 
 import logging
 from collections import defaultdict
-from collections.abc import Generator, Iterable, Sequence
+from collections.abc import Generator, Iterable, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import astuple, dataclass, fields
 from pathlib import Path
@@ -66,6 +66,8 @@ class Covered:
     stretches: tuple[Interval, ...]
 
 
+Place = tuple[int, int]
+"""Of a segment: the log entry it came in, and its number there."""
 _EVERYTHING: Final = Scope(Interval(-(2**62), 2**62), 2**62)
 
 
@@ -186,28 +188,30 @@ class Projection:
             rows[place].append(StoredRow(log_id, number, boot, revision, window_s))
         return rows
 
-    def stored_digests(self, stored: Sequence[StoredRow]) -> dict[tuple[int, int], bytes]:
+    def stored_digests(self, stored: Sequence[StoredRow]) -> dict[Place, bytes]:
         """The digest of each of these rows, by (log id, segment number): made from all that is stored of it."""
         places = [[row.log_id for row in stored], [row.segment_no for row in stored]]
-        records: defaultdict[tuple[int, int], list[UsageRecord]] = defaultdict(list)
-        rows = self._at("device_row", places)
-        by_place = {(row["log_id"], row["segment_no"]): row for row in rows}
+        rows = {_place(row): row for row in self._at("device_row", places)}
+        records: defaultdict[Place, list[UsageRecord]] = defaultdict(list)
         for columns in self._at("record", places):
-            place = columns["log_id"], columns["segment_no"]
-            records[place].append(record_of({**by_place[place], **columns}))
+            records[_place(columns)].append(record_of({**rows[_place(columns)], **columns}))
+        unobserved: defaultdict[Place, list[tuple[str, int]]] = defaultdict(list)
+        for columns in self._at("unobserved", places):
+            unobserved[_place(columns)].append((columns["reason"], columns["length_ns"]))
         return {
-            place: row_digest(row_of(columns, records_digest(records[place]))) for place, columns in by_place.items()
+            place: row_digest(row_of(columns, tuple(unobserved[place]), records_digest(records[place])))
+            for place, columns in rows.items()
         }
 
     def _at(self, table: str, places: list[list[int]]) -> list[dict[str, Any]]:
-        """The rows of these segments, by column name."""
+        """The rows of these segments, by column name, in order."""
         if not places[0]:
             return []
-        relation, parameters = in_force(table, _EVERYTHING)
+        relation, parameters = (table, []) if table == "unobserved" else in_force(table, _EVERYTHING)
         found = self._db.execute(
             f"SELECT * FROM (SELECT * FROM {relation} WHERE log_id BETWEEN ? AND ?)"
             " SEMI JOIN (SELECT unnest(?::BIGINT[]) AS log_id, unnest(?::INTEGER[]) AS segment_no)"
-            " USING (log_id, segment_no)",
+            f" USING (log_id, segment_no) ORDER BY log_id, segment_no{'' if table == 'device_row' else ', ordinal'}",
             [*parameters, min(places[0]), max(places[0]), *places],
         )
         names = [column[0] for column in found.description or ()]
@@ -310,6 +314,10 @@ def _position(db: duckdb.DuckDBPyConnection, ledger_id: str, last_log_id: int) -
         _log.warning("the projection is not that of this ledger: it is made again from the log")
         return None
     return int(log_id)
+
+
+def _place(columns: Mapping[str, Any]) -> Place:
+    return columns["log_id"], columns["segment_no"]
 
 
 def _identity(covered: Covered) -> tuple[Any, ...]:

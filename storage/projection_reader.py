@@ -32,9 +32,7 @@ def snapshot(projection: Projection) -> Generator[Snapshot]:
             db.begin()
             found = db.execute("SELECT log_id FROM position").fetchall()
             dirty = db.execute("SELECT level, bucket_s FROM dirty").fetchall()
-            yield Snapshot(
-                db, int(found[0][0]), frozenset(Bucket(Level(level), start_s) for level, start_s in dirty)
-            )
+            yield Snapshot(db, int(found[0][0]), frozenset(Bucket(Level(level), start_s) for level, start_s in dirty))
             db.rollback()
         finally:
             db.close()

@@ -57,6 +57,7 @@ class Additions:
     subjects: Numbers
     record: list[Row] = field(default_factory=list[Row])
     device_row: list[Row] = field(default_factory=list[Row])
+    unobserved: list[Row] = field(default_factory=list[Row])
     superseded: list[Row] = field(default_factory=list[Row])
     quarantine: list[Row] = field(default_factory=list[Row])
     watermark: list[Row] = field(default_factory=list[Row])
@@ -75,6 +76,8 @@ class Additions:
         self.changed_s.add(window_s)
         place = (origin.log_id, origin.segment_no, device[0], window_s, rest_ns)
         self.device_row.append((*place, *_row_values(row, device[-1])))
+        for ordinal, (reason, length_ns) in enumerate(row.unobserved_ns):
+            self.unobserved.append((*place[:2], ordinal, reason, length_ns))
         for ordinal, record in enumerate(records):
             self.record.append((*place, ordinal, self._subject_no(record), *_record_values(record)))
 
@@ -125,7 +128,7 @@ class Additions:
         return number
 
 
-_TABLES: Final = ("record", "device_row", "superseded", "quarantine", "watermark")
+_TABLES: Final = ("record", "device_row", "unobserved", "superseded", "quarantine", "watermark")
 _NO_SLICES: Final = (None,) * len(Slices._fields)
 _NO_PARTITION: Final = (None,) * len(Partition._fields)
 _PARTITION: Final = ("partition_compute", "partition_memory")
@@ -188,8 +191,6 @@ def _row_values(row: DeviceWindow, base_ns: int) -> Row:
         row.revision,
         row.idle_ns,
         row.unobserved_total_ns,
-        [reason for reason, _ in row.unobserved_ns],
-        [length_ns for _, length_ns in row.unobserved_ns],
         row.record_count,
         start_mj,
         None if end_mj is None else end_mj - (start_mj or 0),
@@ -214,12 +215,13 @@ def record_of(columns: Mapping[str, Any]) -> UsageRecord:
     )
 
 
-def row_of(columns: Mapping[str, Any], records_digest: bytes) -> DeviceWindow:
-    """The conservation row of a row of ``device_row``, by column name; its digest of records is not stored."""
-    reasons, lengths_ns = columns["unobserved_reasons"], columns["unobserved_lengths_ns"]
+def row_of(
+    columns: Mapping[str, Any], unobserved_ns: tuple[tuple[str, int], ...], records_digest: bytes
+) -> DeviceWindow:
+    """The conservation row of a row of ``device_row``, by column name, and of what is not in that row."""
     return DeviceWindow(
         segment=segment_of(columns),
-        unobserved_ns=tuple(zip(reasons, lengths_ns, strict=True)),
+        unobserved_ns=unobserved_ns,
         records_digest=records_digest,
         energy_source=EnergySource(columns["energy_source"]),
         **{name: columns[name] for name in _SAME_IN_ROW},

@@ -83,8 +83,6 @@ DEVICE_ROW: Final = (
     ("revision", "UINTEGER"),
     ("idle_ns", "UBIGINT"),
     ("unobserved_ns", "UBIGINT"),
-    ("unobserved_reasons", "VARCHAR[]"),
-    ("unobserved_lengths_ns", "UBIGINT[]"),
     ("record_count", "UINTEGER"),
     ("energy_start_mj", "UBIGINT"),
     ("energy_gain_mj", "HUGEINT"),  # the counter's end less its start, or less 0 if that is not known
@@ -95,6 +93,14 @@ DEVICE_ROW: Final = (
     ("stranded_compute_ns", "UBIGINT"),
     ("stranded_memory_ns", "UBIGINT"),
 )
+UNOBSERVED: Final = (
+    ("log_id", "BIGINT"),
+    ("segment_no", "INTEGER"),
+    ("ordinal", "INTEGER"),
+    ("reason", "VARCHAR"),
+    ("length_ns", "UBIGINT"),
+)
+"""Why the time was unobserved, of the few segments that have any: lists in every row would double its cost."""
 SUPERSEDED: Final = (("log_id", "BIGINT"), ("segment_no", "INTEGER"), ("by_log_id", "BIGINT"))
 QUARANTINE: Final = (
     ("log_id", "BIGINT"),
@@ -170,6 +176,7 @@ TABLES: Final = {
     "subject": SUBJECT,
     "record": RECORD,
     "device_row": DEVICE_ROW,
+    "unobserved": UNOBSERVED,
     "superseded": SUPERSEDED,
     "quarantine": QUARANTINE,
     "watermark": WATERMARK,
