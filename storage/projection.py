@@ -288,8 +288,7 @@ class Projection:
     def _start_anew(self, ledger_id: str) -> duckdb.DuckDBPyConnection:
         """An empty projection. What stood there is derived, so nothing is lost with it."""
         try:
-            for path in (self._path, self._path.with_name(PROJECTION_FILE + ".wal")):
-                path.unlink(missing_ok=True)
+            delete_projection(self._path.parent)
             db = duckdb.connect(self._path, config=_SETTINGS)
             db.begin()
             for statement in create_statements():
@@ -299,6 +298,15 @@ class Projection:
         except (duckdb.Error, OSError) as error:
             raise LedgerBroken(f"{self._path} cannot be made: {error}") from error
         return db
+
+
+def delete_projection(folder: Path) -> None:
+    """What it held is in the log. Raises LedgerBroken."""
+    try:
+        for name in (PROJECTION_FILE, PROJECTION_FILE + ".wal"):
+            (folder / name).unlink(missing_ok=True)
+    except OSError as error:
+        raise LedgerBroken(f"{folder / PROJECTION_FILE} cannot be deleted: {error.strerror}") from error
 
 
 def _position(db: duckdb.DuckDBPyConnection, ledger_id: str, last_log_id: int) -> int | None:
