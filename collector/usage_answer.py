@@ -9,7 +9,7 @@ from urllib.parse import urlencode
 from ..storage.projection_completeness import all_window_lengths, completeness, window_lengths
 from ..storage.projection_reader import Snapshot
 from ..storage.projection_usage import sum_usage
-from ..storage.usage_query import Completeness, Dimension, Group, Scope, TooManyGroups, UsageQuery, UsageSums
+from ..storage.usage_query import Completeness, Dimension, Group, Key, Scope, TooManyGroups, UsageQuery, UsageSums
 from .completeness import describe, lacking
 from .config import SkuConfig
 from .grid import cut_windows, edges_ns, grid_ns
@@ -111,7 +111,7 @@ def _flat(request: UsageRequest, sums: UsageSums) -> tuple[list[Json], int, int]
 
 
 def _flat_item(group: Group, request: UsageRequest) -> Json:
-    renamed = {Dimension.ORG: "tenant"} if request.as_tenant else {}
+    renamed: dict[Key, str] = {Dimension.ORG: "tenant"} if request.as_tenant else {}
     names = [renamed.get(dimension, dimension.value) for dimension in request.group_by]
     item: Json = dict(zip(names, group.keys, strict=True))
     if group.window_start_ns is not None:
@@ -156,7 +156,7 @@ def _check_grid(request: UsageRequest, scope: Scope, snapshot: Snapshot) -> tupl
 
 def _edges(request: UsageRequest, grid: int) -> tuple[int, ...]:
     try:
-        edges = edges_ns(request.span, request.window, request.zone)
+        edges = edges_ns(request.span, request.window, request.zone, request.cycle)
     except ValueError as error:
         raise BadParameter("window", str(error)) from None
     if any(edge % grid for edge in edges):

@@ -8,7 +8,7 @@ from .projection_reader import Snapshot
 from .projection_slices import Fractions, fractions
 from .projection_sql import in_force
 from .projection_summed import summed
-from .usage_query import Dimension, Group, Meter, TooManyGroups, UsageQuery, UsageSums
+from .usage_query import Dimension, Group, Key, Meter, Tag, TooManyGroups, UsageQuery, UsageSums
 
 MOST_GROUPS: Final = 100_000
 _COLUMNS: Final = {
@@ -17,6 +17,7 @@ _COLUMNS: Final = {
     Dimension.ORG: "tenant",
     Dimension.PROJECT: "project",
     Dimension.WORKLOAD: "workload_kind || ':' || workload_id",
+    Dimension.SESSION: "session_id",
     Dimension.HOST: "host_id",
     Dimension.DEVICE: "device_id",
 }
@@ -62,8 +63,10 @@ def compile_sums(
     that the records, which may be ten million, are walked once.
     """
     records, parameters = _source(snapshot, query)
-    keys = "".join(f"{_COLUMNS[dimension]} AS k{number}, " for number, dimension in enumerate(query.group_by))
+    keys = "".join(f"{_column(key)} AS k{number}, " for number, key in enumerate(query.group_by))
+    parameters = [*(key.key for key in query.group_by if isinstance(key, Tag)), *parameters]
     names = "".join(f"k{number}, " for number in range(len(query.group_by)))
+    order = "".join(f"k{number} NULLS FIRST, " for number in range(len(query.group_by)))
     none = ", NULL" * len(query.group_by)
     if Dimension.SKU in query.group_by:
         records += " JOIN (SELECT unnest(?::VARCHAR[]) AS gpu_model, unnest(?::VARCHAR[]) AS sku) USING (gpu_model)"
@@ -78,7 +81,7 @@ def compile_sums(
             " (SELECT unnest(?::BIGINT[]) AS edge) ON bucket >= edge GROUP BY ALL"
         )
         parameters.append(list(query.edges_ns))
-    page = f"SELECT * FROM grouped ORDER BY {names}bucket LIMIT ? OFFSET ?"
+    page = f"SELECT * FROM grouped ORDER BY {order}bucket LIMIT ? OFFSET ?"
     sql = (
         f"WITH base AS MATERIALIZED (SELECT {keys}gpu_model AS model, tenant AS org, {bucket} AS bucket, {ns} AS ns"
         f" FROM {records} GROUP BY ALL), grouped AS MATERIALIZED ({grouped})"
@@ -86,17 +89,24 @@ def compile_sums(
         f" UNION ALL SELECT {_BY_MODEL}, model, NULL, sum(ns)::HUGEINT{none} FROM base GROUP BY model"
         f" UNION ALL SELECT {_BY_TENANT}, org, NULL, sum(ns)::HUGEINT{none} FROM base GROUP BY org"
         f" UNION ALL SELECT {_COUNT}, NULL, NULL, count(*)::HUGEINT{none} FROM grouped"
-        f" ORDER BY part, {names}bucket, name"
+        f" ORDER BY part, {order}bucket, name"
     )
     limit = MOST_GROUPS + 1 if query.limit is None else query.limit
     return sql, [*parameters, limit, query.offset]
 
 
-_FROM_ROLLUPS: Final = {Dimension.SKU, Dimension.GPU_MODEL, Dimension.ORG, Dimension.PROJECT, Dimension.HOST}
+def _column(key: Key) -> str:
+    """Tags are a list of key, value, key, value."""
+    if isinstance(key, Tag):
+        return "tags[2 * list_position(tags[1:len(tags):2], ?)]"
+    return _COLUMNS[key]
+
+
+_FROM_ROLLUPS: Final[set[Key]] = {Dimension.SKU, Dimension.GPU_MODEL, Dimension.ORG, Dimension.PROJECT, Dimension.HOST}
 
 
 def _source(snapshot: Snapshot, query: UsageQuery) -> tuple[str, list[Any]]:
-    """Rollups do not tell workloads and devices apart."""
+    """Rollups do not tell workloads, sessions, tags and devices apart."""
     if _FROM_ROLLUPS.issuperset(query.group_by):
         return summed("record", snapshot, query.scope, query.edges_ns)
     return in_force("record", query.scope)
