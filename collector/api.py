@@ -14,8 +14,8 @@ from starlette.exceptions import HTTPException
 from .. import __version__
 from ..storage.ledger_folder import LedgerError
 from ..storage.ledger_reader import LedgerReader
-from ..storage.projection_lists import RecordPlace
 from ..storage.projection_reader import Snapshot
+from ..storage.usage_store import RecordPlace
 from .asking import Questions
 from .config import SkuConfig
 from .conservation_answer import ConservationRequest, answer_conservation

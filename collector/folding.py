@@ -31,9 +31,8 @@ from ..proto.convert import decode_batch
 from ..storage.frame import read_frame
 from ..storage.ledger_reader import Entry
 from ..storage.ledger_rules import EntryKind
-from ..storage.projection import HostState, Projection
-from ..storage.projection_rows import Origin, StoredRow
 from ..storage.skip import SkipReason
+from ..storage.usage_store import HostState, Origin, PutAside, StoredRow, UsageStore
 from .folding_state import FoldingState
 from .told_late import in_holes, is_told_late
 
@@ -54,10 +53,9 @@ class _Group:
 class Folding:
     """Folds entries inside one transaction of the projection; ``finish`` before it ends."""
 
-    def __init__(self, store: Projection, state: FoldingState) -> None:
+    def __init__(self, store: UsageStore, state: FoldingState) -> None:
         self._store = store
         self._state = state
-        self._additions = store.additions
 
     def take(self, entry: Entry) -> None:
         host = self._state.host(entry.stream.host_id, entry.log_id)
@@ -76,11 +74,10 @@ class Folding:
         host.frames += 1
         self._take_batch(entry, host, batch)
         self._advance(entry, host, batch.complete_through_ns)
-        if self._additions.is_large:
-            self._store.append()
+        self._store.flush_if_large()
 
     def finish(self) -> None:
-        self._store.append()
+        self._store.flush()
         self._store.save_hosts(self._state.changed_hosts())
         self._store.save_covered(self._state.changed_coverage())
 
@@ -129,7 +126,7 @@ class Folding:
         return True
 
     def _place_again(self, entry: Entry, host: HostState, batch: Batch, groups: list[_Group]) -> None:
-        self._store.append()  # so that what came a moment ago is found too
+        self._store.flush()  # so that what came a moment ago is found too
         stored = self._store.stored_rows(batch.host_id, batch.boot_id, [group.row.segment for group in groups])
         digests = self._store.stored_digests(_equal(groups, stored))
         replaced: dict[tuple[int, int], StoredRow] = {}
@@ -157,7 +154,7 @@ class Folding:
             host.stale += 1 + len(group.records)
         elif row.revision > old.revision:
             host.superseded += 1
-            self._additions.supersede(old, entry.log_id)
+            self._store.supersede(old, entry.log_id)
             self._add(entry, host, batch, group)
             window_s = row.segment.window_start_ns // NS_PER_S
             new = StoredRow(entry.log_id, group.number, old.interval, row.revision, window_s)
@@ -174,7 +171,7 @@ class Folding:
         origin = Origin(entry.log_id, group.number, batch.host_id, batch.boot_id)
         _expect_from(host, group.row.segment.window_start_ns)
         host.records += len(group.records)
-        self._additions.add(origin, group.row, group.records)
+        self._store.add(origin, group.row, group.records)
 
     def _put_aside(
         self, entry: Entry, host: HostState, segment: Segment, records: list[UsageRecord], what: str
@@ -183,16 +180,15 @@ class Folding:
         host.quarantined += 1
         start_ns, end_ns = _bounded(segment.window_start_ns), _bounded(_window_end_ns(segment))
         _expect_from(host, start_ns)
-        allocated_ns = sum(record.allocated_ns for record in records)
-        self._additions.quarantine.append(
-            (
+        self._store.put_aside(
+            PutAside(
                 entry.log_id,
                 entry.stream.host_id,
                 segment.device_id,
                 start_ns,
                 max(end_ns, start_ns + 1),
                 len(records),
-                allocated_ns,
+                sum(record.allocated_ns for record in records),
                 what,
             )
         )
@@ -217,7 +213,7 @@ class Folding:
         host.rejected_frames += 1
         self._state.open_losses.add(host.host_id)
         from_ns = host.watermark_ns or 0
-        self._additions.quarantine.append((entry.log_id, host.host_id, "", from_ns, None, 0, 0, what))
+        self._store.put_aside(PutAside(entry.log_id, host.host_id, "", from_ns, None, 0, 0, what))
         _log.error("quarantined: host %s, log entry %d: %s", host.host_id, entry.log_id, what)
 
     def _advance(self, entry: Entry, host: HostState, told_ns: int | None) -> None:
@@ -226,10 +222,9 @@ class Folding:
         if through_ns is None or (host.watermark_ns is not None and through_ns <= host.watermark_ns):
             return
         host.watermark_ns = through_ns
-        self._additions.watermark.append((entry.log_id, host.host_id, through_ns))
+        self._store.advance(entry.log_id, host.host_id, through_ns)
         if host.host_id in self._state.open_losses:
             self._state.open_losses.remove(host.host_id)
-            self._store.append()
             self._store.close_open_quarantine(host.host_id, through_ns)
 
 

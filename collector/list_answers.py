@@ -7,10 +7,10 @@ from typing import Any
 
 from ..model.interval import Interval
 from ..storage.ledger_reader import LedgerReader, StreamState
-from ..storage.projection import HostState
-from ..storage.projection_lists import RecordPlace, StoredRecord, hosts, quarantine, records
+from ..storage.projection_lists import hosts, quarantine, records
 from ..storage.projection_reader import Snapshot
 from ..storage.usage_query import Scope
+from ..storage.usage_store import HostState, RecordPlace, StoredRecord
 from .instants import format_instant
 
 Json = dict[str, Any]

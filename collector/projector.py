@@ -10,7 +10,7 @@ from typing import Final
 from ..model.interval import NS_PER_S
 from ..storage.ledger_folder import LedgerError
 from ..storage.ledger_reader import LedgerReader
-from ..storage.projection import Projection
+from ..storage.usage_store import UsageStore
 from .folding import Folding
 from .folding_state import FoldingState
 
@@ -33,7 +33,7 @@ _SETTLED_NS: Final = 120 * NS_PER_S
 class Projector:
     """``position`` is how far the projection has come in the log; readable from any thread."""
 
-    def __init__(self, store: Projection, folder: Path, on_death: Callable[[], None]) -> None:
+    def __init__(self, store: UsageStore, folder: Path, on_death: Callable[[], None]) -> None:
         """``on_death`` is called, in the projector's thread, if it ends by an error that nobody foresaw."""
         self._store = store
         self._reader = LedgerReader(folder)

@@ -9,22 +9,23 @@ import logging
 from collections import defaultdict
 from collections.abc import Generator, Iterable, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import astuple, dataclass, fields
+from dataclasses import astuple, fields
 from pathlib import Path
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 import duckdb
 
 from ..model.identity import records_digest, row_digest
 from ..model.interval import Interval
-from ..model.usage import UsageRecord
+from ..model.usage import DeviceWindow, UsageRecord
 from .ledger_folder import PROJECTION_FILE, LedgerBroken
 from .projection_numbers import Row, load_numbers
 from .projection_rollup import Rollups
-from .projection_rows import Additions, StoredRow, device_key_of, record_of, row_of, subject_key_of
+from .projection_rows import Additions, device_key_of, record_of, row_of, subject_key_of
 from .projection_schema import TABLES, VERSION, create_statements
 from .projection_sql import in_force
 from .usage_query import Scope
+from .usage_store import Covered, HostState, Origin, Place, PutAside, StoredRow, Wanted
 
 _log = logging.getLogger(__name__)
 _SETTINGS: Final[dict[str, str | bool | int | float | list[str]]] = {
@@ -36,52 +37,7 @@ _SETTINGS: Final[dict[str, str | bool | int | float | list[str]]] = {
 }
 
 
-@dataclass(slots=True)
-class HostState:
-    """What is known of one host; the columns of ``host`` in their order."""
-
-    host_id: str
-    first_log_id: int
-    last_log_id: int = 0
-    last_received_ns: int = 0
-    first_window_ns: int | None = None
-    watermark_ns: int | None = None
-    frames: int = 0
-    records: int = 0
-    duplicates: int = 0
-    superseded: int = 0
-    stale: int = 0
-    quarantined: int = 0
-    rejected_frames: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class Covered:
-    """Which time of one device in one boot has conservation rows: disjoint stretches of CLOCK_BOOTTIME, in order."""
-
-    host_id: str
-    boot_id: str
-    device_id: str
-    generation: int
-    stretches: tuple[Interval, ...]
-
-
-Place = tuple[int, int]
-"""Of a segment: the log entry it came in, and its number there."""
 _EVERYTHING: Final = Scope(Interval(-(2**62), 2**62), 2**62)
-
-
-class Wanted(Protocol):
-    """What names a segment within a host and a boot."""
-
-    @property
-    def device_id(self) -> str: ...
-
-    @property
-    def generation(self) -> int: ...
-
-    @property
-    def boot(self) -> Interval: ...
 
 
 class Projection:
@@ -138,7 +94,25 @@ class Projection:
             raise
         self.position = through_log_id
 
-    def append(self) -> None:
+    def add(self, origin: Origin, row: DeviceWindow, records: Sequence[UsageRecord]) -> None:
+        """A segment; in a transaction, like all that follow."""
+        self.additions.add(origin, row, records)
+
+    def supersede(self, old: StoredRow, by_log_id: int) -> None:
+        self.additions.supersede(old, by_log_id)
+
+    def put_aside(self, what: PutAside) -> None:
+        self.additions.quarantine.append(astuple(what))
+
+    def advance(self, log_id: int, host_id: str, complete_through_ns: int) -> None:
+        """A host's new watermark."""
+        self.additions.watermark.append((log_id, host_id, complete_through_ns))
+
+    def flush_if_large(self) -> None:
+        if self.additions.is_large:
+            self.flush()
+
+    def flush(self) -> None:
         """Appends what was added, and empties ``additions``."""
         changed_s = self.additions.take_changed()
         for table, rows in self.additions.take().items():
@@ -259,6 +233,7 @@ class Projection:
 
     def close_open_quarantine(self, host_id: str, to_ns: int) -> None:
         """What a rejected frame of this host may have held lies before its next watermark."""
+        self.flush()
         self._db.execute("UPDATE quarantine SET to_ns = ? WHERE host_id = ? AND to_ns IS NULL", [to_ns, host_id])
 
     def _append(self, table: str, rows: list[Row]) -> None:

@@ -1,38 +1,13 @@
 """Pages of what the projection holds, row by row. Every page is bounded by its caller."""
 
-from dataclasses import dataclass
 from typing import Any, Final
 
-from ..model.identity import record_digest, usage_key
-from ..model.usage import UsageRecord
-from .projection import HostState
 from .projection_reader import Snapshot
 from .projection_rows import record_of
 from .projection_schema import QUARANTINE
 from .projection_sql import in_force
 from .usage_query import Scope
-
-RecordPlace = tuple[int, int, int]
-"""Where a record stands in the log: log id, number of its segment there, its number in the segment."""
-
-
-@dataclass(frozen=True, slots=True)
-class StoredRecord:
-    """A usage record in force, and what is not in it but identifies it."""
-
-    place: RecordPlace
-    host_id: str
-    boot_id: str
-    record: UsageRecord
-
-    @property
-    def usage_key(self) -> bytes:
-        return usage_key(self.host_id, self.boot_id, self.record)
-
-    @property
-    def digest(self) -> bytes:
-        """Computed from what is stored: were anything lost on the way, it would not be the sender's."""
-        return record_digest(self.record)
+from .usage_store import HostState, RecordPlace, StoredRecord
 
 
 def records(

@@ -18,35 +18,10 @@ from ..model.usage import (
 )
 from ..model.workload import Owner, Workload
 from .projection_numbers import Numbers, Row
+from .usage_store import Origin, StoredRow
 
 _LARGE = 10_000
 """Rows held as Python objects before they had better be appended: some 10 MB."""
-
-
-@dataclass(frozen=True, slots=True)
-class Origin:
-    """Where a segment came from: the log entry, its number there, and whose it is."""
-
-    log_id: int
-    segment_no: int
-    host_id: str
-    boot_id: str
-
-
-@dataclass(frozen=True, slots=True)
-class StoredRow:
-    """A conservation row that is already there and in force."""
-
-    log_id: int
-    segment_no: int
-    interval: Interval
-    revision: int
-    window_s: int
-    """When its window starts: s since 1970."""
-
-    @property
-    def place(self) -> tuple[int, int]:
-        return self.log_id, self.segment_no
 
 
 @dataclass(slots=True)
