@@ -99,7 +99,7 @@ def _nested(request: UsageRequest, sums: UsageSums) -> tuple[list[Json], int, in
     return items, len(page), len(by_sku)
 
 
-def _sku_item(sku: str, gpu_model: str, groups: list[Group], request: UsageRequest) -> Json:
+def _sku_item(sku: str | None, gpu_model: str | None, groups: list[Group], request: UsageRequest) -> Json:
     orgs = [{"org": group.keys[2], **_amount(group.ns, request)} for group in groups]
     total = _amount(sum(group.ns for group in groups), request)
     return {"sku": sku, "gpu_model": gpu_model, "orgs": orgs, "total": total}
