@@ -33,7 +33,6 @@ from .running import JUNE_NS
 
 MINUTE = 60 * NS_PER_S
 EPOCH = b"e" * 16
-Ask = Callable[[], "contextmanager[UsageAnswers]"]
 
 
 @contextmanager
