@@ -29,7 +29,7 @@ from ..model.exits import Exit
 from ..model.settings import BadSettings
 from ..plugins.notify import Notifier
 from ..storage.ledger import Ledger
-from ..storage.ledger_folder import FolderLock, LedgerBroken, LedgerError, LedgerInUse, prepare_folder
+from ..storage.ledger_folder import FolderLock, LedgerError, prepare_folder
 from ..storage.ledger_reader import LedgerReader
 from ..storage.projection import Projection
 from .api import make_api
@@ -41,7 +41,7 @@ from .deciding import Decisions
 from .intake import Intake, IntakeServer
 from .intake_credentials import IntakeCredentials
 from .projector import Projector
-from .refusal import CannotStart
+from .refusal import CannotStart, exit_of
 from .tokens import Token, load_tokens
 from .writer import LedgerWriter
 
@@ -151,14 +151,8 @@ def _open_stores(folder: Path, stack: AsyncExitStack) -> tuple[Ledger, Projectio
         projection = Projection(folder, ledger.ledger_id, last_log_id)
         stack.callback(projection.close)
     except LedgerError as error:
-        raise CannotStart(_exit_of(error), f"ledger.path: {error}") from error
+        raise CannotStart(exit_of(error), f"ledger.path: {error}") from error
     return ledger, projection, last_log_id
-
-
-def _exit_of(error: LedgerError) -> Exit:
-    if isinstance(error, LedgerInUse):
-        return Exit.UNAVAILABLE
-    return Exit.IO if isinstance(error, LedgerBroken) else Exit.CONFIG
 
 
 def _tokens(config: ApiConfig) -> tuple[Token, ...] | None:

@@ -6,7 +6,7 @@ A cache over the projection's own tables: thrown away whenever a transaction fai
 from collections import OrderedDict
 from typing import Final
 
-from ..storage.projection import Covered, HostState, Projection
+from ..storage.usage_store import Covered, HostState, UsageStore
 from .coverage import Coverage
 
 _MOST_BOOTS: Final = 20_000
@@ -16,7 +16,7 @@ _Device = tuple[str, int]
 
 
 class FoldingState:
-    def __init__(self, store: Projection) -> None:
+    def __init__(self, store: UsageStore) -> None:
         self._store = store
         self._hosts = store.hosts()
         self.open_losses = store.open_losses()

@@ -7,19 +7,10 @@ from typing import Any
 
 from ..model.interval import Interval
 from ..storage.ledger_reader import LedgerReader, StreamState
-from ..storage.projection import HostState
-from ..storage.projection_lists import (
-    LostFrames,
-    Picked,
-    RecordPlace,
-    StoredRecord,
-    hosts,
-    lost_frames,
-    quarantine,
-    records,
-)
+from ..storage.projection_lists import Picked, hosts, lost_frames, quarantine, records
 from ..storage.projection_reader import Snapshot
 from ..storage.usage_query import Scope
+from ..storage.usage_store import HostState, LostFrames, RecordPlace, StoredRecord
 from .doubles import Doubles, Signs
 from .instants import format_instant
 
@@ -147,10 +138,10 @@ def _record(stored: StoredRecord) -> Json:
         "clock": segment.clock,
         "workload": record.workload.subject_id,
         "session": record.session_id,
-        "org": record.owner.tenant,
-        "project": record.owner.project,
-        "rule": record.owner.rule,
-        "reason": record.owner.reason,
+        "org": stored.owner.tenant,
+        "project": stored.owner.project,
+        "rule": stored.owner.rule,
+        "reason": stored.owner.reason,
         "tags": dict(record.owner.tags),
         "claim": record.claim,
         "sharing": record.sharing,

@@ -2,35 +2,47 @@
 
 import logging
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
+from ..model.interval import NS_PER_S
 from ..storage.ledger_folder import LedgerError
 from ..storage.ledger_reader import LedgerReader
-from ..storage.projection import Projection
+from ..storage.usage_store import UsageStore
 from .folding import Folding
 from .folding_state import FoldingState
 
 _log = logging.getLogger(__name__)
-MOST_ENTRIES: Final = 128
+MOST_ENTRIES: Final = 512
 MOST_BYTES: Final = 2 * 1024 * 1024
 """A group ends at either: some 50,000 records of Python objects at the very most."""
 _PAUSE_S: Final = 0.02
 """Between small groups, so that many streams' frames share a transaction."""
 _RETRY_S: Final = 1.0
+_REFRESH_S: Final = 5.0
+"""How often rollups are made again at most, once the end of the log is reached: a host that is late
+touches the same few buckets over and over."""
+_REFRESH_GROUPS: Final = 50
+"""How many groups apart while there is more to fold: what is dirty is kept in memory too."""
+_SETTLED_NS: Final = 120 * NS_PER_S
+"""A bucket is not worth a rollup before windows in it have hardly any chance to come."""
 
 
 class Projector:
     """``position`` is how far the projection has come in the log; readable from any thread."""
 
-    def __init__(self, store: Projection, folder: Path, on_death: Callable[[], None]) -> None:
+    def __init__(self, store: UsageStore, folder: Path, on_death: Callable[[], None]) -> None:
         """``on_death`` is called, in the projector's thread, if it ends by an error that nobody foresaw."""
         self._store = store
         self._reader = LedgerReader(folder)
         self._state: FoldingState | None = None
         self._news = threading.Event()
         self._stopping = threading.Event()
+        self._groups = 0
+        self._received_ns = 0
+        self._refresh_at = 0.0
         self._on_death = on_death
         self._thread = threading.Thread(target=self._live, name="projector", daemon=True)
         self.trouble = ""
@@ -77,8 +89,23 @@ class Projector:
                 return
             if folded < MOST_ENTRIES:
                 self._stopping.wait(_PAUSE_S)
-        self._news.wait()
+            self._groups += 1
+            if self._groups % _REFRESH_GROUPS == 0:
+                self.refresh()
+        self._refresh_when_due()
+        self._news.wait(_REFRESH_S)
         self._news.clear()
+
+    def _refresh_when_due(self) -> None:
+        if time.monotonic() < self._refresh_at:
+            return
+        while self.refresh() and not self._news.is_set():
+            pass
+        self._refresh_at = time.monotonic() + _REFRESH_S
+
+    def refresh(self) -> int:
+        """Makes some rollups again of what has settled; how many. Raises LedgerBroken, and then nothing has changed."""
+        return self._store.refresh(self._received_ns - _SETTLED_NS)
 
     def _recover(self, error: LedgerError) -> None:
         """The log is the truth: the same entries are folded again, from what really was committed."""
@@ -101,4 +128,5 @@ class Projector:
             for entry in entries:
                 folding.take(entry)
             folding.finish()
+        self._received_ns = entries[-1].received_ns
         return len(entries)
