@@ -172,9 +172,14 @@ def read_head(raw: bytes) -> Head:
     return Head(codec, records, epoch, seq, previous, length, skip)
 
 
+def seq_of(raw: bytes) -> int:
+    """Of bytes that have at least the length of a header; whatever else they may be."""
+    return int.from_bytes(raw[_SEQ_AT])
+
+
 def span_of(raw: bytes) -> tuple[int, int]:
     """(first seq, last seq) of a frame that was read before: one seq twice, unless it is a Skip."""
-    seq = int.from_bytes(raw[_SEQ_AT])
+    seq = seq_of(raw)
     return (decode_skip(raw[HEADER_BYTES:]).first_seq if raw[CODEC_AT] == Codec.SKIP else seq), seq
 
 

@@ -1,44 +1,22 @@
 """Reading the ledger's log beside the one who writes it. Every answer is bounded."""
 
 import sqlite3
-from dataclasses import dataclass
+from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
+from typing import Any, Final
 
-from .ledger_folder import LOG_FILE, sqlite_errors
-from .ledger_rules import EntryKind, StreamId
+from .ledger_batch import FIRST_DIGEST, DamagedBatch, digest_of, unpack
+from .ledger_folder import LOG_FILE, LedgerBroken, sqlite_errors
+from .ledger_port import Entry, StreamState
+from .ledger_rules import StreamId
 
-
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """One entry of the log. ``body`` is the frame as received; of a tombstone, why it was rejected.
-
-    ``seq`` of a Skip is the last that it stands for.
-    """
-
-    log_id: int
-    stream: StreamId
-    seq: int
-    kind: EntryKind
-    hash: bytes
-    received_ns: int
-    body: bytes
-
-
-@dataclass(frozen=True, slots=True)
-class StreamState:
-    """Where one stream stands."""
-
-    stream: StreamId
-    committed_seq: int
-    head_hash: bytes
-    tombstones: int
-    """Frames that were rejected: their content is at the host, in its table of dead letters."""
-    replays: int
-    """Frames that came again and were acknowledged again."""
-    skipped: int
-    """Frames that a Skip stands for: the host has them no more."""
-    last_received_ns: int
+__all__ = ["Entry", "LedgerReader", "StreamState"]
+# The digest before a batch lies with the batch before it; of the first there is none.
+_BATCHES: Final = (
+    "SELECT id, count, received_ns, digest, body, (SELECT digest FROM log AS b WHERE b.id = log.id - log.count)"
+    " FROM log WHERE id > ? ORDER BY id"
+)
 
 
 class LedgerReader:
@@ -50,6 +28,7 @@ class LedgerReader:
         with sqlite_errors(folder):
             self._db = sqlite3.connect(folder / LOG_FILE, isolation_level=None, check_same_thread=False, timeout=10)
             self._db.execute("PRAGMA query_only = 1")
+        self._streams: dict[int, StreamId] = {}
 
     def __enter__(self) -> "LedgerReader":
         return self
@@ -76,43 +55,41 @@ class LedgerReader:
         entries: list[Entry] = []
         size_bytes = 0
         with sqlite_errors(self._folder):
-            rows = self._db.execute(
-                "SELECT log.id, host_id, epoch, seq, kind, hash, received_ns, body"
-                " FROM log JOIN stream ON stream.id = log.stream WHERE log.id > ? ORDER BY log.id LIMIT ?",
-                (after_log_id, most),
-            )
-            for log_id, host_id, epoch, seq, kind, digest, received_ns, body in rows:
-                stream = StreamId(host_id, epoch)
-                entries.append(Entry(log_id, stream, seq, EntryKind(kind), digest, received_ns, body))
-                size_bytes += len(body)
-                if size_bytes >= most_bytes:
+            rows = self._db.execute(_BATCHES, (after_log_id,))
+            for entry in self._entries(rows, after_log_id):
+                entries.append(entry)
+                size_bytes += len(entry.body)
+                if size_bytes >= most_bytes or len(entries) >= most:
                     break
             rows.close()
         return entries
 
-    def held_through(self, stream: StreamId, before_log_id: int) -> int:
-        """Where the stream's cursor was when the entry ``before_log_id`` was committed; 0: nothing was there.
+    def _entries(self, batches: Iterator[Any], after_log_id: int) -> Iterator[Entry]:
+        for last_id, count, received_ns, digest, body, previous in batches:
+            if digest_of(previous or FIRST_DIGEST, last_id, count, received_ns, body) != digest:
+                raise self._broken(last_id, count, "its bytes do not have the digest that is stored with them")
+            try:
+                packed = unpack(body, count)
+            except DamagedBatch as error:
+                raise self._broken(last_id, count, str(error)) from None
+            for place, entry in packed.items():
+                log_id = last_id - count + 1 + place
+                if log_id > after_log_id:
+                    stream = self._stream(entry.stream)
+                    yield Entry(log_id, stream, entry.seq, entry.kind, entry.hash, received_ns, entry.body)
 
-        Halves the stream, whose entries were committed in the order of their seq. Raises LedgerBroken.
-        """
-        with sqlite_errors(self._folder):
-            found = self._db.execute(
-                "SELECT id, committed_seq FROM stream WHERE host_id = ? AND epoch = ?", (stream.host_id, stream.epoch)
-            ).fetchone()
-            if found is None:
-                return 0
-            row, beyond = found[0], found[1] + 1
-            low = 0
-            while low + 1 < beyond:
-                middle = (low + beyond) // 2
-                entry = self._db.execute(
-                    "SELECT seq, id FROM log WHERE stream = ? AND seq >= ? ORDER BY seq LIMIT 1", (row, middle)
-                ).fetchone()
-                if entry is not None and entry[1] < before_log_id:
-                    low = entry[0]
-                else:
-                    beyond = middle
-        return low
+    def _stream(self, row: int) -> StreamId:
+        known = self._streams.get(row)
+        if known is None:
+            host_id, epoch = self._db.execute("SELECT host_id, epoch FROM stream WHERE id = ?", (row,)).fetchone()
+            known = self._streams[row] = StreamId(host_id, epoch)
+        return known
+
+    def _broken(self, last_id: int, count: int, what: str) -> LedgerBroken:
+        return LedgerBroken(
+            f"{self._folder / LOG_FILE} is damaged in entries {last_id - count + 1} to {last_id} ({what}): "
+            "restore it from a backup; hosts will replay"
+        )
 
     def streams(self, host_ids: list[str], most: int = 1_000) -> list[StreamState]:
         """The streams of these hosts, newest first."""

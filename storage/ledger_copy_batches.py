@@ -1,0 +1,95 @@
+"""The log in a copy of a ledger of format 3, where entries lie in batches."""
+
+import sqlite3
+from collections.abc import Iterator
+from typing import Any, Final
+
+from .ledger_batch import FIRST_DIGEST, DamagedBatch, Packed, digest_of, unpack
+from .ledger_copy_rows import FORGED, Row
+
+_BATCH: Final = (
+    "SELECT id, count, received_ns, digest, body, (SELECT digest FROM log AS b WHERE b.id = log.id - log.count)"
+    " FROM log WHERE"
+)
+
+
+class Batches:
+    """May raise sqlite3.Error, as all that reads a file which may be damaged."""
+
+    def __init__(self, db: sqlite3.Connection) -> None:
+        self._db = db
+
+    def after(self, stream: int, seq: int) -> Iterator[Row]:
+        """Of a damaged batch one row: the frames of this stream that should be in it are not known one by one."""
+        for last_seq, batch in self._runs(stream, seq):
+            try:
+                rows = self._rows(batch, stream)
+            except DamagedBatch as error:
+                yield _forged(seq + 1, last_seq, batch, str(error))
+                return
+            yield from (row for row in rows if row.seq > seq)
+            seq = max(seq, last_seq)
+
+    def at(self, stream: int, seq: int) -> Row | None:
+        """None: nothing is there, or what is there is damaged."""
+        for _, batch in self._runs(stream, seq - 1, most=1):
+            try:
+                return next((row for row in self._rows(batch, stream) if row.seq == seq), None)
+            except DamagedBatch:
+                break
+        return None
+
+    def gone(self) -> int:
+        streams = {row for (row,) in self._db.execute("SELECT id FROM stream")}
+        gone = last_id = 0
+        while found := self._db.execute(f"{_BATCH} id > ? ORDER BY id LIMIT 1", (last_id,)).fetchone():
+            try:
+                packed = _unpack(found)
+            except DamagedBatch:
+                count = found[0] - last_id  # the walk along the streams tells it
+            else:
+                count = found[1]
+                gone += sum(entry.stream not in streams for entry in packed.values())
+            gone += found[0] - count - last_id
+            last_id = found[0]
+        return gone
+
+    def _runs(self, stream: int, after_seq: int, most: int = -1) -> Iterator[tuple[Any, Any]]:
+        runs = self._db.execute(
+            "SELECT last_seq, batch FROM run WHERE stream = ? AND last_seq > ? ORDER BY last_seq LIMIT ?",
+            (stream, after_seq, most),
+        )
+        try:
+            yield from runs
+        finally:
+            runs.close()
+
+    def _rows(self, batch: Any, stream: int) -> list[Row]:
+        found = self._db.execute(f"{_BATCH} id = ?", (batch,)).fetchone()
+        if found is None:
+            raise DamagedBatch("it is not there")
+        first_id = found[0] - found[1] + 1 if isinstance(found[1], int) else 0
+        return [
+            Row(first_id + place, entry.seq, entry.kind, entry.hash, entry.body)
+            for place, entry in _unpack(found, stream).items()
+        ]
+
+
+def _unpack(found: Any, stream: int | None = None) -> dict[int, Packed]:
+    """Raises DamagedBatch, whatever is in the row."""
+    last_id, count, received_ns, digest, body, previous = found
+    if not all(isinstance(value, int) for value in (last_id, count, received_ns)) or not isinstance(body, bytes):
+        raise DamagedBatch("its row holds what no collector writes there")
+    previous = FIRST_DIGEST if last_id == count else previous
+    if not isinstance(previous, bytes):
+        raise DamagedBatch("the batch before it is not there")
+    if not 0 < count <= last_id or digest_of(previous, last_id, count, received_ns, body) != digest:
+        raise DamagedBatch("its bytes do not have the digest that is stored with them")
+    return unpack(body, count, stream)
+
+
+def _forged(first_seq: int, last_seq: Any, batch: Any, what: str) -> Row:
+    log_id = batch if isinstance(batch, int) else 0
+    return Row(
+        log_id, first_seq, FORGED, b"", b"", f"frames {first_seq} to {last_seq}, in batch {batch} of the log: {what}"
+    )
