@@ -2,6 +2,7 @@
 
 import sqlite3
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import Any, Final
 
 from .ledger_batch import FIRST_DIGEST, DamagedBatch, Packed, digest_of, unpack
@@ -43,14 +44,10 @@ class Batches:
         streams = {row for (row,) in self._db.execute("SELECT id FROM stream")}
         gone = last_id = 0
         while found := self._db.execute(f"{_BATCH} id > ? ORDER BY id LIMIT 1", (last_id,)).fetchone():
-            try:
-                packed = _unpack(found)
-            except DamagedBatch:
-                count = found[0] - last_id  # the walk along the streams tells it
-            else:
-                count = found[1]
-                gone += sum(entry.stream not in streams for entry in packed.values())
-            gone += found[0] - count - last_id
+            with suppress(DamagedBatch):  # the walk along the streams tells it
+                gone += sum(entry.stream not in streams for entry in _unpack(found).values())
+            there = found[0] - last_id
+            gone += there - found[1] if found[1] in range(1, there) else 0
             last_id = found[0]
         return gone
 
