@@ -6,6 +6,7 @@ is. A frame's hash is not stored, since its bytes are; each batch has a digest t
 """
 
 import struct
+import threading
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
@@ -28,6 +29,17 @@ _HEAD: Final = struct.Struct(">QQqQ")
 _REJECTED: Final = struct.Struct(">Q32s")
 _COLUMNS_BYTES: Final = 8 + 1 + 4
 _KINDS: Final = frozenset(EntryKind)
+
+
+class _OfThread(threading.local):
+    """To make one costs as much as to pack a small batch, and it is not for two threads at once."""
+
+    def __init__(self) -> None:
+        self.packer = zstandard.ZstdCompressor(level=_LEVEL)
+        self.unpacker = zstandard.ZstdDecompressor()
+
+
+_OF_THREAD: Final = _OfThread()
 
 
 class DamagedBatch(ValueError):
@@ -68,7 +80,7 @@ def pack(entries: Sequence[Packed]) -> bytes:
         *(entry.kind for entry in entries),
         *map(len, bodies),
     )
-    return zstandard.ZstdCompressor(level=_LEVEL).compress(b"".join((columns, *bodies)))
+    return _OF_THREAD.packer.compress(b"".join((columns, *bodies)))
 
 
 def unpack(stored: bytes, count: int, stream: int | None = None) -> dict[int, Packed]:
@@ -121,6 +133,6 @@ def _decompress(stored: bytes) -> bytes:
     try:
         if not 0 < zstandard.frame_content_size(stored) <= _LARGEST_BYTES:
             raise DamagedBatch("it does not say how many bytes are in it, or too many")
-        return zstandard.ZstdDecompressor().decompress(stored, allow_extra_data=False)
+        return _OF_THREAD.unpacker.decompress(stored, allow_extra_data=False)
     except zstandard.ZstdError as error:
         raise DamagedBatch(f"it cannot be decompressed: {error}") from None
