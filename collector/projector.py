@@ -2,6 +2,7 @@
 
 import logging
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Final
@@ -31,6 +32,7 @@ class Projector:
         self._state: FoldingState | None = None
         self._news = threading.Event()
         self._stopping = threading.Event()
+        self._took_s = 0.0
         self._on_death = on_death
         self._thread = threading.Thread(target=self._live, name="projector", daemon=True)
         self.trouble = ""
@@ -75,10 +77,18 @@ class Projector:
         while folded := self.fold_some():
             if self._stopping.is_set():
                 return
-            if folded < MOST_ENTRIES:
-                self._stopping.wait(_PAUSE_S)
+            self._stopping.wait(_PAUSE_S if folded < MOST_ENTRIES else self._rest_s())
         self._news.wait()
         self._news.clear()
+
+    def _rest_s(self) -> float:
+        """Between full groups: none when nothing comes in, else as long as the last one took.
+
+        Both sides want Python's lock, and what hosts say must be durable first.
+        """
+        busy = self._news.is_set()
+        self._news.clear()
+        return self._took_s if busy else 0
 
     def _recover(self, error: LedgerError) -> None:
         """The log is the truth: the same entries are folded again, from what really was committed."""
@@ -92,6 +102,7 @@ class Projector:
 
     def fold_some(self) -> int:
         """Folds one group; how many entries it had. Raises LedgerBroken, and then nothing has changed."""
+        began_s = time.monotonic()
         entries = self._reader.read(self.position, MOST_ENTRIES, MOST_BYTES)
         if not entries:
             return 0
@@ -101,4 +112,5 @@ class Projector:
             for entry in entries:
                 folding.take(entry)
             folding.finish()
+        self._took_s = time.monotonic() - began_s
         return len(entries)

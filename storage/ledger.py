@@ -204,4 +204,3 @@ class Ledger:
 
 def _moved(place: _Place) -> tuple[int, bytes, int, int]:
     return place.cursor.committed_seq, place.cursor.head_hash, place.tombstones, place.skipped
-

@@ -54,7 +54,7 @@ class Rows:
     def gone(self) -> int:
         """SQLite numbers rows without a gap, as long as none is deleted (rowids, lang_createtable)."""
         newest, count = self._db.execute("SELECT max(id), count(*) FROM log").fetchone()
-        return (newest or 0) - count
+        return int(newest or 0) - int(count)
 
 
 def _row(found: Any) -> Row:

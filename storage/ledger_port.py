@@ -81,7 +81,7 @@ class LedgerReading(Protocol):
         ...
 
     def read(self, after_log_id: int, most: int, most_bytes: int) -> list[Entry]:
-        """The entries after ``after_log_id`` in order: at most ``most``, and the first beyond ``most_bytes`` ends it."""
+        """Those after ``after_log_id`` in order: at most ``most``, and the first beyond ``most_bytes`` ends it."""
         ...
 
     def streams(self, host_ids: list[str], most: int = 1_000) -> list[StreamState]:

@@ -76,8 +76,11 @@ def test_any_changed_bit_is_found_with_the_frames_of_its_batch(tmp_path: Path, l
     for _ in range(200):
         with tampering(ledger) as db:
             log_id, column, value = chance.choice(
-                [(row[0], name, value) for row in db.execute("SELECT id, digest, body FROM log")
-                 for name, value in zip(("digest", "body"), row[1:], strict=True)]
+                [
+                    (row[0], name, value)
+                    for row in db.execute("SELECT id, digest, body FROM log")
+                    for name, value in zip(("digest", "body"), row[1:], strict=True)
+                ]
             )
             flipped = bytearray(value)
             flipped[chance.randrange(len(value))] ^= 1 << chance.randrange(8)
