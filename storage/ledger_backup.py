@@ -9,7 +9,7 @@ import json
 import os
 import shutil
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -111,7 +111,7 @@ def _open(folder: Path) -> sqlite3.Connection:
 
 
 @contextmanager
-def _made_whole(folder: Path) -> Iterator[Path]:
+def _made_whole(folder: Path) -> Generator[Path]:
     """A folder that is there with all that is in it, or not at all. Raises LedgerUnusable if anything is there now."""
     partial = folder.with_name(f".{folder.name}.partial")
     try:
