@@ -10,7 +10,7 @@ import threading
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
-from typing import Final
+from typing import Any, Final
 
 import zstandard
 
@@ -19,6 +19,11 @@ from .ledger_rules import EntryKind
 
 FIRST_DIGEST: Final = bytes(32)
 """What stands for the digest before the first batch."""
+SELECT_BATCH: Final = (
+    "SELECT id, count, received_ns, digest, body, (SELECT digest FROM log AS b WHERE b.id = log.id - log.count)"
+    " FROM log WHERE"
+)
+"""What ``read_batch`` wants to see: the digest before a batch lies with the batch before it."""
 _MOST_ENTRIES: Final = 64
 _FULL_BYTES: Final = 256 * 1024
 """A batch ends at either: who wants one frame of it unpacks all of it."""
@@ -104,6 +109,19 @@ def unpack(stored: bytes, count: int, stream: int | None = None) -> dict[int, Pa
 def digest_of(previous: bytes, last_id: int, count: int, received_ns: int, stored: bytes) -> bytes:
     """Of a batch whose last entry is ``last_id``; ``previous`` is the digest of the batch before it."""
     return sha256(previous + _HEAD.pack(last_id, count, received_ns, len(stored)) + stored).digest()
+
+
+def read_batch(row: Any, stream: int | None = None) -> dict[int, Packed]:
+    """As ``unpack``, of a row of SELECT_BATCH whose digest is looked at first. Anything may be in it."""
+    last_id, count, received_ns, digest, body, previous = row
+    if not all(isinstance(value, int) for value in (last_id, count, received_ns)) or not isinstance(body, bytes):
+        raise DamagedBatch("its row holds what no collector writes there")
+    previous = FIRST_DIGEST if last_id == count else previous
+    if not isinstance(previous, bytes):
+        raise DamagedBatch("the batch before it is not there")
+    if not 0 < count <= last_id or digest_of(previous, last_id, count, received_ns, body) != digest:
+        raise DamagedBatch("its bytes do not have the digest that is stored with them")
+    return unpack(body, count, stream)
 
 
 def _columns(count: int) -> str:

@@ -3,15 +3,10 @@
 import sqlite3
 from collections.abc import Iterator
 from contextlib import suppress
-from typing import Any, Final
+from typing import Any
 
-from .ledger_batch import FIRST_DIGEST, DamagedBatch, Packed, digest_of, unpack
+from .ledger_batch import SELECT_BATCH, DamagedBatch, read_batch
 from .ledger_copy_rows import FORGED, Row
-
-_BATCH: Final = (
-    "SELECT id, count, received_ns, digest, body, (SELECT digest FROM log AS b WHERE b.id = log.id - log.count)"
-    " FROM log WHERE"
-)
 
 
 class Batches:
@@ -43,9 +38,9 @@ class Batches:
     def gone(self) -> int:
         streams = {row for (row,) in self._db.execute("SELECT id FROM stream")}
         gone = last_id = 0
-        while found := self._db.execute(f"{_BATCH} id > ? ORDER BY id LIMIT 1", (last_id,)).fetchone():
+        while found := self._db.execute(f"{SELECT_BATCH} id > ? ORDER BY id LIMIT 1", (last_id,)).fetchone():
             with suppress(DamagedBatch):  # the walk along the streams tells it
-                gone += sum(entry.stream not in streams for entry in _unpack(found).values())
+                gone += sum(entry.stream not in streams for entry in read_batch(found).values())
             there = found[0] - last_id
             gone += there - found[1] if found[1] in range(1, there) else 0
             last_id = found[0]
@@ -62,27 +57,14 @@ class Batches:
             runs.close()
 
     def _rows(self, batch: Any, stream: int) -> list[Row]:
-        found = self._db.execute(f"{_BATCH} id = ?", (batch,)).fetchone()
+        found = self._db.execute(f"{SELECT_BATCH} id = ?", (batch,)).fetchone()
         if found is None:
             raise DamagedBatch("it is not there")
         first_id = found[0] - found[1] + 1 if isinstance(found[1], int) else 0
         return [
             Row(first_id + place, entry.seq, entry.kind, entry.hash, entry.body)
-            for place, entry in _unpack(found, stream).items()
+            for place, entry in read_batch(found, stream).items()
         ]
-
-
-def _unpack(found: Any, stream: int | None = None) -> dict[int, Packed]:
-    """Raises DamagedBatch, whatever is in the row."""
-    last_id, count, received_ns, digest, body, previous = found
-    if not all(isinstance(value, int) for value in (last_id, count, received_ns)) or not isinstance(body, bytes):
-        raise DamagedBatch("its row holds what no collector writes there")
-    previous = FIRST_DIGEST if last_id == count else previous
-    if not isinstance(previous, bytes):
-        raise DamagedBatch("the batch before it is not there")
-    if not 0 < count <= last_id or digest_of(previous, last_id, count, received_ns, body) != digest:
-        raise DamagedBatch("its bytes do not have the digest that is stored with them")
-    return unpack(body, count, stream)
 
 
 def _forged(first_seq: int, last_seq: Any, batch: Any, what: str) -> Row:

@@ -4,19 +4,14 @@ import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Final
+from typing import Any
 
-from .ledger_batch import FIRST_DIGEST, DamagedBatch, digest_of, unpack
+from .ledger_batch import SELECT_BATCH, DamagedBatch, read_batch
 from .ledger_folder import LOG_FILE, LedgerBroken, sqlite_errors
 from .ledger_port import Entry, StreamState
 from .ledger_rules import StreamId
 
 __all__ = ["Entry", "LedgerReader", "StreamState"]
-# The digest before a batch lies with the batch before it; of the first there is none.
-_BATCHES: Final = (
-    "SELECT id, count, received_ns, digest, body, (SELECT digest FROM log AS b WHERE b.id = log.id - log.count)"
-    " FROM log WHERE id > ? ORDER BY id"
-)
 
 
 class LedgerReader:
@@ -55,7 +50,7 @@ class LedgerReader:
         entries: list[Entry] = []
         size_bytes = 0
         with sqlite_errors(self._folder):
-            rows = self._db.execute(_BATCHES, (after_log_id,))
+            rows = self._db.execute(f"{SELECT_BATCH} id > ? ORDER BY id", (after_log_id,))
             for entry in self._entries(rows, after_log_id):
                 entries.append(entry)
                 size_bytes += len(entry.body)
@@ -65,13 +60,12 @@ class LedgerReader:
         return entries
 
     def _entries(self, batches: Iterator[Any], after_log_id: int) -> Iterator[Entry]:
-        for last_id, count, received_ns, digest, body, previous in batches:
-            if digest_of(previous or FIRST_DIGEST, last_id, count, received_ns, body) != digest:
-                raise self._broken(last_id, count, "its bytes do not have the digest that is stored with them")
+        for batch in batches:
+            last_id, count, received_ns, *_ = batch
             try:
-                packed = unpack(body, count)
+                packed = read_batch(batch)
             except DamagedBatch as error:
-                raise self._broken(last_id, count, str(error)) from None
+                raise self._broken(f"in the batch that ends with entry {last_id}: {error}") from None
             for place, entry in packed.items():
                 log_id = last_id - count + 1 + place
                 if log_id > after_log_id:
@@ -81,14 +75,15 @@ class LedgerReader:
     def _stream(self, row: int) -> StreamId:
         known = self._streams.get(row)
         if known is None:
-            host_id, epoch = self._db.execute("SELECT host_id, epoch FROM stream WHERE id = ?", (row,)).fetchone()
-            known = self._streams[row] = StreamId(host_id, epoch)
+            found = self._db.execute("SELECT host_id, epoch FROM stream WHERE id = ?", (row,)).fetchone()
+            if found is None:
+                raise self._broken(f"stream {row} is missing")
+            known = self._streams[row] = StreamId(*found)
         return known
 
-    def _broken(self, last_id: int, count: int, what: str) -> LedgerBroken:
+    def _broken(self, what: str) -> LedgerBroken:
         return LedgerBroken(
-            f"{self._folder / LOG_FILE} is damaged in entries {last_id - count + 1} to {last_id} ({what}): "
-            "restore it from a backup; hosts will replay"
+            f"{self._folder / LOG_FILE} is damaged ({what}): restore it from a backup; hosts will replay"
         )
 
     def streams(self, host_ids: list[str], most: int = 1_000) -> list[StreamState]:

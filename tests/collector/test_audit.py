@@ -73,7 +73,7 @@ def test_any_changed_bit_is_found_with_the_frames_of_its_batch(tmp_path: Path, l
     into_ledger(ledger, other)
     into_ledger(ledger, other)  # replays add nothing
     chance = Random(7)
-    for _ in range(200):
+    for _ in range(1_000):
         with tampering(ledger) as db:
             log_id, column, value = chance.choice(
                 [

@@ -272,6 +272,30 @@ def test_a_damaged_log_is_told_with_its_cure(tmp_path: Path) -> None:
         Ledger(tmp_path)
 
 
+@pytest.mark.parametrize("forged", ["body = zeroblob(length(body))", "digest = x'00'", "count = 'x'", "body = NULL"])
+def test_a_damaged_batch_is_told_and_nothing_of_it_is_read(tmp_path: Path, forged: str) -> None:
+    ledger = Ledger(tmp_path)
+    ledger.commit(chain(STREAM, 3), 1)
+    ledger.commit(chain(STREAM, 6), 2)
+    ledger.close()
+    db = sqlite3.connect(tmp_path / LOG_FILE)
+    db.execute("DROP TRIGGER log_is_never_changed")
+    db.execute("PRAGMA ignore_check_constraints = 1")
+    if "NULL" in forged:
+        db.execute("PRAGMA writable_schema = 1")
+        db.execute("UPDATE sqlite_master SET sql = replace(sql, 'body BLOB NOT NULL', 'body BLOB')")
+        db.commit()
+        db.close()
+        db = sqlite3.connect(tmp_path / LOG_FILE)
+    db.execute(f"UPDATE log SET {forged} WHERE id = 6")
+    db.commit()
+    db.close()
+    with LedgerReader(tmp_path) as reader:
+        assert [entry.seq for entry in reader.read(0, 3, 2**20)] == [1, 2, 3]
+        with pytest.raises(LedgerBroken, match=r"ends with entry 6.*backup"):
+            reader.read(3, 9, 2**20)
+
+
 def test_a_log_of_a_newer_format_is_left_alone(tmp_path: Path) -> None:
     Ledger(tmp_path).close()
     newer = sqlite3.connect(tmp_path / LOG_FILE)
