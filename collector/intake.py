@@ -13,14 +13,17 @@ import grpc.aio
 from ..model.endpoint import Endpoint, parse_endpoint
 from ..model.exits import Exit
 from ..proto.v1 import health_pb2_grpc, reflection_pb2_grpc, uplink_pb2_grpc
+from ..proto.v1.uplink_pb2 import Hello
 from .budget import Budget
 from .config import IntakeConfig
+from .doubles import Doubles
 from .identity_rule import Auth
 from .intake_credentials import IntakeCredentials
 from .intake_health import Health
 from .intake_reflection import Reflection
-from .intake_stream import HostStream, IntakeStatistics, Refused, read_hello
+from .intake_stream import Forked, HostStream, IntakeStatistics, Refused, read_hello
 from .refusal import CannotStart
+from .repeats import Repeats
 from .writer import LedgerWriter
 
 _log = logging.getLogger(__name__)
@@ -55,11 +58,13 @@ class Intake(uplink_pb2_grpc.UplinkServicer):
         """``credentials``: peers have certificates, and these decide whose stream they may write."""
         self.statistics = IntakeStatistics()
         self.credentials = credentials
+        self.doubles = Doubles()
         self._writer = writer
         self._budget = Budget(_IN_FLIGHT_BYTES)
         self._live: dict[str, HostStream] = {}
         self._auth: dict[str, Auth] = {}
         self._stopping = False
+        self._repeats = Repeats()
 
     @property
     def live_hosts(self) -> set[str]:
@@ -67,16 +72,33 @@ class Intake(uplink_pb2_grpc.UplinkServicer):
 
     async def Stream(self, request_iterator: Any, context: Any) -> None:  # type: ignore[override]
         """Called by gRPC for each stream."""
+        who = _address(context.peer())
         try:
-            await self._serve(context)
+            hello = await read_hello(context)
+            who = hello.host_id
+            await self._serve(context, hello)
         except Refused as refusal:
-            self.statistics.refused += 1
-            self.statistics.forks += refusal.code is grpc.StatusCode.FAILED_PRECONDITION
-            _log.error("stream from %s refused (%s): %s", context.peer(), refusal.code.name, refusal)
+            self._count(who, refusal)
+            if self._repeats.is_news(who, f"{refusal.code.name} {refusal}"):
+                _log.error(
+                    "stream of %s from %s refused (%s): %s; said again when that changes, or after an hour",
+                    who,
+                    context.peer(),
+                    refusal.code.name,
+                    refusal,
+                )
             await context.abort(refusal.code, str(refusal))
 
-    async def _serve(self, context: Any) -> None:
-        hello = await read_hello(context)
+    def _count(self, who: str, refusal: Refused) -> None:
+        self.statistics.refused += 1
+        self.statistics.forks += refusal.code is grpc.StatusCode.FAILED_PRECONDITION
+        if isinstance(refusal, Forked):
+            self.doubles.forked(who)
+        elif refusal.code is grpc.StatusCode.ALREADY_EXISTS:
+            self.statistics.host_id_in_use += 1
+            self.doubles.in_use(who)
+
+    async def _serve(self, context: Any, hello: Hello) -> None:
         auth: Auth = context.auth_context()
         if self.credentials is not None:
             self.credentials.check(hello.host_id, auth)
@@ -84,6 +106,7 @@ class Intake(uplink_pb2_grpc.UplinkServicer):
         await self._claim(stream)
         self._auth[hello.host_id] = auth
         self.statistics.streams += 1
+        self.doubles.opened(hello.host_id, hello.epoch)
         try:
             await stream.run()
         finally:
@@ -102,7 +125,6 @@ class Intake(uplink_pb2_grpc.UplinkServicer):
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(other.ended.wait(), left_s)
             if not other.ended.is_set():
-                self.statistics.host_id_in_use += 1
                 raise Refused(
                     grpc.StatusCode.ALREADY_EXISTS,
                     f"HostIdInUse: {host_id} has a live stream already: two hosts with one id, or a cloned machine id",
@@ -185,6 +207,11 @@ class IntakeServer:
                 self._intake.check_again()
             except Exception:
                 _log.exception("the TLS files could not be looked at")
+
+
+def _address(peer: str) -> str:
+    """Without the port, which is another at each attempt."""
+    return peer.rpartition(":")[0] or peer
 
 
 def _probe(wanted: Endpoint) -> None:

@@ -8,21 +8,47 @@ from typing import Any
 from ..model.interval import Interval
 from ..storage.ledger_port import LedgerReading, StreamState
 from ..storage.projection import HostState
-from ..storage.projection_lists import Picked, RecordPlace, StoredRecord, hosts, quarantine, records
+from ..storage.projection_lists import (
+    LostFrames,
+    Picked,
+    RecordPlace,
+    StoredRecord,
+    hosts,
+    lost_frames,
+    quarantine,
+    records,
+)
 from ..storage.projection_reader import Snapshot
 from ..storage.usage_query import Scope
+from .doubles import Doubles, Signs
 from .instants import format_instant
 
 Json = dict[str, Any]
 _STREAMS_OF_A_HOST = 10
+_LOSSES_OF_A_HOST = 10
 
 
-def answer_hosts(snapshot: Snapshot, ledger: LedgerReading, live: set[str], offset: int, limit: int) -> Json:
+@dataclass(frozen=True, slots=True)
+class Presence:
+    """What the intake knows of hosts at this moment."""
+
+    live: set[str]
+    doubles: Doubles
+
+
+def answer_hosts(snapshot: Snapshot, ledger: LedgerReading, now: Presence, offset: int, limit: int) -> Json:
     page, count = hosts(snapshot, offset, limit)
     by_host: defaultdict[str, list[StreamState]] = defaultdict(list)
     for state in ledger.streams([host.host_id for host in page], most=limit * _STREAMS_OF_A_HOST):
         by_host[state.stream.host_id].append(state)
-    items = [_host(host, by_host[host.host_id], host.host_id in live) for host in page]
+    lost: defaultdict[str, list[Json]] = defaultdict(list)
+    for each in lost_frames(snapshot, [host.host_id for host in page], _LOSSES_OF_A_HOST):
+        lost[each.host_id].append(_lost(each))
+    items = [
+        _host(host, by_host[host.host_id], host.host_id in now.live)
+        | {"lost": lost[host.host_id], "doubled": _doubled(now.doubles.of(host.host_id))}
+        for host in page
+    ]
     return {"as_of": str(snapshot.position), "offset": offset, "limit": limit, "total_count": count, "items": items}
 
 
@@ -40,10 +66,24 @@ def _host(host: HostState, streams: Sequence[StreamState], live: bool) -> Json:
         "stale": host.stale,
         "quarantined": host.quarantined,
         "rejected_frames": host.rejected_frames,
+        "forks": host.forks,
         "replayed_frames": sum(stream.replays for stream in streams),
         "skipped_frames": sum(stream.skipped for stream in streams),
         "streams": [_stream(stream) for stream in streams],
     }
+
+
+def _doubled(signs: Signs) -> Json:
+    return {
+        "host_id_in_use": signs.host_id_in_use,
+        "forks_refused": signs.forks_refused,
+        "epochs_returned": signs.epochs_returned,
+        "last_at": _instant(signs.last_at_ns),
+    }
+
+
+def _lost(lost: LostFrames) -> Json:
+    return {"epoch": lost.epoch.hex(), "first_seq": str(lost.first_seq), "last_seq": str(lost.last_seq)}
 
 
 def _stream(state: StreamState) -> Json:

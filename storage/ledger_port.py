@@ -84,6 +84,10 @@ class LedgerReading(Protocol):
         """Those after ``after_log_id`` in order: at most ``most``, and the first beyond ``most_bytes`` ends it."""
         ...
 
+    def held_through(self, stream: StreamId, before_log_id: int) -> int:
+        """Where the stream's cursor was when the entry ``before_log_id`` was committed; 0: nothing was there."""
+        ...
+
     def streams(self, host_ids: list[str], most: int = 1_000) -> list[StreamState]:
         """The streams of these hosts, newest first."""
         ...

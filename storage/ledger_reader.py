@@ -86,6 +86,45 @@ class LedgerReader:
             f"{self._folder / LOG_FILE} is damaged ({what}): restore it from a backup; hosts will replay"
         )
 
+    def held_through(self, stream: StreamId, before_log_id: int) -> int:
+        """Where the stream's cursor was when the entry ``before_log_id`` was committed; 0: nothing was there.
+
+        Halves the stream, whose runs were committed in the order of their seq. Raises LedgerBroken.
+        """
+        with sqlite_errors(self._folder):
+            found = self._db.execute(
+                "SELECT id, committed_seq FROM stream WHERE host_id = ? AND epoch = ?", (stream.host_id, stream.epoch)
+            ).fetchone()
+            if found is None:
+                return 0
+            low, beyond = 0, found[1] + 1
+            while low + 1 < beyond:
+                middle = (low + beyond) // 2
+                run = self._run(found[0], middle)
+                if run is not None and run[1] < before_log_id:
+                    low = run[0]
+                else:
+                    beyond = middle
+            return self._held_in(found[0], low, before_log_id)
+
+    def _held_in(self, row: int, low: int, before_log_id: int) -> int:
+        """The run behind ``low`` may lie in a batch with entries from before and behind."""
+        run = self._run(row, low + 1)
+        if run is not None:
+            batch = self._db.execute(f"{SELECT_BATCH} id = ?", (run[1],)).fetchone()
+            for entry in self._entries(iter([batch]), 0):
+                if entry.log_id < before_log_id and self._streams.get(row) == entry.stream:
+                    low = max(low, entry.seq)
+        return low
+
+    def _run(self, row: int, from_seq: int) -> tuple[int, int] | None:
+        """(last seq, batch) of the first run that reaches to ``from_seq``."""
+        found: tuple[int, int] | None = self._db.execute(
+            "SELECT last_seq, batch FROM run WHERE stream = ? AND last_seq >= ? ORDER BY last_seq LIMIT 1",
+            (row, from_seq),
+        ).fetchone()
+        return found
+
     def streams(self, host_ids: list[str], most: int = 1_000) -> list[StreamState]:
         """The streams of these hosts, newest first."""
         marks = ", ".join("?" * len(host_ids))

@@ -109,6 +109,19 @@ def test_a_replay_within_one_commit_is_known_too(ledger: LedgerLog) -> None:
     assert verdicts == [Verdict.COMMITTED, Verdict.REPLAY, Verdict.COMMITTED, Verdict.REPLAY]
 
 
+def test_where_a_stream_stood_before_an_entry_is_known_also_in_the_middle_of_a_commit(
+    opened: Opened, ledger: LedgerLog, tmp_path: Path
+) -> None:
+    one, other = chain(STREAMS[0], 90), chain(STREAMS[1], 90)
+    mixed = [offer for turn in zip(one, other, strict=True) for offer in turn]
+    for at in range(0, 180, 37):
+        ledger.commit(mixed[at : at + 37], 1)
+    with closing(opened.read(tmp_path)) as reader:
+        stood = [reader.held_through(STREAMS[0], log_id) for log_id in range(1, 182)]
+        assert stood == [log_id // 2 for log_id in range(1, 182)]
+        assert reader.held_through(STREAMS[2], 100) == 0
+
+
 def test_tombstones_and_skips_keep_their_places(opened: Opened, ledger: LedgerLog, tmp_path: Path) -> None:
     stream, told = STREAMS[0], chain(STREAMS[0], 9)
     poison = Offer(stream, 2, told[1].previous_hash, told[1].hash, told[1].body, rejected="nicht zu lesen: \u00e4")
