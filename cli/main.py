@@ -24,6 +24,7 @@ SUBCOMMANDS = {
     "config": "check or show a configuration",
     "pki": "make certificates for hosts and collectors",
     "log": "look into a write-ahead log",
+    "ledger": "back up and restore a collector's ledger",
     "verify": "check what a ledger holds against its hosts' chains and signatures",
 }
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..model.interval import Interval
-from ..storage.ledger_reader import LedgerReader, StreamState
+from ..storage.ledger_port import LedgerReading, StreamState
 from ..storage.projection_lists import Picked, hosts, lost_frames, quarantine, records
 from ..storage.projection_reader import Snapshot
 from ..storage.usage_query import Scope
@@ -27,7 +27,7 @@ class Presence:
     doubles: Doubles
 
 
-def answer_hosts(snapshot: Snapshot, ledger: LedgerReader, now: Presence, offset: int, limit: int) -> Json:
+def answer_hosts(snapshot: Snapshot, ledger: LedgerReading, now: Presence, offset: int, limit: int) -> Json:
     page, count = hosts(snapshot, offset, limit)
     by_host: defaultdict[str, list[StreamState]] = defaultdict(list)
     for state in ledger.streams([host.host_id for host in page], most=limit * _STREAMS_OF_A_HOST):

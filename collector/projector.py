@@ -43,6 +43,7 @@ class Projector:
         self._groups = 0
         self._received_ns = 0
         self._refresh_at = 0.0
+        self._took_s = 0.0
         self._on_death = on_death
         self._thread = threading.Thread(target=self._live, name="projector", daemon=True)
         self.trouble = ""
@@ -87,14 +88,22 @@ class Projector:
         while folded := self.fold_some():
             if self._stopping.is_set():
                 return
-            if folded < MOST_ENTRIES:
-                self._stopping.wait(_PAUSE_S)
+            self._stopping.wait(_PAUSE_S if folded < MOST_ENTRIES else self._rest_s())
             self._groups += 1
             if self._groups % _REFRESH_GROUPS == 0:
                 self.refresh()
         self._refresh_when_due()
         self._news.wait(_REFRESH_S)
         self._news.clear()
+
+    def _rest_s(self) -> float:
+        """Between full groups: none when nothing comes in, else as long as the last one took.
+
+        Both sides want Python's lock, and what hosts say must be durable first.
+        """
+        busy = self._news.is_set()
+        self._news.clear()
+        return self._took_s if busy else 0
 
     def _refresh_when_due(self) -> None:
         if time.monotonic() < self._refresh_at:
@@ -119,6 +128,7 @@ class Projector:
 
     def fold_some(self) -> int:
         """Folds one group; how many entries it had. Raises LedgerBroken, and then nothing has changed."""
+        began_s = time.monotonic()
         entries = self._reader.read(self.position, MOST_ENTRIES, MOST_BYTES)
         if not entries:
             return 0
@@ -129,4 +139,5 @@ class Projector:
                 folding.take(entry)
             folding.finish()
         self._received_ns = entries[-1].received_ns
+        self._took_s = time.monotonic() - began_s
         return len(entries)
