@@ -14,6 +14,7 @@ there, lower revision                 stale: counted
 there, same revision, other digest    conflict: quarantine
 overlaps another segment              metered twice: quarantine
 overlaps, a gap of what was given up  cut to what nothing else accounts for; the rest is stale
+new, or a revision; in a sealed time  what it changes is booked as an adjustment in the first open period
 breaks the law of conservation        quarantine
 ====================================  ======================================================
 """
@@ -24,9 +25,9 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 from ..model.conservation import check_row
-from ..model.decisions import OWN_HOST_ID
+from ..model.decisions import OWN_HOST_ID, PeriodSealed
 from ..model.identity import row_digest
-from ..model.interval import NS_PER_S
+from ..model.interval import NS_PER_S, Interval
 from ..model.predecessor import Predecessor
 from ..model.usage import Batch, DeviceWindow, Segment, UsageRecord
 from ..proto.convert import decode_batch
@@ -101,7 +102,17 @@ class Folding:
             decided = decode_decided(read_frame(entry.body).payload())
         except ValueError as error:
             raise LedgerBroken(f"log entry {entry.log_id}, of the ledger's own stream, {error}") from None
-        self._store.decide(entry.log_id, decided)
+        if not isinstance(decided.what, PeriodSealed) or self._seal(entry, decided.what):
+            self._store.decide(entry.log_id, decided)
+
+    def _seal(self, entry: Entry, seal: PeriodSealed) -> bool:
+        """A root that something has overtaken on its way into the log proves nothing: such a seal never was."""
+        span = Interval(seal.from_ns, seal.to_ns)
+        if self._state.is_sealed(span) or self._store.is_touched(span, seal.as_of):
+            _log.warning("log entry %d: a seal that came too late, or twice, holds nothing", entry.log_id)
+            return False
+        self._state.seal(span)
+        return True
 
     def _take_batch(self, entry: Entry, host: HostState, batch: Batch) -> None:
         groups, orphans = _grouped(batch)
@@ -176,10 +187,7 @@ class Folding:
             host.stale += 1 + len(group.records)
         elif row.revision > old.revision:
             host.superseded += 1
-            self._store.supersede(old, entry.log_id)
-            self._add(entry, host, batch, group)
-            origin = Origin(entry.log_id, group.number, batch.host_id, batch.boot_id)
-            self._store.carry_corrections(origin, row.segment, group.records)
+            self._add(entry, host, batch, group, old)
             window_s = row.segment.window_start_ns // NS_PER_S
             new = StoredRow(entry.log_id, group.number, old.interval, row.revision, window_s)
             digests[new.place] = row_digest(row)
@@ -191,11 +199,22 @@ class Folding:
             self._put_aside(entry, host, row.segment, group.records, what)
         return old
 
-    def _add(self, entry: Entry, host: HostState, batch: Batch, group: _Group) -> None:
+    def _add(self, entry: Entry, host: HostState, batch: Batch, group: _Group, old: StoredRow | None = None) -> None:
+        """In place of ``old``; where its period is sealed that stays, and the difference is booked in an open one."""
         origin = Origin(entry.log_id, group.number, batch.host_id, batch.boot_id)
-        _expect_from(host, group.row.segment.window_start_ns)
+        segment = group.row.segment
+        _expect_from(host, segment.window_start_ns)
         host.records += len(group.records)
+        booked_ns = self._state.booked_ns(segment.window_start_ns)
+        if booked_ns is not None:
+            host.late += 1
+            self._store.add_late(origin, group.row, group.records, old, booked_ns, entry.received_ns)
+            return
+        if old is not None:
+            self._store.supersede(old, entry.log_id)
         self._store.add(origin, group.row, group.records)
+        if old is not None:
+            self._store.carry_corrections(origin, segment, group.records)
 
     def _put_aside(
         self, entry: Entry, host: HostState, segment: Segment, records: list[UsageRecord], what: str

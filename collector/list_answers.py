@@ -55,6 +55,7 @@ def _host(host: HostState, streams: Sequence[StreamState], live: bool) -> Json:
         "duplicates": host.duplicates,
         "superseded": host.superseded,
         "stale": host.stale,
+        "late": host.late,
         "quarantined": host.quarantined,
         "rejected_frames": host.rejected_frames,
         "forks": host.forks,

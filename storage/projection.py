@@ -22,11 +22,12 @@ from ..model.usage import DeviceWindow, Segment, UsageRecord
 from .ledger_folder import PROJECTION_FILE, LedgerBroken
 from .projection_corrections import carried, corrections_of
 from .projection_decision_rows import decision_rows
+from .projection_late import adjustments, is_touched, late_row, sealed_spans
 from .projection_numbers import Row, load_numbers
 from .projection_rollup import Rollups
 from .projection_rows import Additions, device_key_of, record_of, row_of, subject_key_of
 from .projection_schema import TABLES, VERSION, create_statements
-from .projection_sql import as_said, in_force
+from .projection_sql import as_said, in_force, told_last
 from .usage_query import Scope
 from .usage_store import Covered, HostState, LostFrames, Origin, Place, PutAside, StoredRow, Wanted
 
@@ -66,6 +67,7 @@ class Projection:
             load_numbers(self._db, "device", device_key_of), load_numbers(self._db, "subject", subject_key_of)
         )
         self._rollups = Rollups(self._db)
+        self._has_late = bool(self._db.execute("SELECT 1 FROM late LIMIT 1").fetchall())
         self._has_corrections = bool(self._db.execute("SELECT 1 FROM correction LIMIT 1").fetchall())
 
     def reopen(self, last_log_id: int) -> None:
@@ -120,6 +122,33 @@ class Projection:
         if self._has_corrections:
             self._append("correction", carried(self._db, origin, segment, records))
 
+    def add_late(
+        self,
+        origin: Origin,
+        row: DeviceWindow,
+        records: Sequence[UsageRecord],
+        old: StoredRow | None,
+        booked_ns: int,
+        received_ns: int,
+    ) -> None:
+        """A segment of a sealed period: what it changes against ``old`` is booked at ``booked_ns``."""
+        self.additions.add(origin, row, records)
+        self.additions.superseded.append((origin.log_id, origin.segment_no, origin.log_id))
+        self.flush()
+        self._append("late", [late_row(origin, old, booked_ns)])
+        self._has_late = True
+        self.carry_corrections(origin, row.segment, records)
+        for log_id, decided in adjustments(self._db, origin, old, booked_ns, received_ns):
+            self.additions.decide(*decision_rows(log_id, decided))
+
+    def sealed(self) -> list[Interval]:
+        self.flush()
+        return sealed_spans(self._db)
+
+    def is_touched(self, span: Interval, behind_log_id: int) -> bool:
+        self.flush()
+        return is_touched(self._db, span, behind_log_id)
+
     def lose(self, lost: LostFrames) -> None:
         self.additions.lost.append(astuple(lost))
 
@@ -160,14 +189,17 @@ class Projection:
             return self._rollups.refresh(self.position, settled_ns)
 
     def stored_rows(self, host_id: str, boot_id: str, wanted: Sequence[Wanted]) -> list[list[StoredRow]]:
-        """For each wanted segment the conservation rows in force that overlap it, in order; at most two of them."""
+        """For each wanted segment the conservation rows that overlap it, in order; at most two of them.
+
+        Those in force; of a sealed period the last that came.
+        """
         columns = [
             [each.device_id for each in wanted],
             [each.generation for each in wanted],
             [each.boot.start_ns for each in wanted],
             [each.boot.end_ns for each in wanted],
         ]
-        relation, parameters = in_force("device_row", _EVERYTHING)
+        relation, parameters = told_last() if self._has_late else in_force("device_row", _EVERYTHING)
         found: list[tuple[int, int, int, int, int, int, int]] = self._db.execute(
             "SELECT place, r.log_id, r.segment_no, r.boot_start_ns, r.length_ns, r.revision, r.window_s"
             " FROM (SELECT unnest(range(?)) AS place, unnest(?::VARCHAR[]) AS device, unnest(?::UINTEGER[]) AS gen,"

@@ -14,7 +14,7 @@ from typing import Final
 
 from .projection_decision_rows import decision_tables
 
-VERSION: Final = 4
+VERSION: Final = 5
 """A projection of another version is thrown away and made again from the log."""
 
 DEVICE: Final = (
@@ -114,6 +114,14 @@ CORRECTION: Final = (
     ("project", "VARCHAR"),
 )
 """What an overlay says of the record at a place: from the decision on, or from the revision that took it over."""
+LATE: Final = (
+    ("log_id", "BIGINT"),
+    ("segment_no", "INTEGER"),
+    ("old_log_id", "BIGINT"),  # the segment that it follows on; NULL: the first that is known of its time
+    ("old_segment_no", "INTEGER"),
+    ("booked_ns", "BIGINT"),
+)
+"""Segments of sealed periods that came after the seal."""
 SUPERSEDED: Final = (("log_id", "BIGINT"), ("segment_no", "INTEGER"), ("by_log_id", "BIGINT"))
 QUARANTINE: Final = (
     ("log_id", "BIGINT"),
@@ -149,6 +157,7 @@ HOST: Final = (
     ("quarantined", "BIGINT"),
     ("rejected_frames", "BIGINT"),
     ("forks", "BIGINT"),
+    ("late", "BIGINT"),
 )
 COVERAGE: Final = (
     ("host_id", "VARCHAR"),
@@ -200,6 +209,7 @@ TABLES: Final = {
     "device_row": DEVICE_ROW,
     "unobserved": UNOBSERVED,
     "correction": CORRECTION,
+    "late": LATE,
     "superseded": SUPERSEDED,
     "quarantine": QUARANTINE,
     "lost": LOST,

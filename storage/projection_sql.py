@@ -45,7 +45,7 @@ def in_force(
     tenant = "" if scope.tenant is None else " AND coalesce(o.tenant, r.tenant) = ?"
     sql = (
         f"(SELECT r.* REPLACE ({_CORRECTED}), {_SAID} FROM ({_JOINED[table].format(rows)}) r"
-        f" LEFT JOIN {_CORRECTIONS} o USING (log_id, segment_no, ordinal)"
+        f" LEFT JOIN {corrections()} o USING (log_id, segment_no, ordinal)"
         f" WHERE {'' if voided else 'NOT '}coalesce(o.voided, false){tenant})"
     )
     return sql, [*parameters, scope.as_of, *([scope.tenant] if tenant else [])]
@@ -54,6 +54,16 @@ def in_force(
 def as_said(table: str) -> tuple[str, list[Any]]:
     """As ``in_force``, of everything that its hosts ever said, superseded or not, and no correction in it."""
     return f"({_JOINED[table].format(table)})", []
+
+
+def told_last() -> tuple[str, list[Any]]:
+    """Of all device rows those that nothing follows on: in force, or the last that came for a sealed period."""
+    place = "log_id, segment_no"
+    rows = (
+        f"(SELECT * FROM device_row ANTI JOIN (SELECT {place} FROM superseded WHERE by_log_id <> log_id"
+        " UNION ALL SELECT old_log_id, old_segment_no FROM late) USING (log_id, segment_no))"
+    )
+    return f"({_JOINED['device_row'].format(rows)})", []
 
 
 def with_segment(records: str) -> str:
@@ -71,13 +81,19 @@ _CORRECTED: Final = (
     " if(o.tenant IS NULL, r.rule, 'correction') AS rule, if(o.tenant IS NULL, r.reason, '') AS reason"
 )
 _SAID: Final = ", ".join(f"r.{name} AS said_{name}" for name in OWNERS)
-_CORRECTIONS: Final = (
-    "(SELECT log_id, segment_no, ordinal, arg_max(tenant, since_log_id) FILTER (kind = 'reassign') AS tenant,"
-    " arg_max(project, since_log_id) FILTER (kind = 'reassign') AS project,"
-    " arg_max(kind, since_log_id) FILTER (kind <> 'reassign') IS NOT DISTINCT FROM 'void' AS voided"
-    " FROM correction WHERE since_log_id <= ? GROUP BY ALL)"
-)
-"""What corrections say of each record that has one: its last owner, and whether it is void."""
+
+
+def corrections() -> str:
+    """A relation: what corrections say of each record that has one, its last owner and whether it is void.
+
+    One parameter: the log id as of which.
+    """
+    return (
+        "(SELECT log_id, segment_no, ordinal, arg_max(tenant, since_log_id) FILTER (kind = 'reassign') AS tenant,"
+        " arg_max(project, since_log_id) FILTER (kind = 'reassign') AS project,"
+        " arg_max(kind, since_log_id) FILTER (kind <> 'reassign') IS NOT DISTINCT FROM 'void' AS voided"
+        " FROM correction WHERE since_log_id <= ? GROUP BY ALL)"
+    )
 
 
 def _in_spans(spans: Sequence[Interval]) -> tuple[str, list[int]]:

@@ -117,6 +117,8 @@ class HostState:
     rejected_frames: int = 0
     forks: int = 0
     """Epochs that were begun because of one."""
+    late: int = 0
+    """Segments that came for a sealed period."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,6 +194,26 @@ class UsageStore(Protocol):
 
     def put_aside(self, what: PutAside) -> None: ...
 
+    def add_late(
+        self,
+        origin: Origin,
+        row: DeviceWindow,
+        records: Sequence[UsageRecord],
+        old: StoredRow | None,
+        booked_ns: int,
+        received_ns: int,
+    ) -> None:
+        """A segment of a sealed period: what it changes against ``old`` is booked at ``booked_ns``."""
+        ...
+
+    def sealed(self) -> list[Interval]:
+        """The sealed periods, in order of time."""
+        ...
+
+    def is_touched(self, span: Interval, behind_log_id: int) -> bool:
+        """Whether an entry behind that one says anything of windows that start in ``span``."""
+        ...
+
     def lose(self, lost: LostFrames) -> None: ...
 
     def has_lost(self, host_id: str, epoch: bytes) -> bool:
@@ -223,7 +245,10 @@ class UsageStore(Protocol):
         ...
 
     def stored_rows(self, host_id: str, boot_id: str, wanted: Sequence[Wanted]) -> list[list[StoredRow]]:
-        """For each wanted segment the conservation rows in force that overlap it, in order; at most two of them."""
+        """For each wanted segment the conservation rows that overlap it, in order; at most two of them.
+
+        Those in force; of a sealed period the last that came.
+        """
         ...
 
     def stored_digests(self, stored: Sequence[StoredRow]) -> dict[Place, bytes]:

@@ -12,7 +12,7 @@ from fractions import Fraction
 
 from gputally.model.decisions import Corrected, Decided, Overlay, OverlayKind
 from gputally.model.identity import records_digest, row_digest, usage_key
-from gputally.model.interval import NS_PER_S
+from gputally.model.interval import NS_PER_S, Interval
 from gputally.model.usage import DeviceWindow, Segment, UsageRecord
 from gputally.model.workload import UNATTRIBUTED, Owner
 from gputally.storage.usage_query import (
@@ -78,6 +78,15 @@ class PlainStore:
 
     def put_aside(self, what: PutAside) -> None:
         self.aside.append(what)
+
+    def add_late(self, *_: object) -> None:
+        raise NotImplementedError("nothing is sealed here")
+
+    def sealed(self) -> list[Interval]:
+        return []
+
+    def is_touched(self, span: Interval, behind_log_id: int) -> bool:
+        raise NotImplementedError("nothing is sealed here")
 
     def lose(self, lost: LostFrames) -> None:
         self.lost.append(lost)
