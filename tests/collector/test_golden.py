@@ -11,6 +11,7 @@ from gputally.collector.rounding import hours
 from gputally.model.interval import Interval
 from gputally.model.usage import Batch, Partition, Slices
 from gputally.simulator.stream import MINUTE_NS, SimulatedHost, Use
+from gputally.simulator.uplink import Conversation
 
 from ..model.host import PaperHost, Run, S
 from .running import HOUR_NS, JUNE_NS, RunningCollector
@@ -177,6 +178,47 @@ def test_g11_more_nanoseconds_than_64_bits_hold(collector: RunningCollector) -> 
     assert answer["completeness"]["state"] == "final"
     checked = collector.ask("/v1/conservation", range_from="2025-05-01T00:00:00Z", range_to="2025-06-01T00:00:00Z")
     assert checked.json()["summary"]["exact"] is True
+
+
+def test_g6_a_stream_three_times_out_of_order_with_an_outage_in_the_middle(collector: RunningCollector) -> None:
+    host = SimulatedHost("gpu-01", records_per_frame=100)
+    for gpu in range(5):
+        host.hold(f"nvidia:GPU-{gpu}", "NVIDIA H100", "A", hours_from(JUNE_NS, 12))
+    frames = list(host.frames())
+    with Conversation(collector.intake) as stream:
+        stream.hello(host.host_id, host.epoch)
+        for frame in (*frames[3:5], *frames[:10]):
+            stream.send(frame.to_bytes())
+        assert stream.hear().resume.next_seq == 1
+    collector.kill()  # three hours of frames wait at the host meanwhile
+    collector.start()
+    collector.deliver(host)
+    collector.deliver(host)
+    host.epoch = b"n" * 16  # and once more by a host that lost what it knew
+    collector.deliver(host)
+    golden = CASES["G6"]
+    answer = collector.usage()
+    assert answer["grand_total"]["usage"] == golden["hours"]
+    (told,) = collector.ask("/v1/hosts").json()["items"]
+    assert (told["duplicates"] == 7_200 and told["replayed_frames"] >= len(frames)) is golden["duplicates_counted"]
+    checked = collector.ask("/v1/conservation", range_from="2025-06-01T00:00:00Z", range_to="2025-06-02T00:00:00Z")
+    assert checked.json()["summary"]["holes"] == golden["holes"] and checked.json()["summary"]["exact"] is True
+
+
+def test_g15_one_host_is_silent_for_a_day(collector: RunningCollector) -> None:
+    for number in (1, 2):
+        host = SimulatedHost(f"gpu-{number:02d}")
+        until = 14 * 24 if number == 2 else 720
+        host.hold(f"nvidia:GPU-{number}", "NVIDIA L40", "A", hours_from(JUNE_NS, until), HOUR_NS)
+        collector.deliver(host)
+    day = {"range_from": "2025-06-15T00:00:00Z", "range_to": "2025-06-16T00:00:00Z"}
+    golden = CASES["G15"]
+    assert collector.usage(**day)["completeness"]["state"] == golden["not_strict"]
+    refused = collector.ask("/v1/usage", **day, strict="true")
+    assert refused.status_code == golden["strict"]
+    (missing,) = refused.json()["missing"]
+    assert (missing["host"], missing["from"], missing["to"]) == ("gpu-02", *day.values())
+    assert golden["names"] == ["host", "interval"]
 
 
 def test_minutes_of_g4_are_not_rounded_one_by_one() -> None:
