@@ -21,6 +21,7 @@ from .list_answers import Presence, RecordsRequest, answer_hosts, answer_quarant
 from .parameters import take_number, take_place, take_span
 from .problems import Problem, respond
 from .query import PARAMETERS, read_request
+from .routes_allocation import add_allocation
 from .routes_corrections import add_corrections
 from .routes_decisions import add_decisions
 from .routes_exports import add_exports
@@ -49,6 +50,7 @@ def make_api(parts: Parts) -> FastAPI:
     add_corrections(routes)
     add_money(routes)
     add_exports(routes)
+    add_allocation(routes)
     _add_health(app, parts)
     _add_problems(app)
     return app
