@@ -26,6 +26,7 @@ from .routes_corrections import add_corrections
 from .routes_decisions import add_decisions
 from .routes_exports import add_exports
 from .routes_money import add_money
+from .routes_exclusions import add_exclusions_path
 from .routing import PAGE, RANGE, Json, Routes, Told
 from .tokens import Caller
 from .usage_answer import Asked, answer_usage
@@ -51,6 +52,7 @@ def make_api(parts: Parts) -> FastAPI:
     add_money(routes)
     add_exports(routes)
     add_allocation(routes)
+    add_exclusions_path(routes)
     _add_health(app, parts)
     _add_problems(app)
     return app

@@ -22,6 +22,8 @@ class Had(NamedTuple):
     project: str
     host_id: str
     device_id: str
+    gpu_id: str
+    """Of a MIG instance the GPU it is of, otherwise the device again."""
     start_ns: int
     end_ns: int
     amount: int
@@ -47,10 +49,11 @@ def exclude(had: Iterable[Had], exclusions: Sequence[ExclusionSet]) -> dict[tupl
 
 
 def applies(exclusion: ExclusionSet, had: Had) -> bool:
-    """By its names; an empty one is any."""
-    wanted = exclusion.tenant, exclusion.project, exclusion.host_id, exclusion.device_id
-    found = had.tenant, had.project, had.host_id, had.device_id
-    return all(not name or name == other for name, other in zip(wanted, found, strict=True))
+    """By its names; an empty one is any. A GPU's is its instances' too."""
+    wanted = exclusion.tenant, exclusion.project, exclusion.host_id
+    found = had.tenant, had.project, had.host_id
+    device = not exclusion.device_id or exclusion.device_id in (had.device_id, had.gpu_id)
+    return device and all(not name or name == other for name, other in zip(wanted, found, strict=True))
 
 
 def _taken(had: Had, exclusions: Sequence[ExclusionSet]) -> Iterator[tuple[int, int]]:
