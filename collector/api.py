@@ -27,8 +27,10 @@ from .routes_decisions import add_decisions
 from .routes_exports import add_exports
 from .routes_money import add_money
 from .routes_exclusions import add_exclusions_path
+from .routes_workloads import add_workloads
 from .routing import PAGE, RANGE, Json, Routes, Told
 from .tokens import Caller
+from .uptime_answer import add_uptime, take_optional_span
 from .usage_answer import Asked, answer_usage
 
 _log = logging.getLogger(__name__)
@@ -45,7 +47,13 @@ def make_api(parts: Parts) -> FastAPI:
         routes.get(path, PARAMETERS, lambda seen, told, who, at: _usage(parts, seen, told, who, at))
     routes.get("/v1/records", (*RANGE, "host", "workload", "after", "limit"), _records)
     routes.get("/v1/conservation", (*RANGE, "host", *PAGE), _conservation, tenants=False)
-    routes.get("/v1/hosts", PAGE, lambda seen, told, _who, _at: _hosts(parts, seen, told), tenants=False)
+    routes.get(
+        "/v1/hosts",
+        (*PAGE, *RANGE),
+        lambda seen, told, _who, _at: _hosts(parts, seen, told),
+        tenants=False,
+        required=(),
+    )
     routes.get("/v1/quarantine", PAGE, _quarantine, tenants=False)
     add_decisions(routes)
     add_corrections(routes)
@@ -53,6 +61,7 @@ def make_api(parts: Parts) -> FastAPI:
     add_exports(routes)
     add_allocation(routes)
     add_exclusions_path(routes)
+    add_workloads(routes)
     _add_health(app, parts)
     _add_problems(app)
     return app
@@ -77,7 +86,8 @@ def _conservation(seen: Snapshot, told: Told, _who: Caller, _path: str) -> Json:
 def _hosts(parts: Parts, seen: Snapshot, told: Told) -> Json:
     now = Presence(parts.intake.live_hosts, parts.intake.doubles)
     with LedgerReader(parts.ledger_folder) as ledger:
-        return answer_hosts(seen, ledger, now, _offset(told), _limit(told))
+        span = take_optional_span(told)
+        return add_uptime(answer_hosts(seen, ledger, now, _offset(told), _limit(told)), seen, span)
 
 
 def _quarantine(seen: Snapshot, told: Told, _who: Caller, _path: str) -> Json:

@@ -38,6 +38,7 @@ from ..storage.projection import HostState, Projection
 from ..storage.projection_decision_rows import decision_rows
 from ..storage.projection_rows import Additions, Origin, StoredRow, device_row, record_row
 from ..storage.skip import SkipReason
+from .folding_others import fold_others
 from .folding_state import FoldingState
 from .told_late import in_holes, is_told_late
 
@@ -89,6 +90,7 @@ class Folding:
             # In a later frame it is what an epoch that came to nothing had said; that is the next one's story.
             host.forks += entry.seq == 1 and batch.predecessor.reason == "fork"
             self._miss_what_ended(entry, host, batch.predecessor)
+        fold_others(entry, batch, self._state, self._additions)
         self._advance(entry, host, batch.complete_through_ns)
         if self._additions.is_large:
             self._store.append(self._additions)

@@ -8,8 +8,9 @@ named in ``superseded``; the answer as of an older log id is thus still there.
 from typing import Final
 
 from .projection_decision_rows import decision_tables
+from .projection_other_rows import OTHER_TABLES
 
-VERSION: Final = 3
+VERSION: Final = 5
 """A projection of another version is thrown away and made again from the log."""
 
 _SEGMENT: Final = (
@@ -139,6 +140,7 @@ TABLES: Final = {
     "host": HOST,
     "coverage": COVERAGE,
     "position": POSITION,
+    **OTHER_TABLES,
     **decision_tables(),
 }
 
