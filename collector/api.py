@@ -27,6 +27,9 @@ from .routes_decisions import add_decisions
 from .routes_exports import add_exports
 from .routes_money import add_money
 from .routes_exclusions import add_exclusions_path
+from .routes_policy import add_policy
+from .routes_quota import add_quota
+from .routes_slo import add_slo
 from .routes_workloads import add_workloads
 from .routing import PAGE, RANGE, Json, Routes, Told
 from .tokens import Caller
@@ -62,6 +65,9 @@ def make_api(parts: Parts) -> FastAPI:
     add_allocation(routes)
     add_exclusions_path(routes)
     add_workloads(routes)
+    add_quota(routes)
+    add_policy(routes)
+    add_slo(routes)
     _add_health(app, parts)
     _add_problems(app)
     return app

@@ -258,7 +258,7 @@ class Folding:
         if through_ns is None or (host.watermark_ns is not None and through_ns <= host.watermark_ns):
             return
         host.watermark_ns = through_ns
-        self._additions.watermark.append((entry.log_id, host.host_id, through_ns))
+        self._additions.watermark.append((entry.log_id, host.host_id, through_ns, entry.received_ns))
         if host.host_id in self._state.open_losses:
             self._state.open_losses.remove(host.host_id)
             self._store.append(self._additions)

@@ -82,7 +82,7 @@ def host_row(log_id: int, batch: Batch, window: HostWindow) -> Row:
 
 def gap_rows(log_id: int, batch: Batch) -> Iterator[Row]:
     for gap in batch.host_gaps:
-        if 0 <= gap.wall.start_ns and gap.wall.end_ns <= FURTHEST_NS:
+        if gap.wall.start_ns >= 0 and gap.wall.end_ns <= FURTHEST_NS:
             yield (log_id, batch.host_id, batch.boot_id, *_gap(gap))
 
 

@@ -75,9 +75,12 @@ _NEWEST: Final = (
 
 
 def _workload(row: Sequence[Any]) -> WorkloadSums:
-    amounts = dict(zip(CONSUMED, row[10::2], strict=True))
-    unknown = {name: ns for name, ns in zip(CONSUMED, row[11::2], strict=True) if ns}
-    return WorkloadSums(*row[:9], consumed=amounts, unknown_ns=unknown)
+    amounts: dict[str, int | None] = dict(zip(CONSUMED, row[10::2], strict=True))
+    unknown: dict[str, int] = {name: ns for name, ns in zip(CONSUMED, row[11::2], strict=True) if ns}
+    kind, name, tenant, project, first_ns, last_ns, runtime_ns, hosts, replica_max = row[:9]
+    return WorkloadSums(
+        kind, name, tenant, project, first_ns, last_ns, runtime_ns, hosts, replica_max, amounts, unknown
+    )
 
 
 def uptimes(snapshot: Snapshot, host_ids: Sequence[str], span: Interval | None) -> dict[str, Uptime]:

@@ -10,7 +10,7 @@ from typing import Final
 from .projection_decision_rows import decision_tables
 from .projection_other_rows import OTHER_TABLES
 
-VERSION: Final = 5
+VERSION: Final = 4
 """A projection of another version is thrown away and made again from the log."""
 
 _SEGMENT: Final = (
@@ -103,7 +103,12 @@ LOST: Final = (
     ("last_seq", "UBIGINT"),
 )
 """Frames of ended epochs that never came and will not."""
-WATERMARK: Final = (("log_id", "BIGINT"), ("host_id", "VARCHAR"), ("complete_through_ns", "BIGINT"))
+WATERMARK: Final = (
+    ("log_id", "BIGINT"),
+    ("host_id", "VARCHAR"),
+    ("complete_through_ns", "BIGINT"),
+    ("received_ns", "BIGINT"),
+)
 HOST: Final = (
     ("host_id", "VARCHAR"),
     ("first_log_id", "BIGINT"),
