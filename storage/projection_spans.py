@@ -37,11 +37,21 @@ def allocated_spans(
 ) -> list[tuple[Any, ...]]:
     """(values of ``keys``, start, end, parts of a GPU-ns allocated), in order. Raises TooManySpans.
 
-    ``keys`` are SQL over records; ``where`` and its parameters say which.
+    ``keys`` are SQL over records; ``where`` and its parameters say which. Stretches that follow each other at the
+    same rate are one: a GPU held for a month is one stretch, not 43,200.
     """
     relation, parameters = _allocated(scope, slices, keys, where, more)
     names = "".join(f"k{number}, " for number in range(len(keys)))
-    sql = f"SELECT {names}start_ns, end_ns, sum(parts)::HUGEINT FROM {relation} GROUP BY ALL ORDER BY ALL LIMIT ?"
+    sql = (
+        f"SELECT {names}min(start_ns), max(end_ns), sum(parts)::HUGEINT FROM ("
+        f"SELECT *, sum(begins) OVER (PARTITION BY {names}rate ORDER BY start_ns, end_ns) AS run FROM ("
+        f"SELECT *, if(rate IS NULL, 1, (lag(end_ns) OVER (PARTITION BY {names}rate ORDER BY start_ns, end_ns)"
+        " IS DISTINCT FROM start_ns)::INTEGER) AS begins FROM ("
+        # A rate that is no whole number is joined to none: whether two of them are equal is not decided here.
+        "SELECT *, if(parts % (end_ns - start_ns) = 0, parts // (end_ns - start_ns), NULL) AS rate FROM ("
+        f"SELECT {names}start_ns, end_ns, sum(parts)::HUGEINT AS parts FROM {relation} GROUP BY ALL))))"
+        f" GROUP BY {names}rate, run ORDER BY ALL LIMIT ?"
+    )
     return _fetch(snapshot, sql, [*parameters, MOST_SPANS + 1])
 
 
