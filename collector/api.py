@@ -24,9 +24,9 @@ from .query import PARAMETERS, read_request
 from .routes_allocation import add_allocation
 from .routes_corrections import add_corrections
 from .routes_decisions import add_decisions
+from .routes_exclusions import add_exclusions_path
 from .routes_exports import add_exports
 from .routes_money import add_money
-from .routes_exclusions import add_exclusions_path
 from .routes_policy import add_policy
 from .routes_quota import add_quota
 from .routes_slo import add_slo

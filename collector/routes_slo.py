@@ -7,7 +7,7 @@ rounded up to a target.
 from typing import Final
 
 from ..storage.projection_completeness import completeness
-from ..storage.projection_indicators import Finality, Lags, arrival_lags, finality, rejected_frames
+from ..storage.projection_indicators import Finality, Lags, Mishaps, arrival_lags, finality, mishaps
 from ..storage.projection_reader import Snapshot
 from ..storage.projection_usage import sum_usage
 from ..storage.usage_query import Completeness, Dimension, Scope, UsageQuery
@@ -34,13 +34,13 @@ def answer_slo(scope: Scope, seen: Snapshot) -> Json:
     """``scope`` is of everybody and as of the snapshot's position."""
     lack = completeness(seen, scope)
     law = answer_conservation(ConservationRequest(scope.span, None, 0, 1), seen)["summary"]
-    rejected, duplicates = rejected_frames(seen)
+    ever = mishaps(seen)
     return {
         **header(scope),
         "completeness": describe(scope.span.end_ns, lack),
         "M1": _m1(*arrival_lags(seen, scope)),
-        "M2": _m2(law, lack, rejected),
-        "M3": {"overlaps": law["overlaps"], "duplicates_counted_once": duplicates, "met": law["overlaps"] == 0},
+        "M2": _m2(law, lack, ever),
+        "M3": {"overlaps": law["overlaps"], "duplicates_counted_once": ever.duplicates, "met": law["overlaps"] == 0},
         "M4": _m4(seen, scope, lack),
         "M5": _m5(finality(seen, scope, [host.host_id for host in lack.hosts])),
         "M6": {"conservation_exact": law["exact"], "independent_source": None, "met": None if law["exact"] else False},
@@ -61,10 +61,15 @@ def _lags(lags: Lags) -> Json:
     }
 
 
-def _m2(law: Json, lack: Completeness, rejected: int) -> Json:
+def _m2(law: Json, lack: Completeness, ever: Mishaps) -> Json:
     """A hole is time of a device that no row accounts for; how many records it had, nobody can know."""
-    met = law["holes"] == 0 and rejected == 0 and lack.quarantined == 0
-    return {"holes": law["holes"], "rejected_frames_ever": rejected, "quarantined": lack.quarantined, "met": met}
+    return {
+        "holes": law["holes"],
+        "quarantined": lack.quarantined,
+        "rejected_frames_ever": ever.rejected_frames,
+        "lost_frames_ever": ever.lost_frames,
+        "met": not (law["holes"] or lack.quarantined or ever.rejected_frames or ever.lost_frames),
+    }
 
 
 def _m4(seen: Snapshot, scope: Scope, lack: Completeness) -> Json:

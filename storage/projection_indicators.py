@@ -72,9 +72,21 @@ _ENDS: Final = (
 )
 
 
-def rejected_frames(snapshot: Snapshot) -> tuple[int, int]:
-    """(frames that were rejected, records that came again and were counted once), ever."""
+@dataclass(frozen=True, slots=True)
+class Mishaps:
+    """Since the ledger began."""
+
+    rejected_frames: int
+    lost_frames: int
+    """Of ended epochs, which never came and will not."""
+    duplicates: int
+    """Records and rows that came again and were counted once."""
+
+
+def mishaps(snapshot: Snapshot) -> Mishaps:
     found = snapshot.db.execute(
-        "SELECT coalesce(sum(rejected_frames), 0)::BIGINT, coalesce(sum(duplicates), 0)::BIGINT FROM host"
+        "SELECT coalesce(sum(rejected_frames), 0)::BIGINT, coalesce(sum(duplicates), 0)::BIGINT,"
+        " (SELECT coalesce(sum(last_seq::HUGEINT - first_seq + 1), 0)::HUGEINT FROM lost) FROM host"
     ).fetchall()
-    return int(found[0][0]), int(found[0][1])
+    rejected, duplicates, lost = found[0]
+    return Mishaps(rejected, lost, duplicates)

@@ -12,10 +12,11 @@ from .test_allocation import DAY
 PATHS = ("/v1/leases/usage", "/v1/reservations/usage", "/v1/exclusions", "/v1/workloads", "/v1/slo", "/v1/hosts",
          "/v1/policy", "/v1/quota/A")  # fmt: skip
 NAMES = ("range_from", "range_to", "tenant", "workload", "as_of", "scale", "offset", "limit", "at")
+TIMES = ("2025-06-01T00:00:00Z", "2025-06-02T00:00:00Z", "2115-01-01T00:00:00Z", "2025-06-01T00:00:01Z")
 values = st.one_of(
-    st.sampled_from(("2025-06-01T00:00:00Z", "2025-06-02T00:00:00Z", "0", "-1", "9" * 30, "A:B", "\x00", "2115-01-01T00:00:00Z")),
+    st.sampled_from((*TIMES, "0", "-1", "9" * 30, "A:B", "\x00")),
     st.text(st.characters(exclude_categories=["Cs"]), max_size=20),
-)  # fmt: skip
+)
 
 
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])

@@ -46,7 +46,7 @@ def test_overlapping_exclusions_exclude_once_and_each_has_its_part(collector: Ru
 
 
 def test_a_record_that_an_exclusion_cuts_counts_in_proportion_and_is_floored_once(collector: RunningCollector) -> None:
-    """Three records of seven ns are each cut to a third of an hour's minute: no ns is lost to rounding each."""
+    """Of each of three records of seven ns two are excluded."""
     host = SimulatedHost("gpu-01")
     for gpu in range(3):
         host.hold(f"nvidia:GPU-{gpu}", H100, "A", Interval(JUNE_NS, JUNE_NS + 7))

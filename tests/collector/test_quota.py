@@ -138,7 +138,13 @@ def test_what_came_late_is_told_apart_from_what_came_at_once(tmp_path: Path) -> 
     assert (alone["M5"]["p95_windows"], alone["M5"]["met"]) == ("0.033000", True)
     assert (both["M1"]["live"]["count"], both["M1"]["replayed"]["p50_ns"]) == (1, str(200 * s))
     assert (both["M5"]["p95_windows"], both["M5"]["met"]) == ("3.333000", False)
-    assert both["M2"] == {"holes": 0, "rejected_frames_ever": 0, "quarantined": 0, "met": True}
+    assert both["M2"] == {
+        "holes": 0,
+        "quarantined": 0,
+        "rejected_frames_ever": 0,
+        "lost_frames_ever": 0,
+        "met": True,
+    }
     assert (both["M3"]["met"], both["M6"]["conservation_exact"], both["M6"]["met"]) == (True, True, None)
 
 

@@ -3,13 +3,14 @@
 import os
 from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 
 from gputally.model.interval import Interval
 from gputally.model.usage import Batch, Event, EventKind, HostGap, HostWindow, WorkloadWindow
 from gputally.model.workload import Owner, Workload
 from gputally.simulator.stream import MINUTE_NS, SimulatedHost
 
-from .running import HOUR_NS, JUNE_NS, RunningCollector
+from .running import HOUR_NS, JUNE_NS, RunningCollector, write_config
 from .test_allocation import H100, ask
 from .test_golden import hours_from
 
@@ -117,3 +118,17 @@ def test_times_that_cannot_be_are_left_out_and_said(collector: RunningCollector)
     assert ask(collector, "/v1/workloads")["total_count"] == 0
     assert collector.usage()["grand_total"]["usage"] == "1.00"
     assert "2 rows of workloads, uptime or gaps name times that cannot be" in collector.log.read_text()
+
+
+def test_what_was_folded_of_hosts_is_the_same_when_folded_again(tmp_path: Path) -> None:
+    with RunningCollector(write_config(tmp_path)) as collector:
+        host = telling()
+        collector.deliver(host)
+        collector.deliver(replace(host, epoch=os.urandom(16)))
+        before = [ask(collector, path) for path in ("/v1/workloads", "/v1/slo")]
+        hosts = collector.ask("/v1/hosts").json()["items"][0]
+        collector.stop()
+        (tmp_path / "ledger" / "projection.duckdb").unlink()
+        collector.start()
+        assert [ask(collector, path) for path in ("/v1/workloads", "/v1/slo")] == before
+        assert collector.ask("/v1/hosts").json()["items"][0] == hosts
