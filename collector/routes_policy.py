@@ -36,15 +36,14 @@ RULES: Final[dict[str, Any]] = {
         "if all windows in the ledger are shorter than a minute.",
     },
     "closing": {
-        "states": ["open", "provisional", "final", "sealed"],
+        "states": ["open", "provisional", "final"],
         "rule": "A range is final when every expected host has said that its time is complete through the end, or "
         "an operator has declared that the rest will not come. A host is expected from its first window, or from "
         "its enrolment, until it is retired.",
     },
     "lateness": {
         "limit_ns": None,
-        "rule": "What comes late counts in the window that names it, whenever it comes, until the period is "
-        "sealed; after that it is an adjustment in the first period that is not.",
+        "rule": "What comes late counts in the window that names it, whenever it comes.",
     },
     "corrections": {
         "rule": "Records are never changed. The highest revision of a record counts; a correction by an operator "
