@@ -21,12 +21,19 @@ from .list_answers import Presence, RecordsRequest, answer_hosts, answer_quarant
 from .parameters import take_number, take_place, take_span
 from .problems import Problem, respond
 from .query import PARAMETERS, read_request
+from .routes_allocation import add_allocation
 from .routes_corrections import add_corrections
 from .routes_decisions import add_decisions
+from .routes_exclusions import add_exclusions_path
 from .routes_exports import add_exports
 from .routes_money import add_money
+from .routes_policy import add_policy
+from .routes_quota import add_quota
+from .routes_slo import add_slo
+from .routes_workloads import add_workloads
 from .routing import PAGE, RANGE, Json, Routes, Told
 from .tokens import Caller
+from .uptime_answer import add_uptime, take_optional_span
 from .usage_answer import Asked, answer_usage
 
 _log = logging.getLogger(__name__)
@@ -43,12 +50,24 @@ def make_api(parts: Parts) -> FastAPI:
         routes.get(path, PARAMETERS, lambda seen, told, who, at: _usage(parts, seen, told, who, at))
     routes.get("/v1/records", (*RANGE, "host", "workload", "after", "limit"), _records)
     routes.get("/v1/conservation", (*RANGE, "host", *PAGE), _conservation, tenants=False)
-    routes.get("/v1/hosts", PAGE, lambda seen, told, _who, _at: _hosts(parts, seen, told), tenants=False)
+    routes.get(
+        "/v1/hosts",
+        (*PAGE, *RANGE),
+        lambda seen, told, _who, _at: _hosts(parts, seen, told),
+        tenants=False,
+        required=(),
+    )
     routes.get("/v1/quarantine", PAGE, _quarantine, tenants=False)
     add_decisions(routes)
     add_corrections(routes)
     add_money(routes)
     add_exports(routes)
+    add_allocation(routes)
+    add_exclusions_path(routes)
+    add_workloads(routes)
+    add_quota(routes)
+    add_policy(routes)
+    add_slo(routes)
     _add_health(app, parts)
     _add_problems(app)
     return app
@@ -73,7 +92,8 @@ def _conservation(seen: Snapshot, told: Told, _who: Caller, _path: str) -> Json:
 def _hosts(parts: Parts, seen: Snapshot, told: Told) -> Json:
     now = Presence(parts.intake.live_hosts, parts.intake.doubles)
     with LedgerReader(parts.ledger_folder) as ledger:
-        return answer_hosts(seen, ledger, now, _offset(told), _limit(told))
+        span = take_optional_span(told)
+        return add_uptime(answer_hosts(seen, ledger, now, _offset(told), _limit(told)), seen, span)
 
 
 def _quarantine(seen: Snapshot, told: Told, _who: Caller, _path: str) -> Json:

@@ -38,6 +38,7 @@ from ..storage.ledger_reader import Entry
 from ..storage.ledger_rules import EntryKind, StreamId
 from ..storage.skip import SkipReason
 from ..storage.usage_store import HostState, LostFrames, Origin, PutAside, StoredRow, UsageStore
+from .folding_others import fold_others
 from .folding_state import FoldingState
 from .told_late import in_holes, is_told_late
 
@@ -88,6 +89,7 @@ class Folding:
             # In a later frame it is what an epoch that came to nothing had said; that is the next one's story.
             host.forks += entry.seq == 1 and batch.predecessor.reason == "fork"
             self._miss_what_ended(entry, host, batch.predecessor)
+        fold_others(entry, batch, self._state, self._store.note)
         self._advance(entry, host, batch.complete_through_ns)
         self._store.flush_if_large()
 
@@ -282,7 +284,7 @@ class Folding:
         if through_ns is None or (host.watermark_ns is not None and through_ns <= host.watermark_ns):
             return
         host.watermark_ns = through_ns
-        self._store.advance(entry.log_id, host.host_id, through_ns)
+        self._store.advance(entry.log_id, host.host_id, through_ns, entry.received_ns)
         if host.host_id in self._state.open_losses:
             self._state.open_losses.remove(host.host_id)
             self._store.close_open_quarantine(host.host_id, through_ns)

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, tzinfo
+from enum import StrEnum
 from typing import Final
 
 from ..model.interval import Interval
@@ -26,6 +27,7 @@ PARAMETERS: Final = (
     "scale",
     "strict",
     "as_of",
+    "exclusions",
     "offset",
     "limit",
 )
@@ -36,6 +38,13 @@ _LATEST_CYCLE: Final = 28
 """The last day that every month has."""
 _LONGEST_TAG: Final = 200
 _LARGEST: Final = 2**53
+
+
+class Exclusions(StrEnum):
+    """Whether totals say what of them lies in exclusions."""
+
+    HIDE = "hide"
+    SHOW = "show"
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +63,7 @@ class UsageRequest:
     as_of: int | None
     offset: int
     limit: int
+    exclusions: Exclusions = Exclusions.HIDE
 
     @property
     def nested(self) -> bool:
@@ -72,6 +82,9 @@ def read_request(told: Mapping[str, str]) -> UsageRequest:
     if told.get("unit", UNIT) != UNIT:
         raise BadParameter("unit", f'is "{told["unit"]}", must be {UNIT}')
     group_by, as_tenant = _group_by(told)
+    exclusions, meter = take_choice(told, "exclusions", Exclusions.HIDE), take_choice(told, "meter", Meter.ALLOCATED)
+    if exclusions is Exclusions.SHOW and meter not in (Meter.ALLOCATED, Meter.ALLOCATED_MEMORY):
+        raise BadParameter("exclusions", "apply to allocated time: give meter=allocated or allocated_memory with them")
     return UsageRequest(
         span=take_span(told),
         group_by=group_by,
@@ -79,12 +92,13 @@ def read_request(told: Mapping[str, str]) -> UsageRequest:
         window=window,
         zone=zone or UTC,
         cycle=take_number(told, "cycle", 1, 1, _LATEST_CYCLE),
-        meter=take_choice(told, "meter", Meter.ALLOCATED),
+        meter=meter,
         scale=take_number(told, "scale", 2, 0, _LARGEST_SCALE),
         strict=take_flag(told, "strict"),
         as_of=take_number(told, "as_of", 0, 0, _LARGEST) if "as_of" in told else None,
         offset=take_number(told, "offset", 0, 0, _LARGEST),
         limit=take_number(told, "limit", DEFAULT_LIMIT, 1, LARGEST_LIMIT),
+        exclusions=exclusions,
     )
 
 

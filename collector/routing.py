@@ -5,6 +5,7 @@ stand in this one.
 """
 
 import logging
+import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
@@ -27,6 +28,7 @@ Answer = Callable[[Snapshot, Told, Caller, str], Json]
 
 RANGE: Final = ("range_from", "range_to")
 PAGE: Final = ("offset", "limit")
+_NAMED: Final = re.compile(r"\{(\w+)\}")
 
 
 class Routes:
@@ -44,20 +46,27 @@ class Routes:
         tenants: bool = True,
         required: Sequence[str] = RANGE,
     ) -> None:
-        """``tenants``: whether they may ask it at all; what they are told of is the answer's to limit."""
+        """``tenants``: whether they may ask it at all; what they are told of is the answer's to limit.
+
+        What the path names in braces is among the parameters, under that name.
+        """
 
         async def handle(request: Request) -> JSONResponse:
             who = self.caller(request)
             if not tenants:
                 whole_site_only(who)
-            told = take_all(request.query_params.multi_items(), parameters)
+            told = {**take_all(request.query_params.multi_items(), parameters), **request.path_params}
             body = await self.parts.questions.ask(lambda seen: answer(seen, told, who, path))
             self.note(who, request, body["as_of"])
             return JSONResponse(body)
 
-        described = [
+        described: list[Json] = [
             {"name": name, "in": "query", "required": name in required, "schema": {"type": "string"}}
             for name in parameters
+        ]
+        described += [
+            {"name": name, "in": "path", "required": True, "schema": {"type": "string"}}
+            for name in _NAMED.findall(path)
         ]
         self.app.add_api_route(path, handle, methods=["GET"], openapi_extra={"parameters": described}, name=path)
 

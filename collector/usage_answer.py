@@ -10,13 +10,24 @@ from ..model.interval import Interval
 from ..storage.projection_completeness import all_window_lengths, completeness, window_lengths
 from ..storage.projection_reader import Snapshot
 from ..storage.projection_usage import sum_usage
-from ..storage.usage_query import Completeness, Dimension, Group, Key, Scope, TooManyGroups, UsageQuery, UsageSums
+from ..storage.usage_query import (
+    Completeness,
+    Dimension,
+    Group,
+    Key,
+    Meter,
+    Scope,
+    TooManyGroups,
+    UsageQuery,
+    UsageSums,
+)
 from .completeness import describe, lacking
 from .config import SkuConfig
+from .excluded import add_exclusions
 from .grid import cut_windows, edges_ns, grid_ns
 from .instants import format_instant
 from .problems import BadParameter, Problem
-from .query import BY_SKU, UNIT, UsageRequest
+from .query import BY_SKU, UNIT, Exclusions, UsageRequest
 from .rounding import hours
 from .skus import sku_of
 
@@ -46,7 +57,7 @@ def answer_usage(asked: Asked, snapshot: Snapshot, skus: Sequence[SkuConfig]) ->
     sums = _sum(request, scope, edges, snapshot, skus)
     items, count, total_count = _nested(request, sums) if request.nested else _flat(request, sums)
     shown = request.offset + count
-    return {
+    answer: Json = {
         "range_from": format_instant(request.span.start_ns),
         "range_to": format_instant(request.span.end_ns),
         "meter": request.meter,
@@ -64,6 +75,9 @@ def answer_usage(asked: Asked, snapshot: Snapshot, skus: Sequence[SkuConfig]) ->
         "totals_by_org": {name: _amount(ns, request) for name, ns in sums.by_org.items()},
         "grand_total": _amount(sums.total_ns, request),
     }
+    if request.exclusions is Exclusions.SHOW:
+        add_exclusions(answer, scope, snapshot, "memory" if request.meter is Meter.ALLOCATED_MEMORY else "compute")
+    return answer
 
 
 def check_as_of(asked: int | None, snapshot: Snapshot) -> int:

@@ -109,7 +109,7 @@ class Projection:
 
     def decide(self, log_id: int, decided: Decided) -> None:
         """What somebody decided; of a correction also which records it is about."""
-        self.additions.decide(*decision_rows(log_id, decided))
+        self.additions.note(*decision_rows(log_id, decided))
         if isinstance(decided.what, Corrected):
             self.flush()  # so that what came a moment ago is found too
             rows, changed_s = corrections_of(self._db, self.stored_rows, log_id, decided.at_ns, decided.what.overlays)
@@ -139,7 +139,7 @@ class Projection:
         self._has_late = True
         self.carry_corrections(origin, row.segment, records)
         for log_id, decided in adjustments(self._db, origin, old, booked_ns, received_ns):
-            self.additions.decide(*decision_rows(log_id, decided))
+            self.additions.note(*decision_rows(log_id, decided))
 
     def sealed(self) -> list[Interval]:
         self.flush()
@@ -155,9 +155,13 @@ class Projection:
     def put_aside(self, what: PutAside) -> None:
         self.additions.quarantine.append(astuple(what))
 
-    def advance(self, log_id: int, host_id: str, complete_through_ns: int) -> None:
+    def note(self, table: str, rows: list[Row]) -> None:
+        """Rows of what is no usage."""
+        self.additions.note(table, rows)
+
+    def advance(self, log_id: int, host_id: str, complete_through_ns: int, received_ns: int) -> None:
         """A host's new watermark."""
-        self.additions.watermark.append((log_id, host_id, complete_through_ns))
+        self.additions.watermark.append((log_id, host_id, complete_through_ns, received_ns))
 
     def flush_if_large(self) -> None:
         if self.additions.is_large:

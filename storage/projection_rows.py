@@ -37,8 +37,8 @@ class Additions:
     quarantine: list[Row] = field(default_factory=list[Row])
     lost: list[Row] = field(default_factory=list[Row])
     watermark: list[Row] = field(default_factory=list[Row])
-    decisions: dict[str, list[Row]] = field(default_factory=dict[str, list[Row]])
-    """By the table of their kind."""
+    others: dict[str, list[Row]] = field(default_factory=dict[str, list[Row]])
+    """Of decisions, and of what is no usage, by table."""
     changed_s: set[int] = field(default_factory=set[int])
     """Where windows start (s since 1970) whose sums change: by what is added, and by what is superseded."""
 
@@ -68,11 +68,11 @@ class Additions:
         taken = {name: getattr(self, name) for name in _TABLES}
         for name in _TABLES:
             setattr(self, name, [])
-        decisions, self.decisions = self.decisions, {}
-        return {"device": self.devices.take_new(), "subject": self.subjects.take_new(), **taken, **decisions}
+        others, self.others = self.others, {}
+        return {"device": self.devices.take_new(), "subject": self.subjects.take_new(), **taken, **others}
 
-    def decide(self, table: str, rows: list[Row]) -> None:
-        self.decisions.setdefault(table, []).extend(rows)
+    def note(self, table: str, rows: list[Row]) -> None:
+        self.others.setdefault(table, []).extend(rows)
 
     def take_changed(self) -> set[int]:
         taken, self.changed_s = self.changed_s, set()

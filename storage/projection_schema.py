@@ -13,8 +13,9 @@ they pack into a few bits (bench/bench_disk_projection.py shows what each column
 from typing import Final
 
 from .projection_decision_rows import decision_tables
+from .projection_other_rows import OTHER_TABLES
 
-VERSION: Final = 5
+VERSION: Final = 6
 """A projection of another version is thrown away and made again from the log."""
 
 DEVICE: Final = (
@@ -141,7 +142,12 @@ LOST: Final = (
     ("last_seq", "UBIGINT"),
 )
 """Frames of ended epochs that never came and will not."""
-WATERMARK: Final = (("log_id", "BIGINT"), ("host_id", "VARCHAR"), ("complete_through_ns", "BIGINT"))
+WATERMARK: Final = (
+    ("log_id", "BIGINT"),
+    ("host_id", "VARCHAR"),
+    ("complete_through_ns", "BIGINT"),
+    ("received_ns", "BIGINT"),
+)
 HOST: Final = (
     ("host_id", "VARCHAR"),
     ("first_log_id", "BIGINT"),
@@ -222,6 +228,7 @@ TABLES: Final = {
     "rollup_month": ROLLUP,
     "dirty": DIRTY,
     "position": POSITION,
+    **OTHER_TABLES,
     **decision_tables(),
 }
 

@@ -11,7 +11,7 @@ The decisions (new, repeated, revised, overlapping) are not a store's: ``collect
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 from ..model.decisions import Decided
 from ..model.identity import record_digest, usage_key
@@ -228,7 +228,11 @@ class UsageStore(Protocol):
         """What was decided of the records of a segment it is also of those of its new revision."""
         ...
 
-    def advance(self, log_id: int, host_id: str, complete_through_ns: int) -> None:
+    def note(self, table: str, rows: list[tuple[Any, ...]]) -> None:
+        """Rows of what is no usage: ``projection_other_rows`` says which tables there are."""
+        ...
+
+    def advance(self, log_id: int, host_id: str, complete_through_ns: int, received_ns: int) -> None:
         """A host's new watermark."""
         ...
 

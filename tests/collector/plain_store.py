@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from copy import deepcopy
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
+from typing import Any
 
 from gputally.model.decisions import Corrected, Decided, Overlay, OverlayKind
 from gputally.model.identity import records_digest, row_digest, usage_key
@@ -117,7 +118,10 @@ class PlainStore:
             return record.owner
         return replace(record.owner, tenant=given[-1].tenant, project=given[-1].project, rule="correction", reason="")
 
-    def advance(self, log_id: int, host_id: str, complete_through_ns: int) -> None:
+    def note(self, table: str, rows: list[tuple[Any, ...]]) -> None:
+        pass
+
+    def advance(self, log_id: int, host_id: str, complete_through_ns: int, received_ns: int) -> None:
         self.watermarks.append((log_id, host_id, complete_through_ns))
 
     def close_open_quarantine(self, host_id: str, to_ns: int) -> None:

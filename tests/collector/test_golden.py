@@ -11,7 +11,7 @@ from gputally.collector.rounding import hours
 from gputally.model.interval import Interval
 from gputally.model.usage import Batch, Partition, Slices
 from gputally.simulator.stream import MINUTE_NS, SimulatedHost, Use
-from gputally.simulator.uplink import Conversation
+from gputally.simulator.uplink import Conversation, StreamEnded
 
 from ..model.host import PaperHost, Run, S
 from .running import HOUR_NS, JUNE_NS, RunningCollector
@@ -193,7 +193,14 @@ def test_g6_a_stream_three_times_out_of_order_with_an_outage_in_the_middle(colle
     collector.kill()  # three hours of frames wait at the host meanwhile
     collector.start()
     collector.deliver(host)
-    collector.deliver(host)
+    with Conversation(collector.intake) as stream:
+        stream.hello(host.host_id, host.epoch)
+        for frame in frames:
+            stream.send(frame.to_bytes())
+        stream.goodbye()
+        with pytest.raises(StreamEnded, match="OK"):
+            while True:
+                stream.hear()
     host.epoch = b"n" * 16  # and once more by a host that lost what it knew
     collector.deliver(host)
     golden = CASES["G6"]
