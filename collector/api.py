@@ -14,6 +14,7 @@ from .. import __version__
 from ..storage.ledger_folder import LedgerError
 from ..storage.ledger_reader import LedgerReader
 from ..storage.projection_reader import Snapshot
+from .adjusted import add_adjustments
 from .api_parts import Parts
 from .catalogues import skus_at
 from .conservation_answer import ConservationRequest, answer_conservation
@@ -59,6 +60,7 @@ def make_api(parts: Parts) -> FastAPI:
     )
     routes.get("/v1/quarantine", PAGE, _quarantine, tenants=False)
     add_decisions(routes)
+    add_adjustments(routes)
     add_corrections(routes)
     add_money(routes)
     add_exports(routes)

@@ -5,11 +5,10 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from ..model.catalogue import Catalogue
-from ..model.decisions import Adjusted
 from ..model.interval import Interval
 from ..model.rating import Adjustment, Rating, UsageSum, rate
 from ..storage.projection_completeness import completeness
-from ..storage.projection_decisions import decided_in_force
+from ..storage.projection_decisions import adjustments_in
 from ..storage.projection_priced import priced_sums
 from ..storage.projection_reader import Snapshot
 from ..storage.usage_query import Completeness, Meter, Scope, TooManyGroups
@@ -72,7 +71,7 @@ def answer_sums(told: Mapping[str, str], snapshot: Snapshot, tenant: str | None)
     rateable = read_rateable(told, snapshot, tenant)
     tags = _tags(told)
     sums = _sums(snapshot, rateable.scope, _meters(told), tags)
-    booked = [_adjustment(each) for each in adjustments_in(snapshot, rateable.scope)]
+    booked = [_adjustment(each) for each in _booked(snapshot, rateable.scope)]
     return {**_header(rateable), "tags": sorted(tags), "items": [_sum(each) for each in sums], "adjustments": booked}
 
 
@@ -80,16 +79,12 @@ def rate_scope(snapshot: Snapshot, scope: Scope, catalogue: Catalogue) -> Rating
     """The rating of what the ledger holds as of the scope's log id. Raises BadParameter for too many groups."""
     meters = [Meter(name) for name in catalogue.meters]
     sums = _sums(snapshot, scope, meters, catalogue.tags | {catalogue.sku_tag})
-    return rate(sums, catalogue, adjustments_in(snapshot, scope))
+    return rate(sums, catalogue, _booked(snapshot, scope))
 
 
-def adjustments_in(snapshot: Snapshot, scope: Scope) -> list[Adjustment]:
-    """What was booked at an instant in the scope."""
-    return [
-        Adjustment(what.id, what.tenant, what.gpu_model, what.ns)
-        for what in (stored.what for stored in decided_in_force(snapshot, Adjusted, scope.as_of))
-        if scope.span.start_ns <= what.at_ns < scope.span.end_ns and scope.tenant in (None, what.tenant)
-    ]
+def _booked(snapshot: Snapshot, scope: Scope) -> list[Adjustment]:
+    found = (stored.what for stored in adjustments_in(snapshot, scope))
+    return [Adjustment(what.id, what.tenant, what.gpu_model, what.ns) for what in found]
 
 
 def _sums(snapshot: Snapshot, scope: Scope, meters: list[Meter], tags: Iterable[str]) -> list[UsageSum]:

@@ -5,8 +5,10 @@ from dataclasses import dataclass
 from typing import Any, Generic, TypeVar, get_origin
 
 from ..model.decision_fields import types_of
+from ..model.decisions import Adjusted
 from .projection_decision_rows import ORIGIN, columns_of, decision_tables, row_kind, table_of
 from .projection_reader import Snapshot
+from .usage_query import Scope
 
 T = TypeVar("T")
 
@@ -50,6 +52,15 @@ def _value(hint: Any, value: Any) -> Any:
     if value is None:
         return None
     return tuple(value) if get_origin(hint) is tuple else hint(value)
+
+
+def adjustments_in(snapshot: Snapshot, scope: Scope) -> list[Stored[Adjusted]]:
+    """Amounts that were booked at an instant in the scope, by a person or because they came for a sealed period."""
+    return [
+        stored
+        for stored in decided_in_force(snapshot, Adjusted, scope.as_of)
+        if scope.span.start_ns <= stored.what.at_ns < scope.span.end_ns and scope.tenant in (None, stored.what.tenant)
+    ]
 
 
 def log_id_of(snapshot: Snapshot, kind: type[Any], decided_ns: int) -> int | None:

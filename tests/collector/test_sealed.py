@@ -91,6 +91,9 @@ def test_a_new_record_of_a_sealed_month_leaves_it_and_is_booked_in_the_next(fold
     assert total(folded) == 24 * HOUR_NS and total(folded, **JULY) == 0
     assert booked(folded) == {("B", "NVIDIA H100"): HOUR_NS}
     assert folded.host("gpu-02").late == 1
+    told = folded.usage(**JULY)["adjustments"]
+    assert told == {"count": 1, "total_ns": str(HOUR_NS), "by_org": {"B": str(HOUR_NS)}}
+    assert "adjustments" not in folded.usage()
     folded.take("gpu-02", late.batches(), b"g" * 16)  # said again in another epoch: once is enough
     assert booked(folded) == {("B", "NVIDIA H100"): HOUR_NS}
     assert folded.host("gpu-02").duplicates == 2
