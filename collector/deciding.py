@@ -40,6 +40,8 @@ class Decisions:
         self._stream = own_stream(writer.ledger_id)
         self._turn = asyncio.Lock()
         self._last_ns = 0
+        self.on_made: Callable[[Decision], None] = lambda _: None
+        """Called with each that is in force."""
 
     async def make(self, what: Decision, by: str, why: str, check: Check) -> int:
         """Its log id, once it is in force. Raises Problem: 503 where it is not known whether it was made."""
@@ -48,7 +50,9 @@ class Decisions:
             # Later than any before: what was decided when is told apart by it, whatever the clock does.
             at_ns = self._last_ns = max(time.time_ns(), self._last_ns + 1)
             await self._commit(encode_decided(Decided(by, at_ns, why, what)))
-            return await self._folded(what, at_ns)
+            log_id = await self._folded(what, at_ns)
+            self.on_made(what)
+            return log_id
 
     async def _commit(self, payload: bytes) -> None:
         if len(payload) > MAX_PAYLOAD_BYTES:

@@ -10,8 +10,12 @@ from .rules import RuleSet
 
 @dataclass(slots=True)
 class _Standing:
+    """``place`` and ``uid`` are what the owner was decided by."""
+
     owner: Owner
-    processes: int
+    place: Place
+    uid: int | None
+    processes: int = 0
 
 
 class Owners:
@@ -29,8 +33,8 @@ class Owners:
     def join(self, place: Place, pid: int) -> Owner:
         standing = self._standing.get(place.workload)
         if standing is None:
-            owner = self._rules.decide(place, self._read_uid(pid))
-            standing = self._standing[place.workload] = _Standing(owner, 0)
+            uid = self._read_uid(pid)
+            standing = self._standing[place.workload] = _Standing(self._rules.decide(place, uid), place, uid)
         standing.processes += 1
         return standing.owner
 
@@ -38,6 +42,13 @@ class Owners:
         """Whose a process of this workload was that never joined: its uid decides only where nobody else's does."""
         standing = self._standing.get(place.workload)
         return self._rules.decide(place, uid) if standing is None else standing.owner
+
+    def change_rules(self, rules: RuleSet) -> dict[Workload, Owner]:
+        """Decides anew, by what it was decided by before; all owners there are."""
+        self._rules = rules
+        for standing in self._standing.values():
+            standing.owner = rules.decide(standing.place, standing.uid)
+        return {workload: standing.owner for workload, standing in self._standing.items()}
 
     def leave(self, workload: Workload) -> None:
         standing = self._standing.get(workload)
