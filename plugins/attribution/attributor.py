@@ -74,19 +74,19 @@ class CgroupAttributor:
             self._circle.forget_absent(listed)
             self._ghosts.keep(listed)
         ended, self._circle.ended = self._circle.ended, {}
-        return Attribution(self.rules_version, holders, ended, passed, self._change_rules())
+        return Attribution(self.rules_version, holders, ended, passed, self._change_rules(reading.boot_ns))
 
     def take_rules(self, rules: RuleSet) -> None:
         """They decide from the next reading on; up to it the present ones do. Of several the last counts."""
         self._next_rules = rules
 
-    def _change_rules(self) -> NewRules | None:
+    def _change_rules(self, at_ns: int) -> NewRules | None:
         rules, self._next_rules = self._next_rules, None
         if rules is None or rules.version == self.rules_version:
             return None
         self.rules_version = rules.version
         self._looker.change_rules(rules)
-        return self._circle.change_rules(rules)
+        return self._circle.change_rules(rules, at_ns)
 
     def fileno(self) -> int:
         """Readable when a process that holds a device has ended: call note_exits() then."""

@@ -114,9 +114,9 @@ class Circle:
             if known.ended_ns is not None or known.absent_ticks > FORGET_AFTER_TICKS:
                 self._forget(known)
 
-    def change_rules(self, rules: RuleSet) -> NewRules:
-        """From here on these decide. Whoever has ended keeps the owner he had."""
-        told = NewRules(rules.version, self.owners.change_rules(rules))
+    def change_rules(self, rules: RuleSet, at_ns: int) -> NewRules:
+        """From ``at_ns`` on these decide. Whoever has ended keeps the owner he had."""
+        told = NewRules(rules.version, self.owners.change_rules(rules, at_ns))
         for known in self._known.values():
             if known.ended_ns is None:
                 known.holder = told.own(known.holder)
