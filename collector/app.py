@@ -25,7 +25,6 @@ from typing import Final
 
 import uvloop
 
-from ..model.decisions import RulesSet
 from ..model.exits import Exit
 from ..model.settings import BadSettings
 from ..plugins.notify import Notifier
@@ -134,7 +133,7 @@ async def _running(config: CollectorConfig, end: _End) -> AsyncGenerator[str]:
         stack.push_async_callback(server.stop, _GOODBYE_S)
         decisions = Decisions(writer, questions)
         rules = RuleDesk(questions, last_log_id, intake.tell_rules)
-        decisions.on_made = lambda what: rules.look() if isinstance(what, RulesSet) else None
+        decisions.on_made = rules.note
         parts = Parts(questions, folder, config.skus, tokens, intake, writer, projector, decisions, last_log_id)
         writer.start(projector.notify)
         projector.start()

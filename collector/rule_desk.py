@@ -5,7 +5,7 @@ import logging
 from collections.abc import Callable
 from typing import Final
 
-from ..model.decisions import RulesSet
+from ..model.decisions import Decision, RulesSet
 from ..model.rule_text import RuleText
 from ..storage.projection_decisions import decided_in_force
 from ..storage.projection_reader import Snapshot
@@ -14,7 +14,7 @@ from .problems import Problem
 
 _log = logging.getLogger(__name__)
 LOOK_EVERY_S: Final = 5.0
-"""Beside each time that somebody says that one was decided."""
+"""Beside each time that one is decided: for the start, and for one that was folded after its caller had gone."""
 
 
 class RuleDesk:
@@ -25,23 +25,25 @@ class RuleDesk:
         come to ``from_log_id``: until then an older set would seem to be in force again."""
         self._questions, self._from_log_id, self._tell = questions, from_log_id, tell
         self._told: RuleText | None = None
-        self._asked = asyncio.Event()
+        self._turn = asyncio.Lock()
+        """An answer that is older than another must not be told after it."""
 
-    def look(self) -> None:
-        """One was decided, and is folded."""
-        self._asked.set()
+    async def note(self, what: Decision) -> None:
+        """Something was decided and is folded: returns when the streams know, if it is for them."""
+        if isinstance(what, RulesSet):
+            await self._look()
 
     async def watch(self) -> None:
         """For ever."""
         while True:
-            self._asked.clear()
             await self._look()
-            try:
-                await asyncio.wait_for(self._asked.wait(), LOOK_EVERY_S)
-            except TimeoutError:
-                continue
+            await asyncio.sleep(LOOK_EVERY_S)
 
     async def _look(self) -> None:
+        async with self._turn:
+            await self._ask()
+
+    async def _ask(self) -> None:
         try:
             found = await self._questions.ask(self._in_force)
         except Problem:

@@ -5,6 +5,7 @@ import threading
 from collections.abc import AsyncIterator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, contextmanager
+from functools import partial
 from pathlib import Path
 
 import grpc
@@ -58,6 +59,10 @@ class Taker:
             await trio.to_thread.run_sync(self.rules.hear, each)
 
 
+def is_refused(taker: Taker, version: str) -> bool:
+    return (taker.rules.describe()["refused"] or {}).get("version") == version
+
+
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(collector_rules, "PAUSE_S", 0.01)
@@ -89,7 +94,7 @@ def test_bad_rules_are_refused_in_words_and_the_former_stay(
             await until(lambda: taker.taken == ["v1"])
             for number in range(5):
                 await taker.hear(RuleText(f"bad{number}", "nonsense"))
-                await until(lambda n=number: (taker.rules.describe()["refused"] or {}).get("version") == f"bad{n}")
+                await until(partial(is_refused, taker, f"bad{number}"))
             refused = taker.rules.describe()
             assert refused["version"] == "v1"
             assert "is not TOML" in refused["refused"]["why"]
