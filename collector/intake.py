@@ -12,8 +12,8 @@ import grpc.aio
 
 from ..model.endpoint import Endpoint, parse_endpoint
 from ..model.exits import Exit
-from ..proto.v1 import health_pb2_grpc, reflection_pb2_grpc, uplink_pb2_grpc
 from ..model.rule_text import RuleText
+from ..proto.v1 import health_pb2_grpc, reflection_pb2_grpc, uplink_pb2_grpc
 from ..proto.v1.uplink_pb2 import Hello
 from .budget import Budget
 from .config import IntakeConfig
