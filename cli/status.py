@@ -35,6 +35,7 @@ def _in_words(told: dict[str, Any]) -> str:
         *_fork_in_words(uplink.get("forks", 0), uplink.get("last_fork")),
         *_credentials_in_words(uplink.get("credentials")),
         f"owners  {attribution['processes']} processes, {attribution['unattributed']} without a tenant",
+        *_rules_in_words(attribution.get("rules_from_collector")),
         *_clock_in_words(told),
         *_driver_in_words(told),
         *(line for alarm in told.get("alarms", ()) for line in _alarm_in_words(alarm)),
@@ -67,6 +68,18 @@ def _fork_in_words(forks: int, last: dict[str, Any] | None) -> list[str]:
         return []
     goes_on = f"goes on in epoch {last['next_epoch']}" if last["next_epoch"] else "nothing is sent any more"
     return [f"        FORKED {forks} times since the daemon started, last: {_printable(last['why'])}; {goes_on}"]
+
+
+def _rules_in_words(told: dict[str, Any] | None) -> list[str]:
+    """Nothing where only the configuration's rules count."""
+    if told is None:
+        return []
+    whose = "those of the configuration: the collector has sent none"
+    lines = [f"rules   {told['version'] + ' of the collector' if told['version'] else whose}"]
+    if told["refused"]:
+        refused = f"{told['refused']['version']} ({told['refused']['at']}): {told['refused']['why']}"
+        lines.append(f"        REFUSED {_printable(refused)}")
+    return lines
 
 
 def _credentials_in_words(told: dict[str, Any] | None) -> list[str]:

@@ -31,6 +31,7 @@ from .routes_money import add_money
 from .routes_policy import add_policy
 from .routes_quota import add_quota
 from .routes_slo import add_slo
+from .routes_tenants import add_tenants
 from .routes_workloads import add_workloads
 from .routing import PAGE, RANGE, Json, Routes, Told
 from .tokens import Caller
@@ -70,6 +71,7 @@ def make_api(parts: Parts) -> FastAPI:
     add_quota(routes)
     add_policy(routes)
     add_slo(routes)
+    add_tenants(routes)
     _add_health(app, parts)
     _add_problems(app)
     return app

@@ -42,6 +42,7 @@ from .intake import Intake, IntakeServer
 from .intake_credentials import IntakeCredentials
 from .projector import Projector
 from .refusal import CannotStart, exit_of
+from .rule_desk import RuleDesk
 from .tokens import Token, load_tokens
 from .writer import LedgerWriter
 
@@ -131,10 +132,13 @@ async def _running(config: CollectorConfig, end: _End) -> AsyncGenerator[str]:
         intake_at = await server.start()
         stack.push_async_callback(server.stop, _GOODBYE_S)
         decisions = Decisions(writer, questions)
+        rules = RuleDesk(questions, last_log_id, intake.tell_rules)
+        decisions.on_made = rules.note
         parts = Parts(questions, folder, config.skus, tokens, intake, writer, projector, decisions, last_log_id)
         writer.start(projector.notify)
         projector.start()
         api.start(make_api(parts))
+        stack.callback(asyncio.create_task(rules.watch()).cancel)
         yield f"ready: intake {intake_at}, api http://{api_at}"
         parts.stopping = True
 

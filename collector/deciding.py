@@ -5,7 +5,7 @@ Decisions are made one after another, so that each is checked against all before
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from hashlib import sha256
 from typing import Final, TypeVar
 
@@ -40,6 +40,8 @@ class Decisions:
         self._stream = own_stream(writer.ledger_id)
         self._turn = asyncio.Lock()
         self._last_ns = 0
+        self.on_made: Callable[[Decision], Awaitable[None]] = _nothing
+        """Called with each that is in force, before whoever made it is told."""
 
     async def make(self, what: Decision, by: str, why: str, check: Check) -> int:
         """Its log id, once it is in force. Raises Problem: 503 where it is not known whether it was made."""
@@ -48,7 +50,9 @@ class Decisions:
             # Later than any before: what was decided when is told apart by it, whatever the clock does.
             at_ns = self._last_ns = max(time.time_ns(), self._last_ns + 1)
             await self._commit(encode_decided(Decided(by, at_ns, why, what)))
-            return await self._folded(what, at_ns)
+            log_id = await self._folded(what, at_ns)
+            await self.on_made(what)
+            return log_id
 
     async def _commit(self, payload: bytes) -> None:
         if len(payload) > MAX_PAYLOAD_BYTES:
@@ -80,6 +84,10 @@ class Decisions:
                 return log_id
             await asyncio.sleep(_LOOK_EVERY_S)
         raise Problem(503, "not-folded", "it is decided and durable, but not in force yet: ask for the list in a while")
+
+
+async def _nothing(_: Decision) -> None:
+    """Nobody wants to know."""
 
 
 def _checked(seen: Snapshot, what: Decision, check: Check) -> int:

@@ -13,6 +13,7 @@ from ..model.decisions import (
     LeaseSet,
     PeriodSealed,
     ReservationSet,
+    RulesSet,
 )
 from ..model.interval import Interval
 from ..model.workload import UNATTRIBUTED
@@ -21,6 +22,7 @@ from ..storage.projection_reader import Snapshot
 from .catalogues import check_catalogue, known_catalogues
 from .instants import format_instant
 from .problems import BadParameter, Problem
+from .rule_checks import check_rules
 
 _LARGEST_NS: Final = 2**62
 _NAMES: Final = ("id", "tenant", "host_id", "gpu_model", "version", "approver", "old_device_id", "meter")
@@ -33,6 +35,8 @@ def check_decision(seen: Snapshot, what: Decision) -> None:
     _check_interval(what)
     if isinstance(what, CatalogueSet):
         _check_catalogue(seen, what)
+    if isinstance(what, RulesSet):
+        check_rules(seen, what)
     if isinstance(what, LeaseSet | ReservationSet) and what.gpus < 1:
         raise BadParameter("gpus", "must be 1 or more")
     if isinstance(what, LeaseSet) and what.device_ids and len(set(what.device_ids)) != what.gpus:

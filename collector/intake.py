@@ -12,6 +12,7 @@ import grpc.aio
 
 from ..model.endpoint import Endpoint, parse_endpoint
 from ..model.exits import Exit
+from ..model.rule_text import RuleText
 from ..proto.v1 import health_pb2_grpc, reflection_pb2_grpc, uplink_pb2_grpc
 from ..proto.v1.uplink_pb2 import Hello
 from .budget import Budget
@@ -21,6 +22,7 @@ from .identity_rule import Auth
 from .intake_credentials import IntakeCredentials
 from .intake_health import Health
 from .intake_reflection import Reflection
+from .intake_rules import RuleNews
 from .intake_stream import Forked, HostStream, IntakeStatistics, Refused, read_hello
 from .refusal import CannotStart
 from .repeats import Repeats
@@ -63,6 +65,7 @@ class Intake(uplink_pb2_grpc.UplinkServicer):
         self._budget = Budget(_IN_FLIGHT_BYTES)
         self._live: dict[str, HostStream] = {}
         self._auth: dict[str, Auth] = {}
+        self._rules: RuleNews | None = None
         self._stopping = False
         self._repeats = Repeats()
 
@@ -102,7 +105,7 @@ class Intake(uplink_pb2_grpc.UplinkServicer):
         auth: Auth = context.auth_context()
         if self.credentials is not None:
             self.credentials.check(hello.host_id, auth)
-        stream = HostStream(context, hello, self._writer, self._budget)
+        stream = HostStream(context, hello, self._writer, self._budget, lambda: self._rules)
         await self._claim(stream)
         self._auth[hello.host_id] = auth
         self.statistics.streams += 1
@@ -132,6 +135,12 @@ class Intake(uplink_pb2_grpc.UplinkServicer):
         if self._stopping:
             raise Refused(grpc.StatusCode.UNAVAILABLE, "the collector is stopping")
         self._live[host_id] = stream
+
+    def tell_rules(self, text: RuleText) -> None:
+        """These are in force from now on: for the streams there are, and for those to come."""
+        self._rules = RuleNews.of(text)
+        for stream in self._live.values():
+            stream.tell_rules(self._rules)
 
     def check_again(self) -> None:
         """Ends the streams of those who were revoked since they came."""

@@ -9,6 +9,7 @@ committed all the same; it hears so when it comes again.
 import asyncio
 import logging
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final, Protocol
 
@@ -21,6 +22,7 @@ from ..storage.ledger_folder import LedgerError
 from ..storage.ledger_rules import Offer, Ruling, StreamId, Verdict
 from .budget import Budget
 from .examine import OtherEpoch, examine
+from .intake_rules import RuleNews
 from .replies import Replies
 from .writer import LedgerWriter, Welcomed
 
@@ -95,12 +97,21 @@ def _check_hello(hello: wire.Hello) -> None:
 class HostStream:
     """A stream whose hello was accepted."""
 
-    def __init__(self, call: Wire, hello: wire.Hello, writer: LedgerWriter, budget: Budget) -> None:
+    def __init__(
+        self,
+        call: Wire,
+        hello: wire.Hello,
+        writer: LedgerWriter,
+        budget: Budget,
+        rules: Callable[[], RuleNews | None] = lambda: None,
+    ) -> None:
+        """``rules``: those in force when it is asked."""
         self.stream = StreamId(hello.host_id, hello.epoch)
         self.ended = asyncio.Event()
         """Set by the intake when this host may have another stream."""
         self._call = call
-        self._first_seq = hello.first_seq
+        self._hello, self._rules = hello, rules
+        self._rules_to_tell: RuleNews | None = None
         self._writer = writer
         self._budget = budget
         self._replies = Replies()
@@ -133,9 +144,16 @@ class HostStream:
         self._reading = False
         self._news.set()
 
+    def tell_rules(self, rules: RuleNews) -> None:
+        """If they are news to this host. Of several that come before one is sent, the last."""
+        if rules.is_news_to(self._hello):
+            self._rules_to_tell = rules
+            self._news.set()
+
     async def _welcome(self) -> None:
-        said = await self._ask(self._first_seq)
+        said = await self._ask(self._hello.first_seq)
         self._next_seq = said.cursor.committed_seq + 1
+        rules = self._rules()
         welcome = wire.Welcome(
             ledger_id=self._writer.ledger_id,
             committed_seq=said.cursor.committed_seq,
@@ -143,8 +161,11 @@ class HostStream:
             window_frames=WINDOW_FRAMES,
             window_bytes=WINDOW_BYTES,
             server_time_ns=time.time_ns(),
+            rules_version=rules.version if rules else "",
         )
         await self._call.write(wire.CollectorMessage(welcome=welcome))
+        if rules is not None and self._rules_to_tell is None:
+            self.tell_rules(rules)
         # Said again, in case the first time did not arrive: the host must not take them for accepted. All of them
         # and before any frame is taken, since a host takes rejections in order and never goes back.
         while said.tombstones and self._reading:
@@ -214,6 +235,9 @@ class HostStream:
         while True:
             await self._news.wait()
             self._news.clear()
+            if self._rules_to_tell is not None:
+                rules, self._rules_to_tell = self._rules_to_tell, None
+                await self._call.write(rules.message)
             for message in self._replies.take():
                 await self._call.write(message)
                 if message.HasField("reject"):

@@ -88,7 +88,9 @@ async def read_json(request: Request) -> object:
         if len(raw) > MOST_BODY_BYTES:
             raise Problem(413, "too-large", f"the body has more than {MOST_BODY_BYTES} bytes")
     try:
-        return json.loads(raw, parse_float=_no_float, parse_constant=_no_float)
+        told: object = json.loads(raw, parse_float=_no_float, parse_constant=_no_float)
+        json.dumps(told, ensure_ascii=False).encode()  # half a surrogate pair is JSON, and no text that can be kept
+        return told
     except (ValueError, RecursionError) as error:
         raise Problem(400, "bad-body", f"the body is no JSON that can be taken: {error}") from None
 

@@ -5,19 +5,23 @@ import trio
 from ..model.settings import BadSettings, Problem
 from ..plugins.attribution.attributor import CgroupAttributor, make_attributor
 from ..plugins.attribution.connector import ConnectorUnusable
+from ..plugins.attribution.rules import RuleSet
 from .config import AttributionConfig
 
 FOLLOW_EVERY_S = 0.05
 """A process that lives twice as long is looked at while it is there."""
 
 
-def open_attributor(config: AttributionConfig) -> CgroupAttributor:
-    """Raises BadRules, and BadSettings where the process connector is wanted and not to be had."""
+def open_attributor(config: AttributionConfig, rules: RuleSet | None = None) -> CgroupAttributor:
+    """``rules``: in place of the configured ones.
+
+    Raises BadRules, and BadSettings where the process connector is wanted and not to be had.
+    """
     try:
         return make_attributor(
             proc=config.proc,
             cgroup=config.cgroup,
-            rules=config.rules,
+            rules=config.rules if rules is None else rules,
             plugins=config.plugins,
             process_connector=config.process_connector,
             remember_s=config.remember_s,

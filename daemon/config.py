@@ -72,6 +72,9 @@ class AttributionConfig:
         False, "follow all processes of the host, so that short ones are found; needs CAP_NET_ADMIN"
     )
     remember_s: int = setting(60, "seconds that processes are remembered which have ended", at_least=0, at_most=600)
+    rules_from_collector: bool = setting(
+        False, "whether the collector's rules take the place of these as soon as it has sent any; see attribution.md"
+    )
     rules: tuple[dict[str, Any], ...] = setting((), "ordered rules; the first that matches names the tenant")
 
 

@@ -18,6 +18,7 @@ from ..storage.wal import Log
 from .amends import amends
 from .attributing import open_attributor
 from .claims import Claims, open_claims
+from .collector_rules import CollectorRules, load_stored
 from .config import DaemonConfig
 from .control import close_control, open_control
 from .host import derive_host_id, read_boot_id
@@ -37,6 +38,8 @@ class Parts:
     log: Log
     signing: Signing | None
     attributor: CgroupAttributor
+    rules: CollectorRules | None
+    """None: only those of daemon.toml decide here."""
     claims: Claims
     telemetry: Telemetry | None
     control: socket.socket | None
@@ -54,8 +57,11 @@ def opened(config: DaemonConfig) -> Generator[Parts]:
     _check_namespaces(attribution.proc)
     with ExitStack() as stack:
         stack.enter_context(host_lock(host_id, config.host.lock_folder))
-        attributor = open_attributor(attribution)
+        folder = Path(config.log.path)
+        stored = load_stored(folder) if attribution.rules_from_collector else None
+        attributor = open_attributor(attribution, None if stored is None else stored.rules)
         stack.callback(attributor.close)
+        rules = CollectorRules(folder, attributor.take_rules, stored) if attribution.rules_from_collector else None
         claims = open_claims(config.leases)
         stack.callback(claims.close)
         telemetry = make_telemetry(config.telemetry, host_id)
@@ -64,10 +70,12 @@ def opened(config: DaemonConfig) -> Generator[Parts]:
         control = open_control(config.control.socket) if config.control.socket else None
         if control is not None:
             stack.callback(close_control, control)
-        frames = Log.open(Path(config.log.path), host_id, config.log.cap_mib * MIB, mend=amends(host_id))
+        frames = Log.open(folder, host_id, config.log.cap_mib * MIB, mend=amends(host_id))
         stack.callback(frames.close)
         signing = _open_signing(config.log.signing_key, frames, host_id)
-        yield Parts(config, host_id, boot_id, frames, signing, attributor, claims, telemetry, control, Notifier())
+        yield Parts(
+            config, host_id, boot_id, frames, signing, attributor, rules, claims, telemetry, control, Notifier()
+        )
 
 
 def _open_signing(path: str | None, frames: Log, host_id: str) -> Signing | None:

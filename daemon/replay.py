@@ -8,6 +8,7 @@ replay_window.py.
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from typing import Final
 
 from .replay_events import (
     Acked,
@@ -23,14 +24,19 @@ from .replay_events import (
     OwnEvent,
     Rejected,
     Resumed,
+    Ruled,
     Said,
     TakeBack,
     TakenBack,
+    TakeRules,
     Welcomed,
     Written,
 )
 from .replay_phases import Phase, Violation, heeds
 from .replay_window import Window
+
+MOST_RULE_SETS: Final = 100
+"""On one stream. After that it is given up and begun anew, as after anything else that makes no sense."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +74,8 @@ class Replay:
     """Where the collector stood at its Welcome."""
     _trimmed_seq: int = 0
     """What the collector lacks and the log does not hold any more ends here; 0: there is nothing like that."""
+    _rule_sets: int = 0
+    """That were told on this stream."""
     wire: Window = field(default_factory=Window)
     """Said on this stream and not yet acknowledged."""
 
@@ -129,6 +137,8 @@ class Replay:
                 return self._ack(answer)
             case Rejected():
                 return self._reject(answer)
+            case Ruled():
+                return self._rule(answer)
             case Resumed():
                 self._resume(answer)
                 return None
@@ -222,6 +232,13 @@ class Replay:
         # Of whose frame, is not known before the Skip is taken; the next Welcome is followed by it again.
         return None if self._is_unproven else Bury(event.seq, event.reason)
 
+    def _rule(self, event: Ruled) -> TakeRules:
+        """One stream may live for months, and each change of the rules is told on it; but not without end."""
+        self._rule_sets += 1
+        if self._rule_sets > MOST_RULE_SETS:
+            raise Violation(f"more than {MOST_RULE_SETS} rule sets on one stream")
+        return TakeRules(event.text)
+
     @property
     def _is_unproven(self) -> bool:
         """Whether the collector may have another history than ours through where this stream began."""
@@ -241,4 +258,4 @@ class Replay:
         self.phase = phase
         self.said_seq = self.acked_seq
         self.wire.clear()
-        self._trimmed_seq = self._begun_seq = self._welcomed_seq = 0
+        self._trimmed_seq = self._begun_seq = self._welcomed_seq = self._rule_sets = 0

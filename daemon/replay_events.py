@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from typing import TypeAlias
 
+from ..model.rule_text import RuleText
+
 
 @dataclass(frozen=True, slots=True)
 class Opened:
@@ -68,6 +70,13 @@ class Rejected:
 
 
 @dataclass(frozen=True, slots=True)
+class Ruled:
+    """The collector's rules, by which this host is to say whose time is whose. Of no frame, and no answer to any."""
+
+    text: RuleText
+
+
+@dataclass(frozen=True, slots=True)
 class Left:
     """Either side said goodbye: nothing more is said, answers may still come."""
 
@@ -78,7 +87,7 @@ class Lost:
 
 
 OwnEvent: TypeAlias = Opened | Written | Said | TakenBack | Left | Lost
-Answer: TypeAlias = Welcomed | Acked | Resumed | Rejected
+Answer: TypeAlias = Welcomed | Acked | Resumed | Rejected | Ruled
 Event: TypeAlias = OwnEvent | Answer
 
 
@@ -113,4 +122,11 @@ class Fork:
     why: str
 
 
-Order: TypeAlias = Acknowledge | TakeBack | Bury | Fork
+@dataclass(frozen=True, slots=True)
+class TakeRules:
+    """For the attributor: if they are any good, they are to decide. Nothing for the log."""
+
+    text: RuleText
+
+
+Order: TypeAlias = Acknowledge | TakeBack | Bury | Fork | TakeRules

@@ -14,7 +14,20 @@ from collections.abc import Mapping
 from enum import Enum
 from typing import Final
 
-from .replay_events import Acked, Event, Left, Lost, Opened, Rejected, Resumed, Said, TakenBack, Welcomed, Written
+from .replay_events import (
+    Acked,
+    Event,
+    Left,
+    Lost,
+    Opened,
+    Rejected,
+    Resumed,
+    Ruled,
+    Said,
+    TakenBack,
+    Welcomed,
+    Written,
+)
 
 
 class Phase(Enum):
@@ -33,7 +46,7 @@ class Violation(Exception):
 
 
 _ALWAYS: Final = frozenset({Written, Lost})
-_ANSWERS: Final = frozenset({Acked, Rejected})
+_ANSWERS: Final = frozenset({Acked, Rejected, Ruled})
 HEEDED: Final[Mapping[Phase, frozenset[type[Event]]]] = {
     Phase.APART: _ALWAYS | {Opened},
     Phase.GREETING: _ALWAYS | {Welcomed, Left},
@@ -46,7 +59,7 @@ IGNORED: Final[Mapping[Phase, frozenset[type[Event]]]] = {
     # Answers to what was said before the goodbye still count; a greeting comes too late.
     Phase.LEAVING: frozenset({Resumed, Left, Welcomed, TakenBack}),
     # A fork ends only with a person.
-    Phase.FORKED: frozenset({Written, Lost, Left, Acked, Resumed, Rejected}),
+    Phase.FORKED: frozenset({Written, Lost, Left, Acked, Resumed, Rejected, Ruled}),
 }
 
 

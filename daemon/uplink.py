@@ -35,7 +35,7 @@ from .uplink_session import Alarm, Pace, Session
 from .uplink_status import Situation, State, UplinkAlarm, UplinkStatus
 from .uplink_stream import Stream
 from .uplink_talk import Progress
-from .uplink_words import hello
+from .uplink_words import RuleListener, hello
 
 log = logging.getLogger(__name__)
 _LONGEST_REST_IN_A_DRAIN_S: Final = 0.5
@@ -61,12 +61,16 @@ class Uplink:
         in_writer: InWriter,
         on_ack: Callable[[int], None] | None = None,
         *,
+        rules: RuleListener | None = None,
         pace: Pace | None = None,
         rng: random.Random | None = None,
     ) -> None:
-        """``in_writer`` runs work in the log's writer thread; ``on_ack`` hears what is durably acknowledged there."""
+        """``in_writer`` runs work in the log's writer thread; ``on_ack`` hears what is durably acknowledged there.
+
+        ``rules``: who hears the collector's; None: they are not wanted here.
+        """
         self._log, self._settings, self._host_id, self._version = log, settings, host_id, version
-        self._in_writer, self._on_ack = in_writer, on_ack
+        self._in_writer, self._on_ack, self._rules = in_writer, on_ack, rules
         self._pace = pace or Pace()
         self._backoff = Backoff(self._pace.first_retry_s, self._pace.longest_retry_s, rng or random.Random())
         self._endpoints = Endpoints(settings.endpoints)
@@ -213,10 +217,11 @@ class Uplink:
         token = trio.lowlevel.current_trio_token()
         stream = Stream(
             self._log,
-            hello(stat, self._host_id, self._version),
+            hello(stat, self._host_id, self._version, None if self._rules is None else self._rules.here()),
             Opened(stat.acked_seq, stat.last_seq),
             poke=partial(_ring, token, self._alarm),
             take_back=lambda order: trio.from_thread.run(self._take_back, order, stat.epoch, trio_token=token),
+            take_rules=self._rules.hear if self._rules else lambda _: None,
         )
         try:
             threading.Thread(target=stream.run, args=(channel,), name="uplink", daemon=True).start()

@@ -9,11 +9,12 @@ from typing import Final
 
 import grpc
 
+from ..model.rule_text import RuleText
 from ..proto.v1 import uplink_pb2 as wire
 from ..storage.frame import span_of
 from ..storage.wal import Log, LogBroken
 from .replay import Room
-from .replay_events import Fork, Opened, Order, Said, TakeBack, Welcomed
+from .replay_events import Fork, Opened, Order, Said, TakeBack, TakeRules, Welcomed
 from .replay_phases import Violation
 from .uplink_channel import Call, Trouble, call_stream, trouble_of
 from .uplink_talk import Talk
@@ -34,9 +35,13 @@ class Stream:
         opened: Opened,
         poke: Callable[[], None],
         take_back: Callable[[TakeBack], None],
+        take_rules: Callable[[RuleText], None] = lambda _: None,
     ) -> None:
-        """``poke`` wakes trio from any thread; ``take_back`` does so in the log and returns when it is durable."""
-        self._log, self._hello, self._take_back = log, hello, take_back
+        """``poke`` wakes trio from any thread; ``take_back`` does so in the log and returns when it is durable.
+
+        ``take_rules`` is told of rules, in our thread, and keeps nobody waiting.
+        """
+        self._log, self._hello, self._take_back, self._take_rules = log, hello, take_back, take_rules
         self.epoch: bytes = hello.hello.epoch
         """That Hello named: nothing that the log says in another one belongs on this stream."""
         self.talk = Talk(opened, poke)
@@ -147,6 +152,8 @@ class Stream:
         if isinstance(order, TakeBack):
             self._take_back(order)
             self.talk.taken_back()
+        elif isinstance(order, TakeRules):
+            self._take_rules(order.text)
         elif isinstance(order, Fork):
             self.cancel()
 

@@ -27,6 +27,7 @@ from .replay_events import (
     Order,
     Said,
     TakenBack,
+    TakeRules,
     Welcomed,
     Written,
 )
@@ -142,7 +143,8 @@ class Talk:
         with self._changed:
             order = self._replay.take(answer)
             self._welcomed = self._welcomed or isinstance(answer, Welcomed)
-            if order is not None or isinstance(answer, Welcomed):
+            # Rules get no frame on: told without end they must not keep a stream open for ever.
+            if isinstance(answer, Welcomed) or not (order is None or isinstance(order, TakeRules)):
                 self._moved_s = time.monotonic()
             if isinstance(order, Fork):
                 self._fork = order

@@ -1,18 +1,38 @@
 """Between the messages of the wire and the events of the protocol."""
 
-from typing import Final
+from dataclasses import dataclass
+from typing import Final, Protocol
 
+from ..model.rule_text import RuleText
 from ..proto.v1 import uplink_pb2 as wire
 from ..storage.frame import FORMAT
 from ..storage.wal import Log, LogStat
-from .replay_events import Acked, Answer, Rejected, Resumed, Welcomed
+from .replay_events import Acked, Answer, Rejected, Resumed, Ruled, Welcomed
 
+TAKES_RULES: Final = "rules"
+"""Among the capabilities of Hello: the collector's rules are wanted here."""
 _FRAME_TAG: Final = b"\x12"
 """Field 2 of HostMessage, of wire type 2: https://protobuf.dev/programming-guides/encoding/"""
 
 
-def hello(stat: LogStat, host_id: str, version: str) -> wire.HostMessage:
-    """The first message of a stream."""
+@dataclass(frozen=True, slots=True)
+class RulesHere:
+    """What this host says of the collector's rules. ``version`` in force, ``digest`` of those it heard last."""
+
+    version: str = ""
+    digest: bytes = b""
+
+
+class RuleListener(Protocol):
+    """Who hears the collector's rules. Both may be called from any thread."""
+
+    def here(self) -> RulesHere: ...
+
+    def hear(self, text: RuleText) -> None: ...
+
+
+def hello(stat: LogStat, host_id: str, version: str, rules: RulesHere | None = None) -> wire.HostMessage:
+    """The first message of a stream. Without ``rules`` this host takes none from the collector."""
     said = wire.Hello(
         host_id=host_id,
         epoch=stat.epoch,
@@ -21,6 +41,9 @@ def hello(stat: LogStat, host_id: str, version: str) -> wire.HostMessage:
         last_seq=stat.last_seq,
         daemon_version=version,
     )
+    if rules is not None:
+        said.capabilities.append(TAKES_RULES)
+        said.rules_version, said.rules_digest = rules.version, rules.digest
     return wire.HostMessage(hello=said)
 
 
@@ -60,5 +83,7 @@ def answer_in(message: wire.CollectorMessage, log: Log) -> Answer | None:
             return Resumed(message.resume.next_seq)
         case "reject":
             return Rejected(message.reject.seq, message.reject.reason)
+        case "rules":
+            return Ruled(RuleText(message.rules.version, message.rules.body))
         case _:
             return None

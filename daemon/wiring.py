@@ -102,7 +102,7 @@ class _Tree:
         self.readings = Mailbox[HostReading](READINGS_WAITING)
         self.vitals = Vitals(parts.notifier)
         self.in_writer = WriterThread()
-        self.uplink = Uplink(parts.log, config.uplink, parts.host_id, __version__, self.in_writer)
+        self.uplink = Uplink(parts.log, config.uplink, parts.host_id, __version__, self.in_writer, rules=parts.rules)
         self.metering = Metering(
             readings=self.readings,
             attributor=parts.attributor,
@@ -135,6 +135,8 @@ class _Tree:
         start("exits", partial(note_exits, self.parts.attributor))
         if self.parts.attributor.follower is not None:
             start("processes", partial(follow_processes, self.parts.attributor))
+        if self.parts.rules is not None:
+            start("rules", self.parts.rules.run)
         if self.parts.control is not None:
             commands = Commands(self.orders, self.metering).by_name()
             start("control", partial(serve, self.parts.control, self.describe, commands))
@@ -163,6 +165,7 @@ class _Tree:
                 "processes": self.vitals.processes,
                 "unattributed": self.vitals.unattributed,
                 "rules_version": self.parts.attributor.rules_version,
+                "rules_from_collector": self.parts.rules.describe() if self.parts.rules else None,
                 **self.parts.attributor.describe(),
             },
             "cpu": {"nvml_child_pid": self.probe.child_pid},

@@ -6,7 +6,7 @@ what was the same at both ends may be inferred.
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from .claiming import in_force, stretches
 from .claims import Claim
@@ -22,7 +22,7 @@ from .reading import Device, GapReason
 from .segmenter import Add, Segmenter
 from .tally import CROWDED, GONE, Tally, sharers_of
 from .usage import EnergySource
-from .workload import Holder, ProcessId, Workload
+from .workload import Holder, NewRules, ProcessId, Workload
 
 MAX_INFERRED_NS = 24 * 3600 * NS_PER_S
 """Over more than a day nothing is inferred."""
@@ -113,6 +113,20 @@ class DeviceMeter:
         if rules_version != self.book.rules_version or not (same_holders or self._may_go_on(now)):
             self.book.rules_version = rules_version
             self.book.cut()
+
+    def change_rules(self, rules: NewRules) -> None:
+        """From where the accounts stand these rules hold: another segment, for whoever they name.
+
+        What a former life of the daemon saw stays as it was: by other rules nothing is inferred from it.
+        """
+        if self.resumed:
+            return
+        if self.sight is not None:
+            # Another sight: evidence that comes late for the time before is explained with this one.
+            self.sight = replace(self.sight, holders=rules.own_anew(self.sight.holders))
+        self.crew = None
+        self.book.rules_version = rules.version
+        self.book.cut()
 
     def miss(self, at_ns: int, reason: GapReason, interval_ns: int, claims: tuple[Claim, ...] = ()) -> None:
         """No reading at ``at_ns``. For three intervals the next good one may still bridge; then it is a gap."""

@@ -17,7 +17,7 @@ from .tick import Tick
 from .uptime import Uptime
 from .usage import Batch, ClockState, EventKind, HostGap, Sharing
 from .window import window_start_ns
-from .workload import Attribution, Holder, ProcessId, Workload
+from .workload import Attribution, Holder, NewRules, ProcessId, Workload
 from .workload_meter import WorkloadMeter
 
 STEP_NS = 100_000_000
@@ -40,7 +40,8 @@ class Meter(Inventory):
         """Workloads whose counters are wanted with this reading: at most ticks none. To be asked before ``observe``."""
         self.workloads.window_length_ns = self.window_length_ns
         holders = self._everybody(reading, attribution)
-        return self.workloads.due(holders, reading.boot_ns, reading.wall_ns - reading.boot_ns)
+        offset_ns = reading.wall_ns - reading.boot_ns
+        return self.workloads.due(holders, reading.boot_ns, offset_ns, everybody=attribution.changing is not None)
 
     def observe(
         self,
@@ -69,6 +70,8 @@ class Meter(Inventory):
         for device in self.devices.values():
             device.forget_ended()
         self.rules_version = attribution.rules_version
+        if attribution.changing is not None:
+            self._change_rules(attribution.changing, reading.boot_ns)
         self.suspended_ns = reading.suspended_ns
         if stepped:
             self._step(reading, offset_ns)
@@ -131,6 +134,14 @@ class Meter(Inventory):
         gap, self.before_boot = self.before_boot, None
         if gap is not None and reading.wall_ns > gap.wall.start_ns:
             self.host_gaps.append(replace(gap, wall=Interval(gap.wall.start_ns, reading.wall_ns)))
+
+    def _change_rules(self, rules: NewRules, at_ns: int) -> None:
+        """All that lies before this reading is booked by the former ones."""
+        self.rules_version = rules.version
+        for device in self.devices.values():
+            device.change_rules(rules)
+        self.workloads.change_owners(rules.owners, at_ns)
+        self.edges += 1
 
     def _note_workloads(self, attribution: Attribution, edges: int, reading: HostReading) -> None:
         """On a device that cannot be read, whoever was there may be there still."""

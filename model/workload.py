@@ -1,6 +1,7 @@
 """Whose it is: processes, workloads and the tenants who answer for them."""
 
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import NamedTuple
 
@@ -89,6 +90,22 @@ class Passage:
 
 
 @dataclass(frozen=True, slots=True)
+class NewRules:
+    """Rules that hold from an instant on, and whom they name for each workload that is there then."""
+
+    version: str
+    owners: Mapping[Workload, Owner]
+
+    def own_anew(self, holders: Mapping[ProcessId, Holder]) -> dict[ProcessId, Holder]:
+        """The same holders with the owners of now; whoever keeps his is the very same."""
+        return {process: self.own(holder) for process, holder in holders.items()}
+
+    def own(self, holder: Holder) -> Holder:
+        owner = self.owners.get(holder.workload, holder.owner)
+        return holder if owner == holder.owner else replace(holder, owner=owner)
+
+
+@dataclass(frozen=True, slots=True)
 class Attribution:
     """What the attributor answers for one host reading."""
 
@@ -99,3 +116,5 @@ class Attribution:
     """Processes seen to exit since the last reading, with CLOCK_BOOTTIME in ns."""
     passed: dict[int, Passage] = field(default_factory=dict[int, Passage])
     """By pid, one for every pid among the passed processes of the reading."""
+    changing: NewRules | None = None
+    """What holds from this reading on. Everything before it, and all else in here, is by ``rules_version``."""

@@ -49,13 +49,18 @@ class WorkloadMeter:
     """As they were last: while they are the same, nothing is worked out anew."""
     closed: list[WorkloadWindow] = field(default_factory=list[WorkloadWindow])
 
-    def due(self, holders: tuple[Holder, ...], now_ns: int, offset_ns: int) -> dict[Workload, Where]:
-        """Whose counters are to be read now: all of them once a window, otherwise those that came or left."""
+    def due(
+        self, holders: tuple[Holder, ...], now_ns: int, offset_ns: int, everybody: bool = False
+    ) -> dict[Workload, Where]:
+        """Whose counters are to be read now: all of them once a window, otherwise those that came or left.
+
+        ``everybody``: their rows may end here.
+        """
         same_window = self.window_ns == window_start_ns(now_ns + offset_ns, self.window_length_ns)
-        if same_window and holders == self.holders:
+        if same_window and holders == self.holders and not everybody:
             return {}
         here = places_of(holders)
-        if not same_window:
+        if everybody or not same_window:
             return {**{workload: known.where for workload, known in self.present.items()}, **here}
         changed = self.present.keys() ^ here.keys()
         return {workload: here.get(workload) or self.present[workload].where for workload in sorted(changed)}
@@ -81,6 +86,14 @@ class WorkloadMeter:
                 self._close(workload, known, now_ns)
                 known.owner = owners[workload]
         self.window_ns, self.holders = window_ns, held
+
+    def change_owners(self, owners: Mapping[Workload, Owner], now_ns: int) -> None:
+        """From ``now_ns`` on these answer for the workloads that are there."""
+        for workload, known in self.present.items():
+            owner = owners.get(workload, known.owner)
+            if owner != known.owner:
+                self._close(workload, known, now_ns)
+                known.owner = owner
 
     def cut(self) -> None:
         """Open rows end where they are accounted for."""

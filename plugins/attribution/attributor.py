@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ...model.reading import HostReading
-from ...model.workload import Attribution, Holder, Passage
+from ...model.workload import Attribution, Holder, NewRules, Passage
 from .acquaintance import Acquaintance
 from .checks import PLUGINS, check_plugins, warn_of_rules
 from .circle import Circle
@@ -31,6 +31,7 @@ class CgroupAttributor:
 
     def __init__(self, kernel: Kernel, rules: RuleSet, remember_s: int = REMEMBERED_S) -> None:
         self.rules_version = rules.version
+        self._next_rules: RuleSet | None = None
         self._exits = kernel.exits
         self._boot_ns = kernel.boot_ns
         self._memory = Memory(remember_s)
@@ -38,10 +39,11 @@ class CgroupAttributor:
         self._circle = Circle(kernel, folders, rules, self._memory)
         self._ghosts = Ghosts()
         self._recall = Recall(self._memory, self._circle.owners)
+        self._looker = Looker(kernel, folders, rules)
         self.follower: Follower | None = None
         """Where the kernel tells what happens to all processes; note_happenings() feeds it."""
         if kernel.happenings is not None:
-            self.follower = Follower(kernel.happenings, Looker(kernel, folders, rules), self._memory)
+            self.follower = Follower(kernel.happenings, self._looker, self._memory)
 
     def attribute(self, reading: HostReading) -> Attribution:
         """A holder for every pid in the reading, a passage for every one that passed by. Never raises for a pid.
@@ -72,7 +74,19 @@ class CgroupAttributor:
             self._circle.forget_absent(listed)
             self._ghosts.keep(listed)
         ended, self._circle.ended = self._circle.ended, {}
-        return Attribution(self.rules_version, holders, ended, passed)
+        return Attribution(self.rules_version, holders, ended, passed, self._change_rules(reading.boot_ns))
+
+    def take_rules(self, rules: RuleSet) -> None:
+        """They decide from the next reading on; up to it the present ones do. Of several the last counts."""
+        self._next_rules = rules
+
+    def _change_rules(self, at_ns: int) -> NewRules | None:
+        rules, self._next_rules = self._next_rules, None
+        if rules is None or rules.version == self.rules_version:
+            return None
+        self.rules_version = rules.version
+        self._looker.change_rules(rules)
+        return self._circle.change_rules(rules, at_ns)
 
     def fileno(self) -> int:
         """Readable when a process that holds a device has ended: call note_exits() then."""
@@ -142,7 +156,7 @@ class CgroupAttributor:
 def make_attributor(
     proc: str,
     cgroup: str,
-    rules: Sequence[Mapping[str, Any]],
+    rules: Sequence[Mapping[str, Any]] | RuleSet,
     plugins: Sequence[str] = PLUGINS,
     kernel: Kernel | None = None,
     process_connector: bool = False,
@@ -156,7 +170,7 @@ def make_attributor(
     is none to be had. Warns of rules that cannot match yet.
     """
     check_plugins(plugins)
-    compiled = compile_rules(rules)
+    compiled = rules if isinstance(rules, RuleSet) else compile_rules(rules)
     warn_of_rules(compiled)
     known = kernel or make_kernel(proc, cgroup, process_connector=process_connector)
     return CgroupAttributor(known, compiled, remember_s)

@@ -12,7 +12,7 @@ from typing import Final
 
 from ...model.holding import EXIT_UNCERTAINTY_NS
 from ...model.reading import HostReading
-from ...model.workload import Holder, Owner, ProcessId
+from ...model.workload import Holder, NewRules, Owner, ProcessId
 from .acquaintance import Acquaintance, Doorman
 from .cgroup_file import Seat, find_seat
 from .folders import CgroupFolders, Folder
@@ -113,6 +113,14 @@ class Circle:
             known.absent_ticks += 1
             if known.ended_ns is not None or known.absent_ticks > FORGET_AFTER_TICKS:
                 self._forget(known)
+
+    def change_rules(self, rules: RuleSet, at_ns: int) -> NewRules:
+        """From ``at_ns`` on these decide. Whoever has ended keeps the owner he had."""
+        told = NewRules(rules.version, self.owners.change_rules(rules, at_ns))
+        for known in self._known.values():
+            if known.ended_ns is None:
+                known.holder = told.own(known.holder)
+        return told
 
     def close(self) -> None:
         for known in self._known.values():

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from ...model.workload import Holder, Passage, ProcessId
+from ...model.workload import Holder, Passage
 from .lives import Life, whose
 from .memory import Memory
 from .owners import Owners
@@ -37,13 +37,14 @@ class Recall:
 
     def _holder(self, life: Life) -> Holder:
         known_as = life.known_as
-        return known_as if isinstance(known_as, Holder) else self._judge(life.process, known_as, life.uncertainty_ns)
+        return known_as if isinstance(known_as, Holder) else self._judge(life, known_as)
 
-    def _judge(self, process: ProcessId, seen: Sighting, uncertainty_ns: int) -> Holder:
+    def _judge(self, life: Life, seen: Sighting) -> Holder:
+        process, uncertainty_ns = life.process, life.uncertainty_ns
         if seen.folder is None:
             return Holder(process, HIDDEN_FOLDER.place.workload, HIDDEN_OWNER, edge_uncertainty_ns=uncertainty_ns)
         place = seen.folder.place
-        owner = self._owners.peek(place, seen.uid)
+        owner = self._owners.peek(place, seen.uid, life.end_ns)
         return Holder(process, place.workload, owner, place.boundary, seen.folder.inode, uncertainty_ns)
 
 

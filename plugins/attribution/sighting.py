@@ -39,6 +39,10 @@ class Looker:
         self._uid_is_asked = "uid" in rules.asked_keys()
         self._inspected: dict[bytes, tuple[Folder | None, int]] = {}
 
+    def change_rules(self, rules: RuleSet) -> None:
+        """Uids are read where these ask for them."""
+        self._uid_is_asked = "uid" in rules.asked_keys()
+
     def look(self, pid: int) -> tuple[ProcessId, Sighting] | None:
         """Who has this pid and where it sits. None: nobody, it may not be seen, or it is on its way out."""
         try:

@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1egputally/proto/v1/uplink.proto\x12\x0bgputally.v1\"t\n\x0bHostMessage\x12#\n\x05hello\x18\x01 \x01(\x0b\x32\x12.gputally.v1.HelloH\x00\x12\x0f\n\x05\x66rame\x18\x02 \x01(\x0cH\x00\x12\'\n\x07goodbye\x18\x03 \x01(\x0b\x32\x14.gputally.v1.GoodbyeH\x00\x42\x06\n\x04kind\"\xdb\x01\n\x10\x43ollectorMessage\x12\'\n\x07welcome\x18\x01 \x01(\x0b\x32\x14.gputally.v1.WelcomeH\x00\x12\x1f\n\x03\x61\x63k\x18\x02 \x01(\x0b\x32\x10.gputally.v1.AckH\x00\x12%\n\x06resume\x18\x03 \x01(\x0b\x32\x13.gputally.v1.ResumeH\x00\x12%\n\x06reject\x18\x04 \x01(\x0b\x32\x13.gputally.v1.RejectH\x00\x12\'\n\x07goodbye\x18\x05 \x01(\x0b\x32\x14.gputally.v1.GoodbyeH\x00\x42\x06\n\x04kind\"\x90\x01\n\x05Hello\x12\x0f\n\x07host_id\x18\x01 \x01(\t\x12\r\n\x05\x65poch\x18\x02 \x01(\x0c\x12\x14\n\x0c\x66rame_format\x18\x03 \x01(\r\x12\x11\n\tfirst_seq\x18\x04 \x01(\x04\x12\x10\n\x08last_seq\x18\x05 \x01(\x04\x12\x16\n\x0e\x64\x61\x65mon_version\x18\x06 \x01(\t\x12\x14\n\x0c\x63\x61pabilities\x18\x07 \x03(\t\"\xa2\x01\n\x07Welcome\x12\x11\n\tledger_id\x18\x01 \x01(\t\x12\x15\n\rcommitted_seq\x18\x02 \x01(\x04\x12\x11\n\thead_hash\x18\x03 \x01(\x0c\x12\x15\n\rwindow_frames\x18\x04 \x01(\r\x12\x14\n\x0cwindow_bytes\x18\x05 \x01(\x04\x12\x16\n\x0eserver_time_ns\x18\x06 \x01(\x12\x12\x15\n\rrules_version\x18\x07 \x01(\t\"\x1a\n\x03\x41\x63k\x12\x13\n\x0bthrough_seq\x18\x01 \x01(\x04\"\x1a\n\x06Resume\x12\x10\n\x08next_seq\x18\x01 \x01(\x04\"%\n\x06Reject\x12\x0b\n\x03seq\x18\x01 \x01(\x04\x12\x0e\n\x06reason\x18\x02 \x01(\t\"\x19\n\x07Goodbye\x12\x0e\n\x06reason\x18\x01 \x01(\t\"]\n\x04Skip\x12\x11\n\tfirst_seq\x18\x01 \x01(\x04\x12\x11\n\tlast_hash\x18\x02 \x01(\x0c\x12\x0e\n\x06reason\x18\x03 \x01(\t\x12\x1f\n\x04lost\x18\x04 \x03(\x0b\x32\x11.gputally.v1.Lost\"J\n\x04Lost\x12\x0f\n\x07\x62oot_id\x18\x01 \x01(\t\x12\x11\n\tdevice_id\x18\x02 \x01(\t\x12\x12\n\ngeneration\x18\x03 \x01(\r\x12\n\n\x02ns\x18\x04 \x01(\x04\x32O\n\x06Uplink\x12\x45\n\x06Stream\x12\x18.gputally.v1.HostMessage\x1a\x1d.gputally.v1.CollectorMessage(\x01\x30\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1egputally/proto/v1/uplink.proto\x12\x0bgputally.v1\"t\n\x0bHostMessage\x12#\n\x05hello\x18\x01 \x01(\x0b\x32\x12.gputally.v1.HelloH\x00\x12\x0f\n\x05\x66rame\x18\x02 \x01(\x0cH\x00\x12\'\n\x07goodbye\x18\x03 \x01(\x0b\x32\x14.gputally.v1.GoodbyeH\x00\x42\x06\n\x04kind\"\x82\x02\n\x10\x43ollectorMessage\x12\'\n\x07welcome\x18\x01 \x01(\x0b\x32\x14.gputally.v1.WelcomeH\x00\x12\x1f\n\x03\x61\x63k\x18\x02 \x01(\x0b\x32\x10.gputally.v1.AckH\x00\x12%\n\x06resume\x18\x03 \x01(\x0b\x32\x13.gputally.v1.ResumeH\x00\x12%\n\x06reject\x18\x04 \x01(\x0b\x32\x13.gputally.v1.RejectH\x00\x12\'\n\x07goodbye\x18\x05 \x01(\x0b\x32\x14.gputally.v1.GoodbyeH\x00\x12%\n\x05rules\x18\x06 \x01(\x0b\x32\x14.gputally.v1.RuleSetH\x00\x42\x06\n\x04kind\"\xbd\x01\n\x05Hello\x12\x0f\n\x07host_id\x18\x01 \x01(\t\x12\r\n\x05\x65poch\x18\x02 \x01(\x0c\x12\x14\n\x0c\x66rame_format\x18\x03 \x01(\r\x12\x11\n\tfirst_seq\x18\x04 \x01(\x04\x12\x10\n\x08last_seq\x18\x05 \x01(\x04\x12\x16\n\x0e\x64\x61\x65mon_version\x18\x06 \x01(\t\x12\x14\n\x0c\x63\x61pabilities\x18\x07 \x03(\t\x12\x15\n\rrules_version\x18\x08 \x01(\t\x12\x14\n\x0crules_digest\x18\t \x01(\x0c\"\xa2\x01\n\x07Welcome\x12\x11\n\tledger_id\x18\x01 \x01(\t\x12\x15\n\rcommitted_seq\x18\x02 \x01(\x04\x12\x11\n\thead_hash\x18\x03 \x01(\x0c\x12\x15\n\rwindow_frames\x18\x04 \x01(\r\x12\x14\n\x0cwindow_bytes\x18\x05 \x01(\x04\x12\x16\n\x0eserver_time_ns\x18\x06 \x01(\x12\x12\x15\n\rrules_version\x18\x07 \x01(\t\"(\n\x07RuleSet\x12\x0f\n\x07version\x18\x01 \x01(\t\x12\x0c\n\x04\x62ody\x18\x02 \x01(\t\"\x1a\n\x03\x41\x63k\x12\x13\n\x0bthrough_seq\x18\x01 \x01(\x04\"\x1a\n\x06Resume\x12\x10\n\x08next_seq\x18\x01 \x01(\x04\"%\n\x06Reject\x12\x0b\n\x03seq\x18\x01 \x01(\x04\x12\x0e\n\x06reason\x18\x02 \x01(\t\"\x19\n\x07Goodbye\x12\x0e\n\x06reason\x18\x01 \x01(\t\"]\n\x04Skip\x12\x11\n\tfirst_seq\x18\x01 \x01(\x04\x12\x11\n\tlast_hash\x18\x02 \x01(\x0c\x12\x0e\n\x06reason\x18\x03 \x01(\t\x12\x1f\n\x04lost\x18\x04 \x03(\x0b\x32\x11.gputally.v1.Lost\"J\n\x04Lost\x12\x0f\n\x07\x62oot_id\x18\x01 \x01(\t\x12\x11\n\tdevice_id\x18\x02 \x01(\t\x12\x12\n\ngeneration\x18\x03 \x01(\r\x12\n\n\x02ns\x18\x04 \x01(\x04\x32O\n\x06Uplink\x12\x45\n\x06Stream\x12\x18.gputally.v1.HostMessage\x1a\x1d.gputally.v1.CollectorMessage(\x01\x30\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -34,23 +34,25 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_HOSTMESSAGE']._serialized_start=47
   _globals['_HOSTMESSAGE']._serialized_end=163
   _globals['_COLLECTORMESSAGE']._serialized_start=166
-  _globals['_COLLECTORMESSAGE']._serialized_end=385
-  _globals['_HELLO']._serialized_start=388
-  _globals['_HELLO']._serialized_end=532
-  _globals['_WELCOME']._serialized_start=535
-  _globals['_WELCOME']._serialized_end=697
-  _globals['_ACK']._serialized_start=699
-  _globals['_ACK']._serialized_end=725
-  _globals['_RESUME']._serialized_start=727
-  _globals['_RESUME']._serialized_end=753
-  _globals['_REJECT']._serialized_start=755
-  _globals['_REJECT']._serialized_end=792
-  _globals['_GOODBYE']._serialized_start=794
-  _globals['_GOODBYE']._serialized_end=819
-  _globals['_SKIP']._serialized_start=821
-  _globals['_SKIP']._serialized_end=914
-  _globals['_LOST']._serialized_start=916
-  _globals['_LOST']._serialized_end=990
-  _globals['_UPLINK']._serialized_start=992
-  _globals['_UPLINK']._serialized_end=1071
+  _globals['_COLLECTORMESSAGE']._serialized_end=424
+  _globals['_HELLO']._serialized_start=427
+  _globals['_HELLO']._serialized_end=616
+  _globals['_WELCOME']._serialized_start=619
+  _globals['_WELCOME']._serialized_end=781
+  _globals['_RULESET']._serialized_start=783
+  _globals['_RULESET']._serialized_end=823
+  _globals['_ACK']._serialized_start=825
+  _globals['_ACK']._serialized_end=851
+  _globals['_RESUME']._serialized_start=853
+  _globals['_RESUME']._serialized_end=879
+  _globals['_REJECT']._serialized_start=881
+  _globals['_REJECT']._serialized_end=918
+  _globals['_GOODBYE']._serialized_start=920
+  _globals['_GOODBYE']._serialized_end=945
+  _globals['_SKIP']._serialized_start=947
+  _globals['_SKIP']._serialized_end=1040
+  _globals['_LOST']._serialized_start=1042
+  _globals['_LOST']._serialized_end=1116
+  _globals['_UPLINK']._serialized_start=1118
+  _globals['_UPLINK']._serialized_end=1197
 # @@protoc_insertion_point(module_scope)

@@ -59,6 +59,7 @@ class CollectorMessage(_message.Message):
     RESUME_FIELD_NUMBER: _builtins.int
     REJECT_FIELD_NUMBER: _builtins.int
     GOODBYE_FIELD_NUMBER: _builtins.int
+    RULES_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def welcome(self) -> Global___Welcome:
         """answers hello"""
@@ -71,6 +72,10 @@ class CollectorMessage(_message.Message):
     def reject(self) -> Global___Reject: ...
     @_builtins.property
     def goodbye(self) -> Global___Goodbye: ...
+    @_builtins.property
+    def rules(self) -> Global___RuleSet:
+        """behind welcome, to hosts whose hello has the capability "rules" """
+
     def __init__(
         self,
         *,
@@ -79,12 +84,13 @@ class CollectorMessage(_message.Message):
         resume: Global___Resume | None = ...,
         reject: Global___Reject | None = ...,
         goodbye: Global___Goodbye | None = ...,
+        rules: Global___RuleSet | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["ack", b"ack", "goodbye", b"goodbye", "kind", b"kind", "reject", b"reject", "resume", b"resume", "welcome", b"welcome"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["ack", b"ack", "goodbye", b"goodbye", "kind", b"kind", "reject", b"reject", "resume", b"resume", "rules", b"rules", "welcome", b"welcome"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["ack", b"ack", "goodbye", b"goodbye", "kind", b"kind", "reject", b"reject", "resume", b"resume", "welcome", b"welcome"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["ack", b"ack", "goodbye", b"goodbye", "kind", b"kind", "reject", b"reject", "resume", b"resume", "rules", b"rules", "welcome", b"welcome"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_kind: _TypeAlias = _typing.Literal["welcome", "ack", "resume", "reject", "goodbye"]  # noqa: Y015
+    _WhichOneofReturnType_kind: _TypeAlias = _typing.Literal["welcome", "ack", "resume", "reject", "goodbye", "rules"]  # noqa: Y015
     _WhichOneofArgType_kind: _TypeAlias = _typing.Literal["kind", b"kind"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_kind) -> _WhichOneofReturnType_kind | None: ...
 
@@ -101,6 +107,8 @@ class Hello(_message.Message):
     LAST_SEQ_FIELD_NUMBER: _builtins.int
     DAEMON_VERSION_FIELD_NUMBER: _builtins.int
     CAPABILITIES_FIELD_NUMBER: _builtins.int
+    RULES_VERSION_FIELD_NUMBER: _builtins.int
+    RULES_DIGEST_FIELD_NUMBER: _builtins.int
     host_id: _builtins.str
     epoch: _builtins.bytes
     """16 bytes, new with each log"""
@@ -109,8 +117,14 @@ class Hello(_message.Message):
     """the oldest frame still held; 0: none"""
     last_seq: _builtins.int
     daemon_version: _builtins.str
+    rules_version: _builtins.str
+    """the collector's rules that are in force here; empty: none of them"""
+    rules_digest: _builtins.bytes
+    """of the rules heard last, in force or refused: not to be said again"""
     @_builtins.property
-    def capabilities(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
+    def capabilities(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """"rules": takes the collector's"""
+
     def __init__(
         self,
         *,
@@ -121,10 +135,12 @@ class Hello(_message.Message):
         last_seq: _builtins.int = ...,
         daemon_version: _builtins.str = ...,
         capabilities: _abc.Iterable[_builtins.str] | None = ...,
+        rules_version: _builtins.str = ...,
+        rules_digest: _builtins.bytes = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["capabilities", b"capabilities", "daemon_version", b"daemon_version", "epoch", b"epoch", "first_seq", b"first_seq", "frame_format", b"frame_format", "host_id", b"host_id", "last_seq", b"last_seq"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["capabilities", b"capabilities", "daemon_version", b"daemon_version", "epoch", b"epoch", "first_seq", b"first_seq", "frame_format", b"frame_format", "host_id", b"host_id", "last_seq", b"last_seq", "rules_digest", b"rules_digest", "rules_version", b"rules_version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -152,6 +168,7 @@ class Welcome(_message.Message):
     server_time_ns: _builtins.int
     """ns since 1970, UTC"""
     rules_version: _builtins.str
+    """the rules in force at the collector; empty: there are none"""
     def __init__(
         self,
         *,
@@ -170,6 +187,32 @@ class Welcome(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Welcome: _TypeAlias = Welcome  # noqa: Y015
+
+@_typing.final
+class RuleSet(_message.Message):
+    """The rules by which this host is to say whose time is whose. They take the place of those before."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    VERSION_FIELD_NUMBER: _builtins.int
+    BODY_FIELD_NUMBER: _builtins.int
+    version: _builtins.str
+    """1 to 64 characters"""
+    body: _builtins.str
+    """TOML, at most 128 KiB: docs/attribution.md"""
+    def __init__(
+        self,
+        *,
+        version: _builtins.str = ...,
+        body: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["body", b"body", "version", b"version"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RuleSet: _TypeAlias = RuleSet  # noqa: Y015
 
 @_typing.final
 class Ack(_message.Message):

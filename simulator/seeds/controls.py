@@ -131,7 +131,7 @@ def rules_not_cut() -> AbstractContextManager[None]:
     off = ExitStack()
 
     def unversioned(self: RuledAttributor, reading: HostReading) -> Attribution:
-        return replace(attribute(self, reading), rules_version="always")
+        return replace(attribute(self, reading), rules_version="always", changing=None)
 
     off.enter_context(instead(RuledAttributor, "attribute", unversioned))
     off.enter_context(instead(device_meter.DeviceMeter, "_may_go_on", _always))

@@ -6,12 +6,13 @@ from typing import Any
 from ...model.reading import HostReading
 from ...model.workload import Attribution
 from ...plugins.attribution.attributor import CgroupAttributor, make_attributor
+from ...plugins.attribution.rule_reading import compile_rules
 from ..memory_kernel import MemoryKernel
 from .script import Rules, Script
 
 
 class RuledAttributor:
-    """Implements the port Attributor with a real one, which another follows when the rules change."""
+    """Implements the port Attributor with a real one, which is told when the rules change."""
 
     def __init__(self, script: Script, kernel: Callable[[], MemoryKernel], now_ns: Callable[[], int]) -> None:
         self._script, self._kernel, self._now_ns = script, kernel, now_ns
@@ -20,17 +21,14 @@ class RuledAttributor:
         self.rules_version = self._attributor.rules_version
 
     def attribute(self, reading: HostReading) -> Attribution:
-        """Under the rules of now. What the former attributor has heard of exits is told as well."""
+        """Up to this reading under the rules of the last one, from it on under those of now."""
         rules = self._in_force()
-        if rules is self._rules:
-            return self._attributor.attribute(reading)
-        heard = self._attributor.attribute(reading)
-        self._attributor.close()
-        self._rules = rules
-        self._attributor = self._make()
-        self.rules_version = self._attributor.rules_version
+        if rules is not self._rules:
+            self._rules = rules
+            self._attributor.take_rules(compile_rules(_tables(rules)))
         told = self._attributor.attribute(reading)
-        return Attribution(told.rules_version, told.holders, heard.ended | told.ended, told.passed)
+        self.rules_version = self._attributor.rules_version
+        return told
 
     def fileno(self) -> int:
         return self._attributor.fileno()

@@ -24,6 +24,7 @@ from ...daemon.replay_events import (
     Said,
     TakeBack,
     TakenBack,
+    TakeRules,
     Welcomed,
     Written,
 )
@@ -167,6 +168,8 @@ class Uplink:
                 self.forks.append(f"frame {order.seq} was refused: {order.reason}")
             case Fork():
                 self.forks.append(order.why)
+            case TakeRules():
+                raise AssertionError("this collector sends no rules")
 
     def _wall_ns(self) -> int:
         return self._clocks.wall_ns(self._time.now_ns())

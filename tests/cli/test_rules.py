@@ -9,6 +9,8 @@ import pytest
 from click.testing import CliRunner, Result
 
 from gputally.cli.main import main
+from gputally.model.rule_text import RuleText
+from gputally.storage.rule_file import save_rule_file
 
 TABLE = Path(__file__).resolve().parents[1] / "data" / "cgroup_paths.tsv"
 RULES = """
@@ -21,6 +23,8 @@ match = { kind = "user", uid = 1000 }
 tenant = "umbrella"
 tags = { cell = "east" }
 """
+
+DOCKER = f"/docker/{'a' * 64}\n"
 
 
 @pytest.fixture
@@ -114,3 +118,26 @@ def test_with_nothing_to_resolve_it_says_what_to_give() -> None:
     done = run()
     assert done.exit_code == 2
     assert "--paths" in done.stderr
+
+
+def test_a_rule_set_for_the_collector_can_be_tried_before_it_is_decided(toml: Path, tmp_path: Path) -> None:
+    body = tmp_path / "rules.toml"
+    body.write_text('[[rules]]\nmatch = { kind = "docker" }\ntenant = "central"\n')
+    (told,) = objects(run("--config", toml, "--rules", body, "--paths", "-", "--json", told=DOCKER))
+    assert told["tenant"] == "central"
+    for wrong, said in ((RULES, "write [[rules]]"), ("x", "is not TOML"), ("#" * 200_000, "more than 131072 bytes")):
+        body.write_text(wrong)
+        done = run("--rules", body, "--paths", "-", told=DOCKER)
+        assert (done.exit_code, said in done.stderr) == (78, True), done.stderr
+    body.write_bytes(b"# \xff")
+    assert run("--rules", body, "--paths", "-", told=DOCKER).exit_code == 78
+
+
+def test_where_the_collectors_rules_decide_they_are_asked_and_it_is_said(tmp_path: Path) -> None:
+    config = tmp_path / "daemon.toml"
+    config.write_text(f'[log]\npath = "{tmp_path}"\n[attribution]\nrules_from_collector = true\n' + RULES)
+    assert objects(run("--config", config, "--paths", "-", "--json", told=DOCKER))[0]["tenant"] == "unattributed"
+    save_rule_file(tmp_path, RuleText("v7", '[[rules]]\nmatch = { kind = "docker" }\ntenant = "central"\n'))
+    done = run("--config", config, "--paths", "-", "--json", told=DOCKER)
+    assert json.loads(done.stdout)["tenant"] == "central"
+    assert "by the collector's rules v7" in done.stderr

@@ -80,6 +80,17 @@ def test_what_needs_a_person_stands_before_the_devices(tmp_path: Path) -> None:
     assert told.index("ALARM") < told.index("GPU-1")
 
 
+def test_rules_of_the_collector_are_named_and_so_are_refused_ones(tmp_path: Path) -> None:
+    refused = {"version": "v2", "at": "2026-11-23T10:00:00Z", "why": "body: is not TOML\x1b[2J"}
+    rules = {"version": "v1", "refused": refused}
+    told = status(tmp_path / "sock", TOLD | {"attribution": {**TOLD["attribution"], "rules_from_collector": rules}})
+    assert "rules   v1 of the collector\n        REFUSED v2 (2026-11-23T10:00:00Z): body: is not TOML\\x1b[2J\n" in (
+        told.output
+    )
+    none = {**TOLD["attribution"], "rules_from_collector": {"version": None, "refused": None}}
+    assert "the collector has sent none" in status(tmp_path / "sock2", TOLD | {"attribution": none}).output
+
+
 def test_an_alarm_of_the_uplink_says_why_and_cannot_steer_the_terminal(tmp_path: Path) -> None:
     alarm = {"kind": "uplink_refused", "devices": [], "since": "2026-11-23T10:00:00Z", "why": "HostIdInUse\x1b[2J"}
     told = status(tmp_path / "sock", TOLD | {"alarms": [alarm]}).output
