@@ -10,7 +10,8 @@ from gputally.collector.exports import spool
 from gputally.collector.exports.lines import csv_chunks
 from gputally.collector.exports.spool import Spool
 from gputally.collector.problems import Problem
-from gputally.collector.routes_exports import MOST_WAITING, Turn
+from gputally.collector.routes_exports import MOST_OF_ONE, MOST_WAITING
+from gputally.collector.turns import CALLER, Turns
 
 
 def test_what_was_written_is_read_again() -> None:
@@ -37,21 +38,22 @@ def test_a_full_disk_is_a_problem_and_no_traceback() -> None:
 
 def test_exports_wait_for_each_other_and_not_without_end() -> None:
     async def story() -> None:
-        turn = Turn()
+        turns = Turns("exports", 1, MOST_WAITING, MOST_OF_ONE)
         order: list[int] = []
 
         async def export(number: int) -> None:
-            async with turn:
+            CALLER.set(f"caller {number // MOST_OF_ONE}")
+            async with turns.turn():
                 order.append(number)
 
-        async with turn:
+        async with turns.turn():
             waiting = [asyncio.create_task(export(number)) for number in range(MOST_WAITING)]
             await asyncio.sleep(0)
             with pytest.raises(Problem, match="exports are waiting"):
                 await export(99)
             assert order == []
         await asyncio.gather(*waiting)
-        assert order == list(range(MOST_WAITING))
+        assert sorted(order) == list(range(MOST_WAITING))
 
     asyncio.run(story())
 
