@@ -100,8 +100,8 @@ def _problem(status: int, description: str) -> Json:
 
 def _add_path_parameters(path: str, operation: Json) -> None:
     """Handlers read the path themselves, so FastAPI does not see what is in braces."""
-    told = operation.setdefault("parameters", [])
+    told = operation.get("parameters", [])
     known = {each["name"] for each in told if each["in"] == "path"}
     for name in (part[1:-1].partition(":")[0] for part in path.split("/") if part.startswith("{")):
         if name not in known:
-            told.append({"name": name, "in": "path", "required": True, "schema": TEXT})
+            operation["parameters"] = told = [*told, {"name": name, "in": "path", "required": True, "schema": TEXT}]
