@@ -5,11 +5,11 @@ for log ids and what is told of completeness; and nothing of the other one's is 
 """
 
 import hashlib
-import io
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import NamedTemporaryFile
 from typing import Any
 
 import duckdb
@@ -29,7 +29,7 @@ from .running import HOUR_NS, JUNE_NS, SKUS, RunningCollector, write_config
 OTHER, NOBODY = "zeta", "qqqq"
 JUNE_1, JUNE_2, JULY = "2025-06-01T00:00:00Z", "2025-06-02T00:00:00Z", "2025-07-01T00:00:00Z"
 INSTANTS = (JUNE_1, JUNE_2, "2025-06-01T02:00:00Z", "2025-06-01T00:00:30Z", JULY)
-TEXTS = (
+TEXTS = (  # what a caller may name
     "acme",
     "acme-host",
     "docker:acme-job",
@@ -171,8 +171,10 @@ def told(answer: httpx.Response) -> str:
 
 
 def parquet(content: bytes) -> list[Any]:
-    with duckdb.connect() as db:
-        return sorted(map(str, db.read_parquet(io.BytesIO(content)).select("* EXCLUDE (log_id)").fetchall()))
+    with duckdb.connect() as db, NamedTemporaryFile(suffix=".parquet") as file:
+        file.write(content)
+        file.flush()
+        return sorted(map(str, db.read_parquet(file.name).select("* EXCLUDE (log_id)").fetchall()))
 
 
 def comparable(answer: httpx.Response) -> Any:
