@@ -11,6 +11,7 @@ from ..storage.projection_completeness import all_window_lengths, completeness, 
 from ..storage.projection_decisions import adjustments_in
 from ..storage.projection_reader import Snapshot
 from ..storage.projection_usage import sum_usage
+from ..storage.usage_query import (
     Completeness,
     Dimension,
     Group,
@@ -21,8 +22,6 @@ from ..storage.projection_usage import sum_usage
     UsageQuery,
     UsageSums,
 )
-from ..storage.usage_query import (
-from ..storage.usage_query import Completeness, Dimension, Group, Key, Scope, TooManyGroups, UsageQuery, UsageSums
 from .adjusted import adjustments_of
 from .completeness import describe, lacking, named
 from .config import SkuConfig

@@ -92,6 +92,13 @@ def test_the_access_log_is_for_operators_and_auditors(guarded: RunningCollector)
     assert guarded.ask("/v1/access", token="aud", **EVER, after="9999999999999999999.1").status_code == 400
 
 
+def test_a_path_says_which_methods_it_knows_and_an_unknown_one_which_paths_there_are(guarded: RunningCollector) -> None:
+    wrong = httpx.delete(f"{guarded.url}/v1/hosts", headers={"Authorization": "Bearer op"}, timeout=60)
+    assert (wrong.status_code, wrong.headers["allow"]) == (405, "GET, POST")
+    lost = guarded.ask("/v1/usage/", token="op")
+    assert lost.status_code == 404 and "/v1/access" in lost.json()["detail"] and "/v1/rated" in lost.json()["detail"]
+
+
 def test_health_and_the_document_leave_no_row(guarded: RunningCollector) -> None:
     for path in ("/healthz", "/readyz", "/openapi.json"):
         assert guarded.ask(path).status_code == 200

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from gputally.collector.exports import spool
-from gputally.collector.exports.lines import csv_chunks
+from gputally.collector.exports.lines import csv_chunks, defused
 from gputally.collector.exports.spool import Spool
 from gputally.collector.problems import Problem
 from gputally.collector.routes_exports import MOST_OF_ONE, MOST_WAITING
@@ -68,3 +68,10 @@ def test_csv_comes_in_chunks() -> None:
     chunks = list(csv_chunks(("n",), rows))
     assert len(chunks) == 3
     assert b"".join(chunks).splitlines() == [b"n", *(str(n).encode() for n in range(2_500))]
+
+
+def test_a_name_that_a_spreadsheet_would_take_for_a_formula_is_defused_and_no_other() -> None:
+    for name in ("=cmd|' /C calc'!A0", "+1", "-1", "@SUM(A1)", "\t=1", "\r=1"):
+        assert defused(name) == f"'{name}"
+    for name in ("", "acme", "docker:=1", "a-b", "'quoted"):
+        assert defused(name) == name
