@@ -55,15 +55,18 @@ def take_why(body: Mapping[str, Any]) -> str:
     return why.strip()
 
 
-def show(stored: Stored[Any]) -> Json:
-    """A decision as JSON, with where it comes from."""
+def show(stored: Stored[Any], to_tenant: str | None = None) -> Json:
+    """A decision as JSON, with where it comes from.
+
+    A tenant is not told who decided it, and why in their words, which may speak of others.
+    """
     what: object = stored.what
     told = {_shown(name): _show(name, getattr(what, name)) for name in types_of(type(what))}
     return {
         "log_id": str(stored.log_id),
-        "by": stored.by,
+        "by": stored.by if to_tenant is None else None,
         "decided_at": format_instant(stored.at_ns),
-        "why": stored.why,
+        "why": stored.why if to_tenant is None else None,
         **told,
     }
 

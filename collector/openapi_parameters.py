@@ -32,6 +32,7 @@ SCHEMAS: Final[dict[str, Json]] = {
     "range_from": DATE_TIME,
     "range_to": DATE_TIME,
     "oldest": DATE_TIME,
+    "at": DATE_TIME,
     "offset": _whole(0, _LARGEST, 0),
     "limit": _whole(1, 1_000, 100),
     "as_of": _whole(0, _LARGEST),

@@ -73,13 +73,8 @@ def _list(kind: type[d.Decision], seen: Snapshot, told: Told, who: Caller) -> Js
         "offset": offset,
         "limit": limit,
         "total_count": count,
-        "items": [show(each) if who.tenant is None else _to_tenant(each) for each in found],
+        "items": [show(each, who.tenant) for each in found],
     }
-
-
-def _to_tenant(stored: Stored[Any]) -> Json:
-    """Without who decided it and why in their words, which may speak of others."""
-    return {**show(stored), "by": None, "why": None}
 
 
 def _may_see(who: Caller, what: Any) -> bool:

@@ -41,7 +41,19 @@ TEXTS = (  # what a caller may name
     f"{OTHER}-list",
 )
 GROUPINGS = ("org", "project", "workload", "host", "device", "sku,gpu_model,org", "tenant,host", f"tag:{OTHER}")
-VOLATILE = {"as_of", "log_id", "log_ids", "place", "next", "completeness", "decided_at", "missing", "detail"}
+VOLATILE = {
+    "as_of",
+    "log_id",
+    "log_ids",
+    "place",
+    "next",
+    "completeness",
+    "decided_at",
+    "missing",
+    "detail",
+    "at",
+    "stale_ns",
+}
 """What may differ between the ledgers. That nothing of the other's is in it is looked at byte by byte."""
 
 
