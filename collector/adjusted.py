@@ -32,7 +32,7 @@ def answer_adjustments(seen: Snapshot, told: Told, who: Caller, _path: str) -> J
         "limit": limit,
         "total_count": len(found),
         **_sums(found),
-        "items": [show(each) for each in found[offset : offset + limit]],
+        "items": [show(each, who.tenant) for each in found[offset : offset + limit]],
     }
 
 

@@ -1,27 +1,26 @@
 """The HTTP API: its first paths, and problems instead of tracebacks."""
 
 import asyncio
-import logging
-from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Final
 
-from fastapi import FastAPI, Request
+from fastapi import FastAPI
 from fastapi.responses import JSONResponse
-from starlette.exceptions import HTTPException
 
 from .. import __version__
-from ..storage.ledger_folder import LedgerError
 from ..storage.ledger_reader import LedgerReader
 from ..storage.projection_reader import Snapshot
 from .adjusted import add_adjustments
 from .api_parts import Parts
+from .api_problems import add_problems
 from .catalogues import skus_at
 from .conservation_answer import ConservationRequest, answer_conservation
+from .guard import Guard
 from .list_answers import Presence, RecordsRequest, answer_hosts, answer_quarantine, answer_records
+from .openapi import document
 from .parameters import take_number, take_place, take_span
-from .problems import Problem, respond
 from .query import PARAMETERS, read_request
+from .routes_access import add_access
 from .routes_allocation import add_allocation
 from .routes_corrections import add_corrections
 from .routes_decisions import add_decisions
@@ -38,7 +37,6 @@ from .tokens import Caller
 from .uptime_answer import add_uptime, take_optional_span
 from .usage_answer import Asked, answer_usage
 
-_log = logging.getLogger(__name__)
 USAGE_PATHS: Final = ("/v1/usage", "/apis/billing.envmgmt.io/v1/metrics/partner/profile/kind/compute/usage")
 _LIMIT: Final = 100
 _LARGEST_LIMIT: Final = 1_000
@@ -46,7 +44,9 @@ _LARGEST_OFFSET: Final = 2**53
 
 
 def make_api(parts: Parts) -> FastAPI:
-    app = FastAPI(title="gputally collector", version=__version__, docs_url=None, redoc_url=None)
+    app = FastAPI(
+        title="gputally collector", version=__version__, docs_url=None, redoc_url=None, redirect_slashes=False
+    )
     routes = Routes(app, parts)
     for path in USAGE_PATHS:
         routes.get(path, PARAMETERS, lambda seen, told, who, at: _usage(parts, seen, told, who, at))
@@ -59,7 +59,8 @@ def make_api(parts: Parts) -> FastAPI:
         tenants=False,
         required=(),
     )
-    routes.get("/v1/quarantine", PAGE, _quarantine, tenants=False)
+    routes.get("/v1/quarantine", PAGE, _quarantine, tenants=False, required=())
+    add_access(routes)
     add_decisions(routes)
     add_adjustments(routes)
     add_corrections(routes)
@@ -73,7 +74,9 @@ def make_api(parts: Parts) -> FastAPI:
     add_slo(routes)
     add_tenants(routes)
     _add_health(app, parts)
-    _add_problems(app)
+    add_problems(app)
+    app.add_middleware(Guard, parts=parts)
+    app.openapi = lambda: document(app)  # type: ignore[method-assign]
     return app
 
 
@@ -120,7 +123,7 @@ def _add_health(app: FastAPI, parts: Parts) -> None:
     @app.get("/readyz")
     async def readyz() -> JSONResponse:  # pyright: ignore[reportUnusedFunction]
         last_log_id = await asyncio.to_thread(_last_log_id, parts.ledger_folder)  # not behind long questions
-        trouble = parts.writer.trouble or parts.projector.trouble
+        trouble = parts.writer.trouble or parts.projector.trouble or parts.access.trouble
         caught_up = parts.projector.position >= parts.ready_at_log_id
         ready = caught_up and not trouble and not parts.stopping
         body = {
@@ -136,35 +139,3 @@ def _add_health(app: FastAPI, parts: Parts) -> None:
 def _last_log_id(folder: Path) -> int:
     with LedgerReader(folder) as ledger:
         return ledger.last_log_id()
-
-
-def _add_problems(app: FastAPI) -> None:
-    handlers: dict[type[Exception], Callable[[Exception], Problem]] = {
-        Problem: _itself,
-        HTTPException: _http,
-        LedgerError: lambda error: Problem(503, "ledger", str(error)),
-        Exception: lambda _: Problem(500, "internal", "something went wrong here; the collector's log says what"),
-    }
-    for kind, translate in handlers.items():
-        app.add_exception_handler(kind, _handler(translate))
-
-
-def _handler(translate: Callable[[Exception], Problem]) -> Callable[[Request, Exception], Awaitable[JSONResponse]]:
-    async def handle(request: Request, error: Exception) -> JSONResponse:
-        problem = translate(error)
-        if problem.status >= 500:
-            _log.error("%s %s: %s", request.method, request.url.path, error, exc_info=problem.status == 500)
-        return respond(request, problem)
-
-    return handle
-
-
-def _itself(error: Exception) -> Problem:
-    assert isinstance(error, Problem)
-    return error
-
-
-def _http(error: Exception) -> Problem:
-    assert isinstance(error, HTTPException)
-    known = "known are " + ", ".join((*USAGE_PATHS, "/v1/records", "/v1/conservation", "/v1/hosts", "/v1/quarantine"))
-    return Problem(error.status_code, "no-such-page", known if error.status_code == 404 else str(error.detail))

@@ -28,6 +28,7 @@ import uvloop
 from ..model.exits import Exit
 from ..model.settings import BadSettings
 from ..plugins.notify import Notifier
+from ..storage.access_log import AccessLog
 from ..storage.ledger import Ledger
 from ..storage.ledger_folder import FolderLock, LedgerError, prepare_folder
 from ..storage.ledger_reader import LedgerReader
@@ -40,6 +41,7 @@ from .config import ApiConfig, CollectorConfig
 from .deciding import Decisions
 from .intake import Intake, IntakeServer
 from .intake_credentials import IntakeCredentials
+from .limits import Limits
 from .projector import Projector
 from .refusal import CannotStart, exit_of
 from .rule_desk import RuleDesk
@@ -49,6 +51,7 @@ from .writer import LedgerWriter
 _log = logging.getLogger(__name__)
 _GOODBYE_S: Final = 5.0
 _STOP_DEADLINE_S: Final = 20.0
+_DAY_NS: Final = 86_400 * 10**9
 _SWITCH_S: Final = 0.0005
 """How long the projector's thread may keep the streams' thread waiting for Python's lock. With the default of
 5 ms a busy projector halves what the intake takes (bench/bench_intake.py)."""
@@ -124,6 +127,8 @@ async def _running(config: CollectorConfig, end: _End) -> AsyncGenerator[str]:
         stack.push_async_callback(asyncio.to_thread, writer.stop)
         questions = Questions(projection)
         stack.callback(questions.close)
+        access = _open_access(folder, config.api, stack)
+        limits = Limits(config.api.requests_per_minute, config.api.concurrent_requests)
         intake = Intake(writer, None if config.intake.insecure_plaintext else IntakeCredentials(config.intake))
         api = ApiServer(config.api)
         api_at = api.listen()
@@ -134,7 +139,9 @@ async def _running(config: CollectorConfig, end: _End) -> AsyncGenerator[str]:
         decisions = Decisions(writer, questions)
         rules = RuleDesk(questions, last_log_id, intake.tell_rules)
         decisions.on_made = rules.note
-        parts = Parts(questions, folder, config.skus, tokens, intake, writer, projector, decisions, last_log_id)
+        parts = Parts(
+            questions, folder, config.skus, tokens, intake, writer, projector, decisions, access, limits, last_log_id
+        )
         writer.start(projector.notify)
         projector.start()
         api.start(make_api(parts))
@@ -157,6 +164,17 @@ def _open_stores(folder: Path, stack: AsyncExitStack) -> tuple[Ledger, Projectio
     except LedgerError as error:
         raise CannotStart(exit_of(error), f"ledger.path: {error}") from error
     return ledger, projection, last_log_id
+
+
+def _open_access(folder: Path, config: ApiConfig, stack: AsyncExitStack) -> AccessLog:
+    """Raises CannotStart, which names the file."""
+    try:
+        access = AccessLog(folder, config.access_log_days * _DAY_NS)
+    except LedgerError as error:
+        raise CannotStart(exit_of(error), f"ledger.path: {error}") from error
+    access.start()
+    stack.push_async_callback(asyncio.to_thread, access.stop)
+    return access
 
 
 def _tokens(config: ApiConfig) -> tuple[Token, ...] | None:

@@ -1,4 +1,4 @@
-"""Running questions beside the streams: a few threads, a bounded queue, one snapshot for each question."""
+"""Running questions beside the streams: a few threads, callers in turn, one snapshot for each question."""
 
 import asyncio
 from collections.abc import Callable
@@ -7,11 +7,13 @@ from typing import Final, TypeVar
 
 from ..storage.projection import Projection
 from ..storage.projection_reader import Snapshot, snapshot
-from .problems import Problem
+from .turns import Turns
 
 T = TypeVar("T")
 _THREADS: Final = 2
 _MOST_WAITING: Final = 64
+_MOST_OF_ONE: Final = 16
+"""Waiting of one caller: however many it may ask at once, it leaves room for others."""
 
 
 class Questions:
@@ -20,17 +22,12 @@ class Questions:
     def __init__(self, projection: Projection) -> None:
         self._projection = projection
         self._threads = ThreadPoolExecutor(_THREADS, "question")
-        self._waiting = 0
+        self._turns = Turns("questions", _THREADS, _MOST_WAITING, _MOST_OF_ONE)
 
     async def ask(self, question: Callable[[Snapshot], T]) -> T:
-        """Raises Problem (503) if too many are waiting, and whatever the question raises."""
-        if self._waiting >= _MOST_WAITING:
-            raise Problem(503, "busy", f"{_MOST_WAITING} questions are waiting already: ask again in a moment")
-        self._waiting += 1
-        try:
+        """Raises TryLater (503) if too many are waiting, and whatever the question raises."""
+        async with self._turns.turn():
             return await asyncio.get_running_loop().run_in_executor(self._threads, self._answer, question)
-        finally:
-            self._waiting -= 1
 
     def _answer(self, question: Callable[[Snapshot], T]) -> T:
         with snapshot(self._projection) as seen:

@@ -18,10 +18,10 @@ from .problems import BadParameter, Problem
 
 Json = dict[str, Any]
 MOST_NAMES: Final = 1_000
-_LONGEST: Final = 255
-_LONGEST_BODY: Final = 200_000
-_LONGEST_WHY: Final = 2_000
-_LARGEST: Final = 2**62
+LONGEST: Final = 255
+LONGEST_BODY: Final = 200_000
+LONGEST_WHY: Final = 2_000
+LARGEST: Final = 2**62
 _NUMBER: Final = re.compile(r"-?[0-9]{1,19}", re.ASCII)
 
 
@@ -50,20 +50,23 @@ def as_object(told: object) -> Json:
 def take_why(body: Mapping[str, Any]) -> str:
     """Every decision says why: it is read years later."""
     why = body.get("why")
-    if not isinstance(why, str) or not why.strip() or len(why) > _LONGEST_WHY:
-        raise BadParameter("why", f"must say in words why this is decided, in at most {_LONGEST_WHY} characters")
+    if not isinstance(why, str) or not why.strip() or len(why) > LONGEST_WHY:
+        raise BadParameter("why", f"must say in words why this is decided, in at most {LONGEST_WHY} characters")
     return why.strip()
 
 
-def show(stored: Stored[Any]) -> Json:
-    """A decision as JSON, with where it comes from."""
+def show(stored: Stored[Any], to_tenant: str | None = None) -> Json:
+    """A decision as JSON, with where it comes from.
+
+    A tenant is not told who decided it, and why in their words, which may speak of others.
+    """
     what: object = stored.what
     told = {_shown(name): _show(name, getattr(what, name)) for name in types_of(type(what))}
     return {
         "log_id": str(stored.log_id),
-        "by": stored.by,
+        "by": stored.by if to_tenant is None else None,
         "decided_at": format_instant(stored.at_ns),
-        "why": stored.why,
+        "why": stored.why if to_tenant is None else None,
         **told,
     }
 
@@ -98,7 +101,7 @@ def _take(kind: Any, name: str, told: object) -> Any:
             raise BadParameter(shown, f"is {told!r}, must be true or false")
         return told
     if hint is int:
-        return _take_whole(shown, told, -_LARGEST if name == "ns" else 0)
+        return _take_whole(shown, told, -LARGEST if name == "ns" else 0)
     return _take_text(shown, hint, told)
 
 
@@ -114,8 +117,8 @@ def _take_whole(shown: str, told: object, at_least: int) -> int:
     if not whole and not (isinstance(told, str) and _NUMBER.fullmatch(told)):
         raise BadParameter(shown, f"is {told!r}, must be a whole number")
     number = int(cast("int | str", told))
-    if not at_least <= number <= _LARGEST:
-        raise BadParameter(shown, f"is {number}, must be from {at_least} to {_LARGEST}")
+    if not at_least <= number <= LARGEST:
+        raise BadParameter(shown, f"is {number}, must be from {at_least} to {LARGEST}")
     return number
 
 
@@ -127,7 +130,7 @@ def _take_names(shown: str, told: object) -> tuple[str, ...]:
 
 
 def _take_text(shown: str, hint: Any, told: object) -> Any:
-    most = _LONGEST_BODY if shown == "body" else _LONGEST
+    most = LONGEST_BODY if shown == "body" else LONGEST
     if not isinstance(told, str) or len(told) > most or "\x00" in told:
         raise BadParameter(shown, f"must be a text of at most {most} characters")
     if hint is str:

@@ -10,6 +10,7 @@ from ..model.interval import Interval
 from ..model.settings import BadSettings
 from ..storage.projection_decisions import decided_in_force
 from ..storage.projection_reader import Snapshot
+from ..storage.usage_query import Scope
 from .catalogue_file import parse_json
 from .config import SkuConfig
 from .instants import format_instant, parse_instant
@@ -21,6 +22,12 @@ def known_catalogues(snapshot: Snapshot, as_of: int | None = None) -> list[Catal
     return [_parse(stored.what.body) for stored in decided_in_force(snapshot, CatalogueSet, as_of)]
 
 
+def catalogues_for(snapshot: Snapshot, scope: Scope) -> list[Catalogue]:
+    """Those by which ``scope`` may be rated: a tenant is told of no prices that begin after what it asks about."""
+    known = known_catalogues(snapshot, scope.as_of)
+    return known if scope.tenant is None else [each for each in known if each.effective_from_ns < scope.span.end_ns]
+
+
 def choose_catalogue(known: Sequence[Catalogue], version: str | None, span: Interval) -> Catalogue:
     """The version that was asked for, or else the one in force over all of ``span``. Raises Problem."""
     if version is not None:
@@ -30,8 +37,8 @@ def choose_catalogue(known: Sequence[Catalogue], version: str | None, span: Inte
         raise Problem(404, "no-catalogue", f"no catalogue is in force at {format_instant(span.start_ns)}: name one")
     changes = changes_within(known, span.start_ns, span.end_ns)
     if changes:
-        names = ", ".join(each.version for each in changes)
-        raise BadParameter("range_to", f"lies beyond a change of prices ({names}): cut the range there, or name one")
+        when = ", ".join(format_instant(each.effective_from_ns) for each in changes)
+        raise BadParameter("range_to", f"lies beyond a change of prices ({when}): cut the range there, or name one")
     return found
 
 
@@ -39,8 +46,8 @@ def find_catalogue(known: Sequence[Catalogue], version: str, parameter: str) -> 
     for each in known:
         if each.version == version:
             return each
-    names = ", ".join(each.version for each in known[:20]) or "none"
-    raise BadParameter(parameter, f'is "{version}", which the ledger has not; known are: {names}')
+    # Not which there are: whoever asks may be a tenant, and what a version is called may speak of another.
+    raise BadParameter(parameter, f'is "{version}", which the ledger has not: GET /v1/catalogues lists them')
 
 
 def check_catalogue(what: CatalogueSet, known: Sequence[Catalogue], now_ns: int) -> None:

@@ -34,6 +34,13 @@ class LedgerConfig:
 class ApiConfig:
     listen: str = setting("127.0.0.1:8080", "host:port of the HTTP API")
     tokens: str | None = setting(None, "file of bearer tokens; absent: loopback only, no authentication")
+    requests_per_minute: int = setting(
+        600, "of one token, or one address without; beyond it 429", at_least=1, at_most=1_000_000
+    )
+    concurrent_requests: int = setting(
+        8, "of one token, or one address without, being answered at once; beyond it 429", at_least=1, at_most=512
+    )
+    access_log_days: int = setting(400, "days that rows of the access log are kept", at_least=1, at_most=36_500)
 
 
 @dataclass(frozen=True, slots=True)

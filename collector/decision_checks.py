@@ -1,6 +1,7 @@
 """Whether a decision can be taken as things stand. What is sealed does not change."""
 
 from collections.abc import Iterable
+from dataclasses import fields
 from typing import Any, Final
 
 from ..model.decisions import (
@@ -51,10 +52,10 @@ def sealed_periods(seen: Snapshot) -> list[Interval]:
 
 
 def _check_names(what: Decision) -> None:
-    optional: tuple[str, ...] = ("tenant", "host_id") if isinstance(what, ExclusionSet) else ()
+    optional = {field.name for field in fields(what) if field.default == ""}
     for name in _NAMES:
         value = getattr(what, name, None)
-        if value is not None and name not in optional and (not value.strip() or not value.isprintable()):
+        if value is not None and (value or name not in optional) and (not value.strip() or not value.isprintable()):
             raise BadParameter(name, "must be a name, not empty and printable")
     if getattr(what, "tenant", None) == UNATTRIBUTED and not isinstance(what, ExclusionSet):
         raise BadParameter("tenant", f'"{UNATTRIBUTED}" is reserved for time that belongs to nobody we can name')

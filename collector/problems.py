@@ -1,5 +1,6 @@
 """What we answer when we cannot: RFC 9457 problem details that name the parameter and the cure."""
 
+from collections.abc import Mapping
 from typing import Any, Final
 
 from fastapi import Request
@@ -14,8 +15,10 @@ _TITLES: Final = {
     405: "Method not allowed",
     409: "Conflict",
     413: "Too large",
+    429: "Too many requests",
     500: "Internal error",
     503: "Not available",
+    507: "No room",
 }
 
 
@@ -28,6 +31,7 @@ class Problem(Exception):
         self.kind = kind
         self.detail = detail
         self.more = more
+        self.headers: Mapping[str, str] = {"WWW-Authenticate": "Bearer"} if status == 401 else {}
 
     def body(self, instance: str) -> dict[str, Any]:
         title = _TITLES.get(self.status, "Error")
@@ -42,7 +46,14 @@ class BadParameter(Problem):
         super().__init__(400, kind, f"{parameter} {what}", parameter=parameter)
 
 
+class TryLater(Problem):
+    """Not now: the same request may be answered in a while."""
+
+    def __init__(self, status: int, kind: str, detail: str, retry_after_s: int) -> None:
+        super().__init__(status, kind, f"{detail}: ask again in {retry_after_s} s")
+        self.headers = {"Retry-After": str(retry_after_s)}
+
+
 def respond(request: Request, problem: Problem) -> JSONResponse:
     body = problem.body(request.url.path)
-    headers = {"WWW-Authenticate": "Bearer"} if problem.status == 401 else None
-    return JSONResponse(body, problem.status, headers=headers, media_type=MEDIA_TYPE)
+    return JSONResponse(body, problem.status, headers=dict(problem.headers), media_type=MEDIA_TYPE)

@@ -12,7 +12,7 @@ from ..storage.projection_decisions import adjustments_in
 from ..storage.projection_priced import priced_sums
 from ..storage.projection_reader import Snapshot
 from ..storage.usage_query import Completeness, Meter, Scope, TooManyGroups
-from .catalogues import choose_catalogue, find_catalogue, known_catalogues
+from .catalogues import catalogues_for, choose_catalogue, find_catalogue
 from .completeness import describe
 from .instants import format_instant
 from .parameters import take_flag, take_number, take_span
@@ -51,7 +51,7 @@ def read_rateable(told: Mapping[str, str], snapshot: Snapshot, tenant: str | Non
 
 def answer_rated(told: Mapping[str, str], snapshot: Snapshot, tenant: str | None) -> Json:
     rateable = read_rateable(told, snapshot, tenant)
-    known = known_catalogues(snapshot, rateable.scope.as_of)
+    known = catalogues_for(snapshot, rateable.scope)
     catalogue = choose_catalogue(known, told.get("catalogue"), rateable.span)
     beside = find_catalogue(known, told["beside"], "beside") if "beside" in told else None
     if beside is not None and beside.currency != catalogue.currency:

@@ -17,6 +17,8 @@ from ..storage.usage_store import RecordPlace, StoredRecord
 from .bodies import as_object, take_why
 from .decision_checks import check_decision
 from .instants import parse_instant
+from .openapi_bodies import WHY
+from .openapi_parameters import DATE_TIME
 from .parameters import parse_place
 from .problems import BadParameter, Problem
 from .routes_decisions import read_json
@@ -27,6 +29,21 @@ _MOST_RECORDS: Final = 50_000
 _MOST_NAMED: Final = 1_000
 _MEMBERS: Final = ("do", "why", "to_tenant", "to_project", "records", "from", "to", "host", "workload", "tenant")
 _LONGEST: Final = 255
+_NAME: Final = {"type": "string", "maxLength": _LONGEST}
+_PLACE: Final = {"type": "string", "pattern": r"^[0-9]{1,17}\.[0-9]{1,17}\.[0-9]{1,17}$"}
+_BODY: Final[Json] = {
+    "type": "object",
+    "additionalProperties": False,
+    "required": ["do", "why"],
+    "properties": {
+        "do": {"type": "string", "enum": [kind.value for kind in OverlayKind]},
+        "why": WHY,
+        "records": {"type": "array", "items": _PLACE, "maxItems": _MOST_NAMED},
+        "from": DATE_TIME,
+        "to": DATE_TIME,
+        **dict.fromkeys(("to_tenant", "to_project", "host", "workload", "tenant"), _NAME),
+    },
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +73,7 @@ def add_corrections(routes: Routes) -> None:
         routes.note(who, request, log_ids[-1])
         return JSONResponse({"log_ids": list(map(str, log_ids)), "records": len(overlays)}, 201)
 
-    routes.app.add_api_route("/v1/corrections", correct, methods=["POST"], status_code=201, name="POST /v1/corrections")
+    routes.post("/v1/corrections", correct, _BODY)
 
 
 def read_correction(told: object) -> Correction:

@@ -11,6 +11,7 @@ from ..storage.projection_decisions import Stored, decided, decided_in_force
 from ..storage.projection_reader import Snapshot
 from .bodies import read_body, show
 from .decision_checks import check_decision
+from .openapi_bodies import body_schema
 from .parameters import take_flag, take_number
 from .problems import Problem
 from .routing import PAGE, Json, Routes, Told, operators_only
@@ -52,7 +53,7 @@ def _add_kind(routes: Routes, path: str, kind: type[d.Decision]) -> None:
         routes.note(who, request, log_id)
         return JSONResponse({"log_id": str(log_id)}, 201)
 
-    routes.app.add_api_route(path, make, methods=["POST"], status_code=201, name=f"POST {path}")
+    routes.post(path, make, body_schema(kind))
     listed = f"{path}/decided" if path in LISTED_AT else path
     routes.get(listed, (*PAGE, "history"), lambda seen, told, who, _at: _list(kind, seen, told, who), required=())
 
@@ -72,7 +73,7 @@ def _list(kind: type[d.Decision], seen: Snapshot, told: Told, who: Caller) -> Js
         "offset": offset,
         "limit": limit,
         "total_count": count,
-        "items": [show(each) for each in found],
+        "items": [show(each, who.tenant) for each in found],
     }
 
 

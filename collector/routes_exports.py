@@ -1,23 +1,24 @@
 """The exports over HTTP: made whole, then sent; a tenant's token exports its own rows and nobody else's."""
 
-import asyncio
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
 from fastapi import Request
-from fastapi.responses import StreamingResponse
+from fastapi.responses import Response, StreamingResponse
 
 from ..storage.projection_reader import Snapshot
 from .exports import charges_focus, deltas_events, records_parquet, usage_csv
 from .exports.spool import Spool
+from .openapi_parameters import described
 from .parameters import take_all
-from .problems import Problem
 from .routing import RANGE, Routes, Told
 from .tokens import Caller
+from .turns import Turns
 
 PATH: Final = "/v1/export/"
 MOST_WAITING: Final = 16
+MOST_OF_ONE: Final = 4
 AS_OF_HEADER: Final = "Gputally-As-Of"
 Make = Callable[[Told, Snapshot, str | None], Iterator[bytes]]
 """From the parameters, a snapshot, and whose rows alone are wanted."""
@@ -31,31 +32,11 @@ class Format:
     make: Make
 
 
-class Turn:
-    """One export at a time: the threads that answer questions are few, and an export takes one for long."""
-
-    def __init__(self) -> None:
-        self._lock = asyncio.Lock()
-        self._waiting = 0
-
-    async def __aenter__(self) -> None:
-        """Raises Problem (503) if too many are waiting."""
-        if self._waiting >= MOST_WAITING:
-            raise Problem(503, "busy", f"{MOST_WAITING} exports are waiting already: ask again in a while")
-        self._waiting += 1
-        try:
-            await self._lock.acquire()
-        finally:
-            self._waiting -= 1
-
-    async def __aexit__(self, *_: object) -> None:
-        self._lock.release()
-
-
 def add_exports(routes: Routes) -> None:
-    turn = Turn()
+    # One at a time: the threads that answer questions are few, and an export takes one for long.
+    turns = Turns("exports", 1, MOST_WAITING, MOST_OF_ONE)
     for each in _formats(routes):
-        _add(routes, each, turn)
+        _add(routes, each, turns)
 
 
 def _formats(routes: Routes) -> Iterator[Format]:
@@ -71,22 +52,23 @@ def _formats(routes: Routes) -> Iterator[Format]:
     )
 
 
-def _add(routes: Routes, format: Format, turn: Turn) -> None:
+def _add(routes: Routes, format: Format, turns: Turns) -> None:
     async def handle(request: Request) -> StreamingResponse:
         who = routes.caller(request)
         told = take_all(request.query_params.multi_items(), format.parameters)
-        async with turn:
+        async with turns.turn():
             spool, as_of = await routes.parts.questions.ask(lambda seen: _make(format, told, seen, who))
         routes.note(who, request, as_of)
         headers = {AS_OF_HEADER: as_of, "Content-Disposition": f'attachment; filename="gputally.{format.name}"'}
         return StreamingResponse(spool.chunks(), media_type=format.media_type, headers=headers)
 
     path = PATH + format.name
-    described = [
-        {"name": name, "in": "query", "required": name in RANGE, "schema": {"type": "string"}}
-        for name in format.parameters
-    ]
-    routes.app.add_api_route(path, handle, methods=["GET"], openapi_extra={"parameters": described}, name=path)
+    told_as = {"schema": {"type": "string", "format": "binary"}}
+    extra = {
+        "parameters": described(format.parameters, RANGE, {}),
+        "responses": {"200": {"content": {format.media_type: told_as}}},
+    }
+    routes.app.add_api_route(path, handle, methods=["GET"], openapi_extra=extra, name=path, response_class=Response)
 
 
 def _make(format: Format, told: Told, seen: Snapshot, who: Caller) -> tuple[Spool, str]:

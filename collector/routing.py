@@ -4,21 +4,18 @@ Each subject of the API is a file that adds its paths here (``routes_*.py``); th
 stand in this one.
 """
 
-import logging
-import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, Final
 
 from fastapi import FastAPI, Request
-from fastapi.responses import JSONResponse
+from fastapi.responses import JSONResponse, Response
 
 from ..storage.projection_reader import Snapshot
 from .api_parts import Parts
+from .openapi_parameters import described
 from .parameters import take_all
 from .problems import Problem
-from .tokens import ANYBODY, Caller, Role, find_caller
-
-_access = logging.getLogger("gputally.access")
+from .tokens import Caller, Role
 
 Json = dict[str, Any]
 Told = Mapping[str, str]
@@ -28,7 +25,6 @@ Answer = Callable[[Snapshot, Told, Caller, str], Json]
 
 RANGE: Final = ("range_from", "range_to")
 PAGE: Final = ("offset", "limit")
-_NAMED: Final = re.compile(r"\{(\w+)\}")
 
 
 class Routes:
@@ -45,10 +41,13 @@ class Routes:
         *,
         tenants: bool = True,
         required: Sequence[str] = RANGE,
+        schemas: Mapping[str, Json] | None = None,
+        says: Json | None = None,
     ) -> None:
         """``tenants``: whether they may ask it at all; what they are told of is the answer's to limit.
 
         What the path names in braces is among the parameters, under that name.
+        ``schemas``: of parameters that are not what their name says elsewhere; ``says``: the schema of the answer.
         """
 
         async def handle(request: Request) -> JSONResponse:
@@ -60,29 +59,27 @@ class Routes:
             self.note(who, request, body["as_of"])
             return JSONResponse(body)
 
-        described: list[Json] = [
-            {"name": name, "in": "query", "required": name in required, "schema": {"type": "string"}}
-            for name in parameters
-        ]
-        described += [
-            {"name": name, "in": "path", "required": True, "schema": {"type": "string"}}
-            for name in _NAMED.findall(path)
-        ]
-        self.app.add_api_route(path, handle, methods=["GET"], openapi_extra={"parameters": described}, name=path)
+        extra: Json = {"parameters": described(parameters, required, schemas or {})}
+        if says is not None:
+            extra["responses"] = {"200": {"content": {"application/json": {"schema": says}}}}
+        self.app.add_api_route(path, handle, methods=["GET"], openapi_extra=extra, name=path)
+
+    def post(self, path: str, handle: Callable[[Request], Awaitable[Response]], body: Json) -> None:
+        """A path at which something is decided; ``body`` is its JSON Schema. The handler asks who it is."""
+        extra: Json = {"requestBody": {"required": True, "content": {"application/json": {"schema": body}}}}
+        self.app.add_api_route(
+            path, handle, methods=["POST"], status_code=201, openapi_extra=extra, name=f"POST {path}",
+            response_class=JSONResponse, response_model=None,
+        )  # fmt: skip
 
     def note(self, who: Caller, request: Request, as_of: object) -> None:
-        """In the access log: who asked what, and of which version of the ledger the answer is."""
-        _access.info("%s %s %s as of %s", who.name, request.method, request.url, as_of)
+        """For the access log, whose row is written before the answer is sent: of which version of the ledger it is."""
+        request.state.as_of = int(str(as_of))
 
     def caller(self, request: Request) -> Caller:
         """Raises Problem (401)."""
-        tokens = self.parts.tokens
-        if tokens is None:
-            return ANYBODY
-        caller = find_caller(request.headers.get("authorization"), tokens)
+        caller: Caller | None = request.state.caller
         if caller is None:
-            client = request.client and request.client.host
-            _access.warning("refused %s from %s: no known token", request.url.path, client)
             raise Problem(401, "no-token", "give a token of api.tokens: Authorization: Bearer TOKEN")
         return caller
 

@@ -23,7 +23,7 @@ from ..storage.usage_query import (
     UsageSums,
 )
 from .adjusted import adjustments_of
-from .completeness import describe, lacking
+from .completeness import describe, lacking, named
 from .config import SkuConfig
 from .excluded import add_exclusions
 from .grid import cut_windows, edges_ns, grid_ns
@@ -150,11 +150,10 @@ def refuse_if_lacking(span: Interval, lack: Completeness) -> None:
     """Raises Problem (409) that names what is missing."""
     missing = lacking(span, lack)
     if missing:
-        names = ", ".join(sorted({each["host"] for each in missing})) or "every host"
         raise Problem(
             409,
             "incomplete",
-            f"not complete through {format_instant(span.end_ns)}: {names}; "
+            f"not complete through {format_instant(span.end_ns)}: {named(missing)}; "
             "ask again later, or with strict=false for what there is",
             missing=missing,
         )

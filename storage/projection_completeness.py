@@ -35,6 +35,7 @@ def completeness(snapshot: Snapshot, scope: Scope) -> Completeness:
         unattributed_ns=slices.floored(nobodys[0][0]),
         quarantined=aside[0][0],
         quarantined_ns=aside[0][1] or 0,
+        of_tenant=scope.tenant is not None,
     )
 
 

@@ -106,6 +106,8 @@ class Completeness:
     unattributed_ns: int
     quarantined: int
     quarantined_ns: int
+    of_tenant: bool = False
+    """The scope is one tenant's: what is not its own, hosts by name and the site's sums, is not for the answer."""
 
 
 @dataclass(frozen=True, slots=True)

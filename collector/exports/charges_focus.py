@@ -11,7 +11,7 @@ from ...model.interval import Interval
 from ...model.rating import RatedLine, difference
 from ...storage.projection_reader import Snapshot
 from ...storage.usage_query import Scope
-from ..catalogues import choose_catalogue, known_catalogues
+from ..catalogues import catalogues_for, choose_catalogue
 from ..grid import Window, edges_ns
 from ..instants import parse_instant
 from ..parameters import take_number
@@ -61,7 +61,7 @@ def _read(told: Mapping[str, str], snapshot: Snapshot, tenant: str | None) -> _A
     scope = read_rateable(told, snapshot, tenant).scope
     return _Asked(
         scope,
-        tuple(known_catalogues(snapshot, scope.as_of)),
+        tuple(catalogues_for(snapshot, scope)),
         told.get("catalogue"),
         told.get("provider", ""),
         take_number(told, "corrects", 0, 0, scope.as_of) if "corrects" in told else None,

@@ -8,6 +8,7 @@ from typing import Final
 
 _ROWS: Final = 1_000
 """In a chunk."""
+_FORMULA: Final = ("=", "+", "-", "@", "\t", "\r")
 
 
 def csv_chunks(header: Sequence[str], rows: Iterable[Sequence[str]]) -> Iterator[bytes]:
@@ -17,3 +18,12 @@ def csv_chunks(header: Sequence[str], rows: Iterable[Sequence[str]]) -> Iterator
         out = io.StringIO()
         csv.writer(out, lineterminator="\n").writerows(part)
         yield out.getvalue().encode()
+
+
+def defused(name: str) -> str:
+    """A name as a cell: what a spreadsheet would take for a formula gets an apostrophe before it.
+
+    For names that tenants may write, such as a project's; never for amounts.
+    https://owasp.org/www-community/attacks/CSV_Injection
+    """
+    return f"'{name}" if name.startswith(_FORMULA) else name

@@ -16,7 +16,7 @@ from ..query import UsageRequest, read_request
 from ..rounding import hours
 from ..skus import sku_of
 from ..usage_answer import check_as_of, check_edges, check_range, refuse_if_lacking
-from .lines import csv_chunks
+from .lines import csv_chunks, defused
 
 PARAMETERS = tuple(name for name in USAGE_PARAMETERS if name not in ("offset", "limit"))
 
@@ -52,7 +52,7 @@ def _row(group: Group, request: UsageRequest) -> tuple[str, ...]:
     return (
         *edges,
         *window,
-        *(key or "" for key in group.keys),
+        *(defused(key or "") for key in group.keys),
         request.meter,
         hours(group.ns, request.scale),
         str(group.ns),

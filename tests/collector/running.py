@@ -34,7 +34,7 @@ def write_config(folder: Path, more: str = SKUS, intake: str = "insecure_plainte
     path = folder / "collector.toml"
     path.write_text(
         f'[intake]\nlisten = "127.0.0.1:0"\n{intake}\n[ledger]\npath = "{folder / "ledger"}"\n'
-        f'[api]\nlisten = "127.0.0.1:0"\n{more}\n'
+        f'[api]\nlisten = "127.0.0.1:0"\nrequests_per_minute = 1000000\nconcurrent_requests = 64\n{more}\n'
     )
     return path
 
@@ -115,6 +115,13 @@ class RunningCollector:
                 return
             time.sleep(0.02)
         raise AssertionError(f"not folded in {deadline_s} s: {state}\n{self.log.read_text()}")
+
+    def wait_until_ready(self, deadline_s: float = 60.0) -> None:
+        """Until it says so itself."""
+        end = time.monotonic() + deadline_s
+        while not (state := self.ask("/readyz").json())["ready"]:
+            assert time.monotonic() < end, f"not ready in {deadline_s} s: {state}\n{self.log.read_text()}"
+            time.sleep(0.05)
 
     def usage(
         self, range_from: str = "2025-06-01T00:00:00Z", range_to: str = "2025-07-01T00:00:00Z", **more: Any

@@ -7,10 +7,11 @@ from collections.abc import Iterator
 import pytest
 
 from gputally.collector.exports import spool
-from gputally.collector.exports.lines import csv_chunks
+from gputally.collector.exports.lines import csv_chunks, defused
 from gputally.collector.exports.spool import Spool
 from gputally.collector.problems import Problem
-from gputally.collector.routes_exports import MOST_WAITING, Turn
+from gputally.collector.routes_exports import MOST_OF_ONE, MOST_WAITING
+from gputally.collector.turns import CALLER, Turns
 
 
 def test_what_was_written_is_read_again() -> None:
@@ -37,21 +38,22 @@ def test_a_full_disk_is_a_problem_and_no_traceback() -> None:
 
 def test_exports_wait_for_each_other_and_not_without_end() -> None:
     async def story() -> None:
-        turn = Turn()
+        turns = Turns("exports", 1, MOST_WAITING, MOST_OF_ONE)
         order: list[int] = []
 
         async def export(number: int) -> None:
-            async with turn:
+            CALLER.set(f"caller {number // MOST_OF_ONE}")
+            async with turns.turn():
                 order.append(number)
 
-        async with turn:
+        async with turns.turn():
             waiting = [asyncio.create_task(export(number)) for number in range(MOST_WAITING)]
             await asyncio.sleep(0)
             with pytest.raises(Problem, match="exports are waiting"):
                 await export(99)
             assert order == []
         await asyncio.gather(*waiting)
-        assert order == list(range(MOST_WAITING))
+        assert sorted(order) == list(range(MOST_WAITING))
 
     asyncio.run(story())
 
@@ -66,3 +68,10 @@ def test_csv_comes_in_chunks() -> None:
     chunks = list(csv_chunks(("n",), rows))
     assert len(chunks) == 3
     assert b"".join(chunks).splitlines() == [b"n", *(str(n).encode() for n in range(2_500))]
+
+
+def test_a_name_that_a_spreadsheet_would_take_for_a_formula_is_defused_and_no_other() -> None:
+    for name in ("=cmd|' /C calc'!A0", "+1", "-1", "@SUM(A1)", "\t=1", "\r=1"):
+        assert defused(name) == f"'{name}"
+    for name in ("", "acme", "docker:=1", "a-b", "'quoted"):
+        assert defused(name) == name
