@@ -36,7 +36,12 @@ def _hash(raw: bytes) -> bytes:
 
 def segment_key(host_id: str, boot_id: str, segment: Segment) -> bytes:
     """Names a device's segment: 16 bytes."""
-    return _hash(encode(_VERSION, "segment", host_id, boot_id, *_place(segment)))
+    return encode_segment_key(host_id, boot_id, *_place(segment))
+
+
+def encode_segment_key(host_id: str, boot_id: str, device_id: str, generation: int, boot_start_ns: int) -> bytes:
+    """The same, of its parts."""
+    return _hash(encode(_VERSION, "segment", host_id, boot_id, device_id, generation, boot_start_ns))
 
 
 def usage_key(host_id: str, boot_id: str, record: UsageRecord) -> bytes:

@@ -10,7 +10,7 @@ from .projection import HostState
 from .projection_reader import Snapshot
 from .projection_rows import record_of
 from .projection_schema import QUARANTINE, RECORD
-from .projection_sql import in_force
+from .projection_sql import AsSent, in_force
 from .usage_query import Scope
 
 RecordPlace = tuple[int, int, int]
@@ -41,6 +41,8 @@ class Picked:
     workload: str | None = None
     """kind:id"""
     voided: bool = False
+    sent: AsSent | None = None
+    """As their hosts sent them; a scope's tenant is then of no matter."""
 
 
 def records(
@@ -54,7 +56,7 @@ def records(
     if picked.workload is not None:
         kind, _, name = picked.workload.partition(":")
         where, more = f"{where} AND workload_kind = ? AND workload_id = ?", [*more, kind, name]
-    return _records(snapshot, scope, picked.voided, f"WHERE {where}", more, limit)
+    return _records(snapshot, scope, picked, f"WHERE {where}", more, limit)
 
 
 def records_at(
@@ -66,13 +68,13 @@ def records_at(
         "JOIN (SELECT unnest(?::BIGINT[]) AS log_id, unnest(?::INTEGER[]) AS segment_no,"
         " unnest(?::INTEGER[]) AS ordinal) USING (log_id, segment_no, ordinal)"
     )
-    return _records(snapshot, scope, voided, join, columns, len(places))
+    return _records(snapshot, scope, Picked(voided=voided), join, columns, len(places))
 
 
 def _records(
-    snapshot: Snapshot, scope: Scope, voided: bool, rest: str, more: list[Any], limit: int
+    snapshot: Snapshot, scope: Scope, picked: Picked, rest: str, more: list[Any], limit: int
 ) -> list[StoredRecord]:
-    relation, parameters = in_force("record", scope, voided=voided)
+    relation, parameters = in_force("record", scope, voided=picked.voided, sent=picked.sent)
     names = [name for name, _ in RECORD]
     found = snapshot.db.execute(
         f"SELECT {', '.join(names)} FROM {relation} {rest} ORDER BY log_id, segment_no, ordinal LIMIT ?",

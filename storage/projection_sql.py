@@ -1,5 +1,6 @@
 """Pieces of SQL that every question to the projection shares."""
 
+from enum import StrEnum
 from typing import Any, Final
 
 import duckdb
@@ -12,14 +13,23 @@ IDENTITY: Final = "host_id, boot_id, device_id, generation, boot_start_ns, workl
 """What an overlay names a record by: the same in every revision of it."""
 
 
-def in_force(table: str, scope: Scope, *, voided: bool = False) -> tuple[str, list[Any]]:
+class AsSent(StrEnum):
+    """Records as their hosts sent them, whatever was decided of them since."""
+
+    IN_FORCE = "in_force"
+    """That nothing superseded."""
+    EVER = "ever"
+    """Every revision."""
+
+
+def in_force(table: str, scope: Scope, *, voided: bool = False, sent: AsSent | None = None) -> tuple[str, list[Any]]:
     """(a relation, its parameters): the rows of ``record`` or ``device_row`` in scope that nothing superseded.
 
     Records have the owner that a correction gave them. Those that one has voided are not among them; with ``voided``
-    only they are.
+    only they are. With ``sent`` corrections change nothing.
     """
-    relation, parameters = _unsuperseded(table, scope)
-    if table != "record":
+    relation, parameters = _ever(table, scope) if sent is AsSent.EVER else _unsuperseded(table, scope)
+    if table != "record" or sent is not None:
         return relation, parameters
     overlaid, more = _overlays(scope)
     tenant = "" if scope.tenant is None else " AND coalesce(o.tenant, e.tenant) = ?"
@@ -30,6 +40,11 @@ def in_force(table: str, scope: Scope, *, voided: bool = False) -> tuple[str, li
         f" WHERE {'' if voided else 'NOT '}coalesce(o.voided, false){tenant})"
     )
     return sql, [*parameters, *more, *([scope.tenant] if tenant else [])]
+
+
+def _ever(table: str, scope: Scope) -> tuple[str, list[Any]]:
+    sql = f"(SELECT * FROM {table} WHERE log_id <= ? AND window_start_ns >= ? AND window_start_ns < ?)"
+    return sql, [scope.as_of, scope.span.start_ns, scope.span.end_ns]
 
 
 def _unsuperseded(table: str, scope: Scope) -> tuple[str, list[Any]]:
