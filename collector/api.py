@@ -25,6 +25,7 @@ from .routes_corrections import add_corrections
 from .routes_decisions import add_decisions
 from .routes_exports import add_exports
 from .routes_money import add_money
+from .routes_periods import add_periods
 from .routing import PAGE, RANGE, Json, Routes, Told
 from .tokens import Caller
 from .usage_answer import Asked, answer_usage
@@ -49,6 +50,7 @@ def make_api(parts: Parts) -> FastAPI:
     add_corrections(routes)
     add_money(routes)
     add_exports(routes)
+    add_periods(routes)
     _add_health(app, parts)
     _add_problems(app)
     return app

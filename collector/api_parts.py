@@ -9,6 +9,7 @@ from .config import SkuConfig
 from .deciding import Decisions
 from .intake import Intake
 from .projector import Projector
+from .sealing import Sealer
 from .tokens import Token
 from .writer import LedgerWriter
 
@@ -24,6 +25,7 @@ class Parts:
     writer: LedgerWriter
     projector: Projector
     decisions: Decisions
+    sealer: Sealer
     ready_at_log_id: int = 0
     """The end of the log at start: until the projection is there, sums could be smaller than yesterday's."""
     stopping: bool = field(default=False)

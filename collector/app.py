@@ -28,6 +28,7 @@ import uvloop
 from ..model.exits import Exit
 from ..model.settings import BadSettings
 from ..plugins.notify import Notifier
+from ..plugins.signing_key import BadSigningKey, load_key_file
 from ..storage.ledger import Ledger
 from ..storage.ledger_folder import FolderLock, LedgerBroken, LedgerError, LedgerInUse, prepare_folder
 from ..storage.ledger_reader import LedgerReader
@@ -36,12 +37,13 @@ from .api import make_api
 from .api_parts import Parts
 from .api_server import ApiServer
 from .asking import Questions
-from .config import ApiConfig, CollectorConfig
-from .deciding import Decisions
+from .config import ApiConfig, CollectorConfig, LedgerConfig
+from .deciding import Decisions, own_stream
 from .intake import Intake, IntakeServer
 from .intake_credentials import IntakeCredentials
 from .projector import Projector
 from .refusal import CannotStart
+from .sealing import Sealer
 from .tokens import Token, load_tokens
 from .writer import LedgerWriter
 
@@ -131,7 +133,8 @@ async def _running(config: CollectorConfig, end: _End) -> AsyncGenerator[str]:
         intake_at = await server.start()
         stack.push_async_callback(server.stop, _GOODBYE_S)
         decisions = Decisions(writer, questions)
-        parts = Parts(questions, folder, config.skus, tokens, intake, writer, projector, decisions, last_log_id)
+        sealer = _sealer(config.ledger, ledger.ledger_id)
+        parts = Parts(questions, folder, config.skus, tokens, intake, writer, projector, decisions, sealer, last_log_id)
         writer.start(projector.notify)
         projector.start()
         api.start(make_api(parts))
@@ -153,6 +156,17 @@ def _open_stores(folder: Path, stack: AsyncExitStack) -> tuple[Ledger, Projectio
     except LedgerError as error:
         raise CannotStart(_exit_of(error), f"ledger.path: {error}") from error
     return ledger, projection, last_log_id
+
+
+def _sealer(config: LedgerConfig, ledger_id: str) -> Sealer:
+    """Raises CannotStart for a key that cannot be used: better now than at the end of the month."""
+    path = None if config.signing_key is None else Path(config.signing_key)
+    try:
+        if path is not None:
+            load_key_file(path)
+    except BadSigningKey as error:
+        raise CannotStart(Exit.CONFIG, f"ledger.signing_key: {error}") from None
+    return Sealer(own_stream(ledger_id).epoch, path)
 
 
 def _exit_of(error: LedgerError) -> Exit:
