@@ -1,4 +1,4 @@
-"""Periods: closed when every host has passed them or its gap is declared, sealed with a root that proves each record."""
+"""Periods: closed once every host has passed them or its gap is declared, sealed with a root that proves each record."""
 
 from hashlib import sha256
 from pathlib import Path
