@@ -3,7 +3,6 @@
 import logging
 from collections.abc import Sequence
 from dataclasses import asdict, replace
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
@@ -11,10 +10,11 @@ import click
 
 from ..collector.audit import Pins
 from ..collector.audit_seals import FoundSeal, SealReport, audit_seals, read_seals, unchecked
-from ..collector.instants import format_instant, instant_of
+from ..collector.instants import format_instant
 from ..model.decisions import OWN_HOST_ID
 from ..model.interval import Interval
 from ..model.key_ring import Check
+from .month import month
 
 ALL, NONE = "all", "none"
 _NOT_RECOMPUTED: Final = "was not recomputed: the log is not as it was written"
@@ -25,13 +25,9 @@ def read_period(text: str) -> Interval | None:
     if text in (ALL, NONE):
         return None
     try:
-        first = datetime.strptime(text, "%Y-%m").replace(tzinfo=UTC)
-    except ValueError:
-        raise click.BadParameter(
-            f"{text} must be a month such as 2026-10, or all, or none", param_hint="--period"
-        ) from None
-    after = first.replace(year=first.year + first.month // 12, month=first.month % 12 + 1)
-    return Interval(instant_of(first), instant_of(after))
+        return month(text)
+    except ValueError as error:
+        raise click.BadParameter(f"{error}, or all, or none", param_hint="--period") from None
 
 
 def look_at_seals(
