@@ -6,11 +6,12 @@ What it tells of a period must fit together: the leaves have the root, the root 
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import click
 
-from ..collector.instants import format_instant, parse_instant
+from ..collector.explain_check import read_seal
+from ..collector.instants import format_instant
 from ..collector.sealing import is_signed_by
 from ..model.decisions import OWN_HOST_ID, PeriodSealed
 from ..model.exits import Exit
@@ -144,19 +145,6 @@ def _sealed(collector: Collector) -> Iterator[PeriodSealed]:
         offset += len(page["items"])
         if not page["items"] or offset >= page["total_count"]:
             return
-
-
-def read_seal(told: dict[str, Any]) -> PeriodSealed:
-    """As /v1/periods shows it."""
-    return PeriodSealed(
-        from_ns=parse_instant(told["from"]),
-        to_ns=parse_instant(told["to"]),
-        as_of=int(told["as_of"]),
-        root=bytes.fromhex(told["root"]),
-        leaves=told["leaves"],
-        key_id=bytes.fromhex(told["key_id"]),
-        signature=bytes.fromhex(told["signature"]),
-    )
 
 
 def _touches(seal: PeriodSealed, span: Interval) -> bool:

@@ -23,11 +23,13 @@ from .problems import Problem, respond
 from .query import PARAMETERS, read_request
 from .routes_corrections import add_corrections
 from .routes_decisions import add_decisions
+from .routes_explain import add_explain
 from .routes_exports import add_exports
 from .routes_money import add_money
 from .routes_periods import add_periods
 from .routing import PAGE, RANGE, Json, Routes, Told
 from .tokens import Caller
+from .turn import Turn
 from .usage_answer import Asked, answer_usage
 
 _log = logging.getLogger(__name__)
@@ -49,8 +51,10 @@ def make_api(parts: Parts) -> FastAPI:
     add_decisions(routes)
     add_corrections(routes)
     add_money(routes)
-    add_exports(routes)
-    add_periods(routes)
+    turn = Turn()
+    add_exports(routes, turn)
+    add_periods(routes, turn)
+    add_explain(routes, turn)
     _add_health(app, parts)
     _add_problems(app)
     return app

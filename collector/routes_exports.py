@@ -1,6 +1,5 @@
 """The exports over HTTP: made whole, then sent; a tenant's token exports its own rows and nobody else's."""
 
-import asyncio
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -12,12 +11,11 @@ from ..storage.projection_reader import Snapshot
 from .exports import charges_focus, deltas_events, records_parquet, usage_csv
 from .exports.spool import Spool
 from .parameters import take_all
-from .problems import Problem
 from .routing import RANGE, Routes, Told
 from .tokens import Caller
+from .turn import Turn
 
 PATH: Final = "/v1/export/"
-MOST_WAITING: Final = 16
 AS_OF_HEADER: Final = "Gputally-As-Of"
 Make = Callable[[Told, Snapshot, str | None], Iterator[bytes]]
 """From the parameters, a snapshot, and whose rows alone are wanted."""
@@ -31,29 +29,7 @@ class Format:
     make: Make
 
 
-class Turn:
-    """One export at a time: the threads that answer questions are few, and an export takes one for long."""
-
-    def __init__(self) -> None:
-        self._lock = asyncio.Lock()
-        self._waiting = 0
-
-    async def __aenter__(self) -> None:
-        """Raises Problem (503) if too many are waiting."""
-        if self._waiting >= MOST_WAITING:
-            raise Problem(503, "busy", f"{MOST_WAITING} exports are waiting already: ask again in a while")
-        self._waiting += 1
-        try:
-            await self._lock.acquire()
-        finally:
-            self._waiting -= 1
-
-    async def __aexit__(self, *_: object) -> None:
-        self._lock.release()
-
-
-def add_exports(routes: Routes) -> None:
-    turn = Turn()
+def add_exports(routes: Routes, turn: Turn) -> None:
     for each in _formats(routes):
         _add(routes, each, turn)
 

@@ -20,9 +20,9 @@ from .period_answers import answer_periods, answer_proof, write_leaves
 from .periods import check_close, check_seal
 from .problems import BadParameter, Problem
 from .routes_decisions import read_json
-from .routes_exports import Turn
 from .routing import PAGE, Json, Routes, Told, operators_only, whole_site_only
 from .tokens import Caller
+from .turn import Turn
 from .zone_data import zone_data
 
 PERIODS: Final = "/v1/periods"
@@ -45,8 +45,7 @@ class SealAsked:
     to_ns: int
 
 
-def add_periods(routes: Routes) -> None:
-    turn = Turn()  # what walks over a whole period takes one of the few threads for long: one at a time
+def add_periods(routes: Routes, turn: Turn) -> None:
     routes.get(PERIODS, (*EDGES, *PAGE), lambda seen, told, who, _: _list(seen, told, who), required=())
     _add_close(routes)
     _add_seal(routes, turn)
@@ -127,7 +126,7 @@ def _add_proof(routes: Routes, turn: Turn) -> None:
         routes.note(who, request, body["as_of"])
         return JSONResponse(body)
 
-    _get(routes, f"{PERIODS}/proof", parameters, proof)
+    routes.add(f"{PERIODS}/proof", parameters, proof, EDGES)
 
 
 def _add_leaves(routes: Routes, turn: Turn) -> None:
@@ -140,19 +139,11 @@ def _add_leaves(routes: Routes, turn: Turn) -> None:
         routes.note(who, request, "its seal")
         return StreamingResponse(spool.chunks(), media_type="text/plain; charset=us-ascii")
 
-    _get(routes, f"{PERIODS}/leaves", EDGES, leaves)
+    routes.add(f"{PERIODS}/leaves", EDGES, leaves, EDGES)
 
 
 def _post(routes: Routes, path: str, handle: Callable[..., object]) -> None:
     routes.app.add_api_route(path, handle, methods=["POST"], status_code=201, name=f"POST {path}")
-
-
-def _get(routes: Routes, path: str, parameters: tuple[str, ...], handle: Callable[..., object]) -> None:
-    described = [
-        {"name": name, "in": "query", "required": name in EDGES, "schema": {"type": "string"}} for name in parameters
-    ]
-    more = {"parameters": described}
-    routes.app.add_api_route(path, handle, methods=["GET"], openapi_extra=more, name=path)
 
 
 def take_edges(told: Told) -> Interval:

@@ -55,11 +55,16 @@ class Routes:
             self.note(who, request, body["as_of"])
             return JSONResponse(body)
 
+        self.add(path, parameters, handle, required)
+
+    def add(self, path: str, parameters: Sequence[str], handle: Callable[..., object], required: Sequence[str]) -> None:
+        """A GET of its own kind, with its parameters described."""
         described = [
             {"name": name, "in": "query", "required": name in required, "schema": {"type": "string"}}
             for name in parameters
         ]
-        self.app.add_api_route(path, handle, methods=["GET"], openapi_extra={"parameters": described}, name=path)
+        more = {"parameters": described}
+        self.app.add_api_route(path, handle, methods=["GET"], openapi_extra=more, name=path)
 
     def note(self, who: Caller, request: Request, as_of: object) -> None:
         """In the access log: who asked what, and of which version of the ledger the answer is."""

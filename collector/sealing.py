@@ -1,6 +1,6 @@
 """Making a seal over what the projection holds of a period, proving what is under it, and checking its signature."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final
@@ -46,8 +46,13 @@ class Proven:
     """As sent, by leaf."""
 
 
-def prove(seen: Snapshot, seal: PeriodSealed, picks: Callable[[StoredRecord, bytes], bool]) -> Proven:
-    """For the records that ``picks`` says yes to. Raises TooManyProofs."""
+def prove(
+    seen: Snapshot,
+    seal: PeriodSealed,
+    picks: Callable[[StoredRecord, bytes], bool],
+    leaves: Collection[bytes] = (),
+) -> Proven:
+    """For the records that ``picks`` says yes to, and these leaves. Raises TooManyProofs."""
     found: dict[bytes, StoredRecord] = {}
 
     def notice(stored: StoredRecord, leaf: bytes) -> None:
@@ -60,7 +65,7 @@ def prove(seen: Snapshot, seal: PeriodSealed, picks: Callable[[StoredRecord, byt
     tree = Tree()
     # All are seen, and so known to be wanted or not, before the first comes back from sorting.
     for leaf in sorted_bytes(period_leaves(seen, scope, notice)):
-        tree.add(leaf, wanted=leaf in found)
+        tree.add(leaf, wanted=leaf in found or leaf in leaves)
     root = tree.finish()
     return Proven(root, tree.inclusions(), found)
 

@@ -42,7 +42,7 @@ class Picked:
     """kind:id"""
     voided: bool = False
     sent: AsSent | None = None
-    """As their hosts sent them; a scope's tenant is then of no matter."""
+    """As their hosts sent them."""
 
 
 def records(
@@ -60,7 +60,12 @@ def records(
 
 
 def records_at(
-    snapshot: Snapshot, scope: Scope, places: Sequence[RecordPlace], *, voided: bool = False
+    snapshot: Snapshot,
+    scope: Scope,
+    places: Sequence[RecordPlace],
+    *,
+    voided: bool = False,
+    sent: AsSent | None = None,
 ) -> list[StoredRecord]:
     """Those of these places that are in force, in the order of the log."""
     columns = [list(column) for column in zip(*places, strict=True)]
@@ -68,7 +73,7 @@ def records_at(
         "JOIN (SELECT unnest(?::BIGINT[]) AS log_id, unnest(?::INTEGER[]) AS segment_no,"
         " unnest(?::INTEGER[]) AS ordinal) USING (log_id, segment_no, ordinal)"
     )
-    return _records(snapshot, scope, Picked(voided=voided), join, columns, len(places))
+    return _records(snapshot, scope, Picked(voided=voided, sent=sent), join, columns, len(places))
 
 
 def _records(

@@ -26,11 +26,15 @@ def in_force(table: str, scope: Scope, *, voided: bool = False, sent: AsSent | N
     """(a relation, its parameters): the rows of ``record`` or ``device_row`` in scope that nothing superseded.
 
     Records have the owner that a correction gave them. Those that one has voided are not among them; with ``voided``
-    only they are. With ``sent`` corrections change nothing.
+    only they are. With ``sent`` corrections change nothing, and a scope's tenant is who had the record as sent.
     """
     relation, parameters = _ever(table, scope) if sent is AsSent.EVER else _unsuperseded(table, scope)
-    if table != "record" or sent is not None:
+    if table != "record":
         return relation, parameters
+    if sent is not None:
+        if scope.tenant is None:
+            return relation, parameters
+        return f"(SELECT * FROM {relation} WHERE tenant = ?)", [*parameters, scope.tenant]
     overlaid, more = _overlays(scope)
     tenant = "" if scope.tenant is None else " AND coalesce(o.tenant, e.tenant) = ?"
     sql = (

@@ -1,4 +1,4 @@
-"""Periods: closed once every host has passed them or its gap is declared, sealed with a root that proves each record."""
+"""Periods: closed once every host has passed them or its gap is declared; sealed with a root for all records."""
 
 from hashlib import sha256
 from pathlib import Path

@@ -10,7 +10,7 @@ from gputally.collector.exports import spool
 from gputally.collector.exports.lines import csv_chunks
 from gputally.collector.exports.spool import Spool
 from gputally.collector.problems import Problem
-from gputally.collector.routes_exports import MOST_WAITING, Turn
+from gputally.collector.turn import MOST_WAITING, Turn
 
 
 def test_what_was_written_is_read_again() -> None:

@@ -10,7 +10,7 @@ from gputally.collector.catalogue_file import load_catalogue
 from gputally.collector.exports import charges_focus, deltas_events, records_parquet
 from gputally.collector.exports.spool import LARGEST_BYTES
 from gputally.collector.rated_answer import PARAMETERS
-from gputally.collector.routes_exports import MOST_WAITING
+from gputally.collector.turn import MOST_WAITING
 from gputally.model.catalogue_read import MOST_PARAMETERS, MOST_PLACES, MOST_TIERS
 from gputally.model.rating import PLACES
 from gputally.model.settings import BadSettings
