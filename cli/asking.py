@@ -16,7 +16,7 @@ import click
 from ..model.exits import Exit
 
 TOKEN_VARIABLE = "GPUTALLY_TOKEN"
-_KEYS = {"items", "count", "next", "grand_total", "completeness"}
+USAGE_KEYS = frozenset({"items", "count", "next", "grand_total", "completeness"})
 _TIMEOUT_S = 60.0
 _CHUNK_BYTES = 256 * 1024
 _LARGEST_BYTES = 256 * 1024 * 1024
@@ -51,7 +51,9 @@ class Collector:
         self._url = url.rstrip("/")
         self._headers = {"Accept": "*/*", **({"Authorization": f"Bearer {token}"} if token else {})}
 
-    def get(self, path: str, parameters: dict[str, str] | None = None, keys: Collection[str] = _KEYS) -> dict[str, Any]:
+    def get(
+        self, path: str, parameters: dict[str, str] | None = None, keys: Collection[str] = USAGE_KEYS
+    ) -> dict[str, Any]:
         """``path`` may bring its own parameters, as ``next`` does. ``keys``: what the answer must have.
 
         Raises NoAnswer.

@@ -22,16 +22,17 @@ SUBCOMMANDS = {
     "export": "write usage and charges for other systems",
     "status": "ask the daemon of this host how it is",
     "demo": "see the main job on simulated GPUs",
-    "simulate": "rehearse incidents on simulated hosts",
+    "simulate": "rehearse incidents on simulated hosts, or prove a deployment with a simulated fleet",
     "rules": "how cgroup paths and processes resolve",
     "config": "check or show a configuration",
     "pki": "make certificates for hosts and collectors",
     "log": "look into a write-ahead log",
+    "ledger": "back up and restore a collector's ledger",
     "verify": "check what a ledger holds against its hosts' chains and signatures",
 }
 
 
-EXTRAS = {"collector": "collector", "demo": "collector,simulator", "pki": "pki"}
+EXTRAS = {"collector": "collector", "demo": "collector,simulator", "pki": "pki", "simulate": "simulator"}
 """What a command needs beyond the plain install."""
 
 

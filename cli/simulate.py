@@ -4,6 +4,7 @@ import sys
 import time
 from collections import Counter
 from dataclasses import dataclass, field
+from typing import Any
 
 import click
 
@@ -13,14 +14,28 @@ from ..simulator.seeds.controls import CONTROLS
 from ..simulator.seeds.runs import Length, Outcome, be_quiet, run_seed, run_seeds
 from ..simulator.seeds.script import Kind
 from ..simulator.seeds.words import describe
+from .simulate_fleet import fleet_options, simulate_fleet
 
 MOST_TOLD = 10
 """Violations of one seed that are printed; the rest is counted."""
 
 
-@click.group()
-def command() -> None:
-    """Rehearse incidents on simulated hosts."""
+@click.group(invoke_without_command=True)
+@fleet_options
+@click.pass_context
+def command(ctx: click.Context, /, **told: Any) -> None:
+    """Rehearse incidents on simulated hosts; or, with --hosts, prove a deployment.
+
+    With --hosts so many simulated hosts stream to a real collector, as real ones would, and
+    what its API then answers is compared with the truth. See docs/fleet.md.
+    """
+    if ctx.invoked_subcommand is not None:
+        if told["hosts"] is not None:
+            raise click.UsageError(f"--hosts is of a fleet, and {ctx.invoked_subcommand} is none")
+        return
+    if told["hosts"] is None:
+        raise click.UsageError("give a command, or --hosts for a fleet")
+    simulate_fleet(told)
 
 
 @command.command()

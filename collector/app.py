@@ -30,7 +30,7 @@ from ..model.settings import BadSettings
 from ..plugins.notify import Notifier
 from ..plugins.signing_key import BadSigningKey, load_key_file
 from ..storage.ledger import Ledger
-from ..storage.ledger_folder import FolderLock, LedgerBroken, LedgerError, LedgerInUse, prepare_folder
+from ..storage.ledger_folder import FolderLock, LedgerError, prepare_folder
 from ..storage.ledger_reader import LedgerReader
 from ..storage.projection import Projection
 from .api import make_api
@@ -42,7 +42,7 @@ from .deciding import Decisions, own_stream
 from .intake import Intake, IntakeServer
 from .intake_credentials import IntakeCredentials
 from .projector import Projector
-from .refusal import CannotStart
+from .refusal import CannotStart, exit_of
 from .sealing import Sealer
 from .tokens import Token, load_tokens
 from .writer import LedgerWriter
@@ -154,7 +154,7 @@ def _open_stores(folder: Path, stack: AsyncExitStack) -> tuple[Ledger, Projectio
         projection = Projection(folder, ledger.ledger_id, last_log_id)
         stack.callback(projection.close)
     except LedgerError as error:
-        raise CannotStart(_exit_of(error), f"ledger.path: {error}") from error
+        raise CannotStart(exit_of(error), f"ledger.path: {error}") from error
     return ledger, projection, last_log_id
 
 
@@ -167,12 +167,6 @@ def _sealer(config: LedgerConfig, ledger_id: str) -> Sealer:
     except BadSigningKey as error:
         raise CannotStart(Exit.CONFIG, f"ledger.signing_key: {error}") from None
     return Sealer(own_stream(ledger_id).epoch, path)
-
-
-def _exit_of(error: LedgerError) -> Exit:
-    if isinstance(error, LedgerInUse):
-        return Exit.UNAVAILABLE
-    return Exit.IO if isinstance(error, LedgerBroken) else Exit.CONFIG
 
 
 def _tokens(config: ApiConfig) -> tuple[Token, ...] | None:

@@ -21,6 +21,7 @@ class IntakeConfig:
     expiry_warning_days: int = setting(
         30, "days before the certificate or the authority runs out from which on it is said", at_least=0, at_most=3650
     )
+    reflection: bool = setting(False, "serve gRPC's standard reflection, for grpcurl and the like")
     insecure_plaintext: bool = setting(False, "no TLS; refused for anything but loopback")
 
 

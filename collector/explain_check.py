@@ -16,7 +16,7 @@ from ..proto.convert import decode_batch
 from ..proto.convert_decision import decode_decided
 from ..storage.frame import read_frame
 from ..storage.projection_decisions import Stored
-from ..storage.projection_lists import StoredRecord
+from ..storage.usage_store import StoredRecord
 from .bodies import show
 from .explaining import FORMAT
 from .instants import parse_instant
@@ -194,7 +194,7 @@ def _is_as_sent(each: Json, leaf: bytes) -> bool:
     (record,) = batch.records
     key = usage_key(batch.host_id, batch.boot_id, record)
     place = parse_place("place", each["record"]["place"])
-    described = describe_record(StoredRecord(place, batch.host_id, batch.boot_id, key, record))
+    described = describe_record(StoredRecord(place, batch.host_id, batch.boot_id, record, record.owner))
     return described == each["record"] and record_leaf(key, record.revision, record_digest(record)) == leaf
 
 

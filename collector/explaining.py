@@ -18,10 +18,11 @@ from ..proto.convert import encode_batch
 from ..proto.convert_decision import encode_decided
 from ..storage.ledger_reader import Entry, LedgerReader
 from ..storage.projection_decisions import Stored, decided_in_force, overlays_in_force
-from ..storage.projection_lists import Picked, RecordPlace, StoredRecord, records, records_at
+from ..storage.projection_lists import Picked, records, records_at
 from ..storage.projection_reader import Snapshot
 from ..storage.projection_sql import AsSent
 from ..storage.usage_query import Scope
+from ..storage.usage_store import RecordPlace, StoredRecord
 from .bodies import show
 from .instants import format_instant
 from .list_answers import describe_record

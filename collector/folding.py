@@ -14,6 +14,7 @@ there, lower revision                 stale: counted
 there, same revision, other digest    conflict: quarantine
 overlaps another segment              metered twice: quarantine
 overlaps, a gap of what was given up  cut to what nothing else accounts for; the rest is stale
+new, or a revision; in a sealed time  what it changes is booked as an adjustment in the first open period
 breaks the law of conservation        quarantine
 ====================================  ======================================================
 """
@@ -23,9 +24,10 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
-from ..model.conservation import check_batch
-from ..model.decisions import OWN_HOST_ID
+from ..model.conservation import check_row
+from ..model.decisions import OWN_HOST_ID, PeriodSealed
 from ..model.identity import row_digest
+from ..model.interval import NS_PER_S, Interval
 from ..model.predecessor import Predecessor
 from ..model.usage import Batch, DeviceWindow, Segment, UsageRecord
 from ..proto.convert import decode_batch
@@ -34,10 +36,8 @@ from ..storage.frame import read_frame
 from ..storage.ledger_folder import LedgerBroken
 from ..storage.ledger_reader import Entry
 from ..storage.ledger_rules import EntryKind, StreamId
-from ..storage.projection import HostState, Projection
-from ..storage.projection_decision_rows import decision_rows
-from ..storage.projection_rows import Additions, Origin, StoredRow, device_row, record_row
 from ..storage.skip import SkipReason
+from ..storage.usage_store import HostState, LostFrames, Origin, PutAside, StoredRow, UsageStore
 from .folding_state import FoldingState
 from .told_late import in_holes, is_told_late
 
@@ -60,11 +60,10 @@ class _Group:
 class Folding:
     """Folds entries inside one transaction of the projection; ``finish`` before it ends."""
 
-    def __init__(self, store: Projection, state: FoldingState, held_through: HeldThrough) -> None:
+    def __init__(self, store: UsageStore, state: FoldingState, held_through: HeldThrough) -> None:
         self._store = store
         self._state = state
         self._held_through = held_through
-        self._additions = Additions()
 
     def take(self, entry: Entry) -> None:
         if entry.stream.host_id == OWN_HOST_ID:
@@ -90,11 +89,10 @@ class Folding:
             host.forks += entry.seq == 1 and batch.predecessor.reason == "fork"
             self._miss_what_ended(entry, host, batch.predecessor)
         self._advance(entry, host, batch.complete_through_ns)
-        if self._additions.is_large:
-            self._store.append(self._additions)
+        self._store.flush_if_large()
 
     def finish(self) -> None:
-        self._store.append(self._additions)
+        self._store.flush()
         self._store.save_hosts(self._state.changed_hosts())
         self._store.save_covered(self._state.changed_coverage())
 
@@ -104,11 +102,21 @@ class Folding:
             decided = decode_decided(read_frame(entry.body).payload())
         except ValueError as error:
             raise LedgerBroken(f"log entry {entry.log_id}, of the ledger's own stream, {error}") from None
-        self._additions.decide(*decision_rows(entry.log_id, decided))
+        if not isinstance(decided.what, PeriodSealed) or self._seal(entry, decided.what):
+            self._store.decide(entry.log_id, decided)
+
+    def _seal(self, entry: Entry, seal: PeriodSealed) -> bool:
+        """A root that something has overtaken on its way into the log proves nothing: such a seal never was."""
+        span = Interval(seal.from_ns, seal.to_ns)
+        if self._state.is_sealed(span) or self._store.is_touched(span, seal.as_of):
+            _log.warning("log entry %d: a seal that came too late, or twice, holds nothing", entry.log_id)
+            return False
+        self._state.seal(span)
+        return True
 
     def _take_batch(self, entry: Entry, host: HostState, batch: Batch) -> None:
         groups, orphans = _grouped(batch)
-        wrong = _what_is_wrong(batch)
+        wrong = _what_is_wrong(groups)
         again: list[_Group] = []
         for group in self._cut_to_holes(host, batch, groups):
             segment = group.row.segment
@@ -151,8 +159,9 @@ class Folding:
         return True
 
     def _place_again(self, entry: Entry, host: HostState, batch: Batch, groups: list[_Group]) -> None:
-        self._store.append(self._additions)  # so that what came a moment ago is found too
+        self._store.flush()  # so that what came a moment ago is found too
         stored = self._store.stored_rows(batch.host_id, batch.boot_id, [group.row.segment for group in groups])
+        digests = self._store.stored_digests(_equal(groups, stored))
         replaced: dict[tuple[int, int], StoredRow] = {}
         for group, rows in zip(groups, stored, strict=True):
             segment = group.row.segment
@@ -160,33 +169,52 @@ class Folding:
                 what = "overlaps time that another segment accounts for"
                 self._put_aside(entry, host, segment, group.records, what)
                 continue
-            place = rows[0].log_id, rows[0].segment_no
-            replaced[place] = self._revise(entry, host, batch, group, replaced.get(place, rows[0]))
+            old = replaced.get(rows[0].place, rows[0])
+            replaced[rows[0].place] = self._revise(entry, host, batch, group, old, digests)
 
-    def _revise(self, entry: Entry, host: HostState, batch: Batch, group: _Group, old: StoredRow) -> StoredRow:
-        """Decides between what is stored and what has come; returns what is in force then."""
-        row, digest = group.row, row_digest(group.row)
+    def _revise(
+        self,
+        entry: Entry,
+        host: HostState,
+        batch: Batch,
+        group: _Group,
+        old: StoredRow,
+        digests: dict[tuple[int, int], bytes],
+    ) -> StoredRow:
+        """Decides between what is stored and what has come; returns what is in force then, and tells its digest."""
+        row = group.row
         if row.revision < old.revision:
             host.stale += 1 + len(group.records)
         elif row.revision > old.revision:
             host.superseded += 1
-            self._additions.superseded.append((old.log_id, old.segment_no, entry.log_id))
-            self._add(entry, host, batch, group)
-            return StoredRow(entry.log_id, group.number, old.interval, row.revision, digest)
-        elif digest == old.digest:
+            self._add(entry, host, batch, group, old)
+            window_s = row.segment.window_start_ns // NS_PER_S
+            new = StoredRow(entry.log_id, group.number, old.interval, row.revision, window_s)
+            digests[new.place] = row_digest(row)
+            return new
+        elif row_digest(row) == digests[old.place]:
             host.duplicates += 1 + len(group.records)
         else:
             what = f"says revision {row.revision} again with other content"
             self._put_aside(entry, host, row.segment, group.records, what)
         return old
 
-    def _add(self, entry: Entry, host: HostState, batch: Batch, group: _Group) -> None:
+    def _add(self, entry: Entry, host: HostState, batch: Batch, group: _Group, old: StoredRow | None = None) -> None:
+        """In place of ``old``; where its period is sealed that stays, and the difference is booked in an open one."""
         origin = Origin(entry.log_id, group.number, batch.host_id, batch.boot_id)
-        _expect_from(host, group.row.segment.window_start_ns)
+        segment = group.row.segment
+        _expect_from(host, segment.window_start_ns)
         host.records += len(group.records)
-        self._additions.device_row.append(device_row(origin, group.row))
-        for ordinal, record in enumerate(group.records):
-            self._additions.record.append(record_row(origin, ordinal, record))
+        booked_ns = self._state.booked_ns(segment.window_start_ns)
+        if booked_ns is not None:
+            host.late += 1
+            self._store.add_late(origin, group.row, group.records, old, booked_ns, entry.received_ns)
+            return
+        if old is not None:
+            self._store.supersede(old, entry.log_id)
+        self._store.add(origin, group.row, group.records)
+        if old is not None:
+            self._store.carry_corrections(origin, segment, group.records)
 
     def _put_aside(
         self, entry: Entry, host: HostState, segment: Segment, records: list[UsageRecord], what: str
@@ -195,16 +223,15 @@ class Folding:
         host.quarantined += 1
         start_ns, end_ns = _bounded(segment.window_start_ns), _bounded(_window_end_ns(segment))
         _expect_from(host, start_ns)
-        allocated_ns = sum(record.allocated_ns for record in records)
-        self._additions.quarantine.append(
-            (
+        self._store.put_aside(
+            PutAside(
                 entry.log_id,
                 entry.stream.host_id,
                 segment.device_id,
                 start_ns,
                 max(end_ns, start_ns + 1),
                 len(records),
-                allocated_ns,
+                sum(record.allocated_ns for record in records),
                 what,
             )
         )
@@ -232,9 +259,8 @@ class Folding:
         lost = ended.lost_behind(self._held_through(StreamId(host.host_id, ended.epoch), entry.log_id))
         if lost is None:
             return
-        self._store.append(self._additions)
         if not self._store.has_lost(host.host_id, ended.epoch):
-            self._additions.lost.append((entry.log_id, host.host_id, ended.epoch, *lost))
+            self._store.lose(LostFrames(entry.log_id, host.host_id, ended.epoch, *lost))
             what = f"frames {lost[0]} to {lost[1]} of the ended epoch {ended.epoch.hex()} never came and will not"
             self._hold_back(entry, host, what)
 
@@ -247,7 +273,7 @@ class Folding:
         """Whatever it held lies after the last watermark and before the next: that time is not complete any more."""
         self._state.open_losses.add(host.host_id)
         from_ns = host.watermark_ns or 0
-        self._additions.quarantine.append((entry.log_id, host.host_id, "", from_ns, None, 0, 0, what))
+        self._store.put_aside(PutAside(entry.log_id, host.host_id, "", from_ns, None, 0, 0, what))
         _log.error("quarantined: host %s, log entry %d: %s", host.host_id, entry.log_id, what)
 
     def _advance(self, entry: Entry, host: HostState, told_ns: int | None) -> None:
@@ -256,11 +282,16 @@ class Folding:
         if through_ns is None or (host.watermark_ns is not None and through_ns <= host.watermark_ns):
             return
         host.watermark_ns = through_ns
-        self._additions.watermark.append((entry.log_id, host.host_id, through_ns))
+        self._store.advance(entry.log_id, host.host_id, through_ns)
         if host.host_id in self._state.open_losses:
             self._state.open_losses.remove(host.host_id)
-            self._store.append(self._additions)
             self._store.close_open_quarantine(host.host_id, through_ns)
+
+
+def _equal(groups: Iterable[_Group], stored: Iterable[list[StoredRow]]) -> list[StoredRow]:
+    """The stored rows whose content decides, since what has come has the same revision."""
+    pairs = zip(groups, stored, strict=True)
+    return [rows[0] for group, rows in pairs if len(rows) == 1 and rows[0].revision == group.row.revision]
 
 
 def _grouped(batch: Batch) -> tuple[list[_Group], dict[Segment, list[UsageRecord]]]:
@@ -272,11 +303,12 @@ def _grouped(batch: Batch) -> tuple[list[_Group], dict[Segment, list[UsageRecord
     return groups, records
 
 
-def _what_is_wrong(batch: Batch) -> dict[tuple[str, int], str]:
+def _what_is_wrong(groups: Iterable[_Group]) -> dict[tuple[str, int], str]:
     """What breaks the law, by device and start of its segment."""
     found: defaultdict[tuple[str, int], list[str]] = defaultdict(list)
-    for violation in check_batch(batch):
-        found[violation.device_id, violation.boot_start_ns].append(violation.what)
+    for group in groups:
+        for violation in check_row(group.row, group.records):
+            found[violation.device_id, violation.boot_start_ns].append(violation.what)
     return {place: "; ".join(whats) for place, whats in found.items()}
 
 

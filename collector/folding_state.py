@@ -6,7 +6,8 @@ A cache over the projection's own tables: thrown away whenever a transaction fai
 from collections import OrderedDict
 from typing import Final
 
-from ..storage.projection import Covered, HostState, Projection
+from ..model.interval import Interval
+from ..storage.usage_store import Covered, HostState, UsageStore
 from .coverage import Coverage
 
 _MOST_BOOTS: Final = 20_000
@@ -16,14 +17,31 @@ _Device = tuple[str, int]
 
 
 class FoldingState:
-    def __init__(self, store: Projection) -> None:
+    def __init__(self, store: UsageStore) -> None:
         self._store = store
         self._hosts = store.hosts()
         self.open_losses = store.open_losses()
         """Hosts with a lost frame whose end is not known yet."""
+        self._sealed = store.sealed()
         self._changed_hosts: set[str] = set()
         self._boots: OrderedDict[tuple[str, str], dict[_Device, Coverage]] = OrderedDict()
         self._changed_devices: set[tuple[str, str, str, int]] = set()
+
+    def seal(self, span: Interval) -> None:
+        """No window that starts in ``span`` changes any more."""
+        self._sealed = sorted([*self._sealed, span], key=lambda each: each.start_ns)
+
+    def is_sealed(self, span: Interval) -> bool:
+        """Whether any of it is."""
+        return any(each.start_ns < span.end_ns and span.start_ns < each.end_ns for each in self._sealed)
+
+    def booked_ns(self, window_start_ns: int) -> int | None:
+        """When what comes late for a window is booked: where the first open period begins. None: its own is open."""
+        at_ns = window_start_ns
+        for span in self._sealed:
+            if span.start_ns <= at_ns < span.end_ns:
+                at_ns = span.end_ns
+        return None if at_ns == window_start_ns else at_ns
 
     def host(self, host_id: str, log_id: int) -> HostState:
         """The host's state, to be changed; ``log_id`` is the entry that shows it."""

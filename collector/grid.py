@@ -24,12 +24,14 @@ class Window(StrEnum):
 
     NONE = "none"
     MINUTE = "minute"
+    QUARTER = "quarter"
+    """Of an hour."""
     HOUR = "hour"
     DAY = "day"
     MONTH = "month"
 
 
-_FIXED_NS: Final = {Window.MINUTE: MINUTE_NS, Window.HOUR: 60 * MINUTE_NS}
+_FIXED_NS: Final = {Window.MINUTE: MINUTE_NS, Window.QUARTER: 15 * MINUTE_NS, Window.HOUR: 60 * MINUTE_NS}
 
 
 def grid_ns(all_lengths_ns: Sequence[int], overlapping: Sequence[WindowLength]) -> int:
@@ -56,14 +58,14 @@ def _is_regular(window: WindowLength) -> bool:
     return window.aligned and _DAY_NS % window.length_ns == 0
 
 
-def edges_ns(span: Interval, window: Window, zone: tzinfo) -> tuple[int, ...]:
+def edges_ns(span: Interval, window: Window, zone: tzinfo, cycle: int = 1) -> tuple[int, ...]:
     """The start of every window that overlaps ``span``, the first at or before its start; none for Window.NONE.
 
     Days and months begin at local midnight; where a clock change skips midnight, at the first
-    instant of the day. Raises ValueError for more than MOST_WINDOWS.
+    instant of the day; months on their day ``cycle`` (1 to 28). Raises ValueError for more than MOST_WINDOWS.
     """
     edges: list[int] = []
-    for edge in _all_edges(span.start_ns, window, zone):
+    for edge in _all_edges(span.start_ns, window, zone, cycle):
         if edge >= span.end_ns:
             break
         edges.append(edge)
@@ -72,7 +74,7 @@ def edges_ns(span: Interval, window: Window, zone: tzinfo) -> tuple[int, ...]:
     return tuple(edges)
 
 
-def _all_edges(start_ns: int, window: Window, zone: tzinfo) -> Iterator[int]:
+def _all_edges(start_ns: int, window: Window, zone: tzinfo, cycle: int) -> Iterator[int]:
     if window is Window.NONE:
         return
     if length_ns := _FIXED_NS.get(window):
@@ -82,12 +84,17 @@ def _all_edges(start_ns: int, window: Window, zone: tzinfo) -> Iterator[int]:
             edge_ns += length_ns
     day = (datetime(1970, 1, 1, tzinfo=UTC) + timedelta(seconds=start_ns // NS_PER_S)).astimezone(zone).date()
     while True:
-        day = day.replace(day=1) if window is Window.MONTH else day
+        day = _first_of_cycle(day, cycle) if window is Window.MONTH else day
         yield instant_of(datetime(day.year, day.month, day.day, tzinfo=zone))
         day = _next(day, window)
+
+
+def _first_of_cycle(day: date, cycle: int) -> date:
+    before = day if day.day >= cycle else day.replace(day=1) - timedelta(days=1)
+    return before.replace(day=cycle)
 
 
 def _next(day: date, window: Window) -> date:
     if window is Window.DAY:
         return day + timedelta(days=1)
-    return (day.replace(day=28) + timedelta(days=4)).replace(day=1)
+    return (day.replace(day=28) + timedelta(days=4)).replace(day=day.day)

@@ -12,7 +12,7 @@ import grpc.aio
 
 from ..model.endpoint import Endpoint, parse_endpoint
 from ..model.exits import Exit
-from ..proto.v1 import health_pb2_grpc, uplink_pb2_grpc
+from ..proto.v1 import health_pb2_grpc, reflection_pb2_grpc, uplink_pb2_grpc
 from ..proto.v1.uplink_pb2 import Hello
 from .budget import Budget
 from .config import IntakeConfig
@@ -20,6 +20,7 @@ from .doubles import Doubles
 from .identity_rule import Auth
 from .intake_credentials import IntakeCredentials
 from .intake_health import Health
+from .intake_reflection import Reflection
 from .intake_stream import Forked, HostStream, IntakeStatistics, Refused, read_hello
 from .refusal import CannotStart
 from .repeats import Repeats
@@ -163,6 +164,8 @@ class IntakeServer:
         self._watch: asyncio.Task[None] | None = None
         uplink_pb2_grpc.add_UplinkServicer_to_server(intake, self._server)
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
+        if config.reflection:
+            reflection_pb2_grpc.add_ServerReflectionServicer_to_server(Reflection(), self._server)
 
     async def start(self) -> Endpoint:
         """Where it listens. Raises CannotStart."""

@@ -6,20 +6,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..model.interval import Interval
-from ..storage.ledger_reader import LedgerReader, StreamState
-from ..storage.projection import HostState
-from ..storage.projection_lists import (
-    LostFrames,
-    Picked,
-    RecordPlace,
-    StoredRecord,
-    hosts,
-    lost_frames,
-    quarantine,
-    records,
-)
+from ..storage.ledger_port import LedgerReading, StreamState
+from ..storage.projection_lists import Picked, hosts, lost_frames, quarantine, records
 from ..storage.projection_reader import Snapshot
 from ..storage.usage_query import Scope
+from ..storage.usage_store import HostState, LostFrames, RecordPlace, StoredRecord
 from .doubles import Doubles, Signs
 from .instants import format_instant
 
@@ -36,7 +27,7 @@ class Presence:
     doubles: Doubles
 
 
-def answer_hosts(snapshot: Snapshot, ledger: LedgerReader, now: Presence, offset: int, limit: int) -> Json:
+def answer_hosts(snapshot: Snapshot, ledger: LedgerReading, now: Presence, offset: int, limit: int) -> Json:
     page, count = hosts(snapshot, offset, limit)
     by_host: defaultdict[str, list[StreamState]] = defaultdict(list)
     for state in ledger.streams([host.host_id for host in page], most=limit * _STREAMS_OF_A_HOST):
@@ -64,6 +55,7 @@ def _host(host: HostState, streams: Sequence[StreamState], live: bool) -> Json:
         "duplicates": host.duplicates,
         "superseded": host.superseded,
         "stale": host.stale,
+        "late": host.late,
         "quarantined": host.quarantined,
         "rejected_frames": host.rejected_frames,
         "forks": host.forks,
@@ -148,10 +140,10 @@ def describe_record(stored: StoredRecord) -> Json:
         "clock": segment.clock,
         "workload": record.workload.subject_id,
         "session": record.session_id,
-        "org": record.owner.tenant,
-        "project": record.owner.project,
-        "rule": record.owner.rule,
-        "reason": record.owner.reason,
+        "org": stored.owner.tenant,
+        "project": stored.owner.project,
+        "rule": stored.owner.rule,
+        "reason": stored.owner.reason,
         "tags": dict(record.owner.tags),
         "claim": record.claim,
         "sharing": record.sharing,

@@ -8,7 +8,7 @@ from typing import TypeVar
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from ..model.interval import Interval
-from ..storage.projection_lists import RecordPlace
+from ..storage.usage_store import RecordPlace
 from .instants import parse_instant
 from .problems import BadParameter
 

@@ -7,9 +7,9 @@ from ..model.decisions import PeriodClosed, PeriodSealed
 from ..model.interval import Interval
 from ..model.merkle import Inclusion
 from ..storage.projection_decisions import Stored, decided_in_force, overlays_in_force
-from ..storage.projection_lists import StoredRecord
 from ..storage.projection_reader import Snapshot
 from ..storage.usage_query import Scope
+from ..storage.usage_store import StoredRecord
 from .instants import format_instant
 from .periods import PeriodState, find, judge, judge_unsealed, span_of
 from .problems import Problem

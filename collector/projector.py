@@ -3,35 +3,48 @@
 import logging
 import sys
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
+from ..model.interval import NS_PER_S
 from ..storage.ledger_folder import LedgerError
 from ..storage.ledger_reader import LedgerReader
-from ..storage.projection import Projection
+from ..storage.usage_store import UsageStore
 from .folding import Folding
 from .folding_state import FoldingState
 
 _log = logging.getLogger(__name__)
-MOST_ENTRIES: Final = 128
+MOST_ENTRIES: Final = 512
 MOST_BYTES: Final = 2 * 1024 * 1024
 """A group ends at either: some 50,000 records of Python objects at the very most."""
 _PAUSE_S: Final = 0.02
 """Between small groups, so that many streams' frames share a transaction."""
 _RETRY_S: Final = 1.0
+_REFRESH_S: Final = 5.0
+"""How often rollups are made again at most, once the end of the log is reached: a host that is late
+touches the same few buckets over and over."""
+_REFRESH_GROUPS: Final = 50
+"""How many groups apart while there is more to fold: what is dirty is kept in memory too."""
+_SETTLED_NS: Final = 120 * NS_PER_S
+"""A bucket is not worth a rollup before windows in it have hardly any chance to come."""
 
 
 class Projector:
     """``position`` is how far the projection has come in the log; readable from any thread."""
 
-    def __init__(self, store: Projection, folder: Path, on_death: Callable[[], None]) -> None:
+    def __init__(self, store: UsageStore, folder: Path, on_death: Callable[[], None]) -> None:
         """``on_death`` is called, in the projector's thread, if it ends by an error that nobody foresaw."""
         self._store = store
         self._reader = LedgerReader(folder)
         self._state: FoldingState | None = None
         self._news = threading.Event()
         self._stopping = threading.Event()
+        self._groups = 0
+        self._received_ns = 0
+        self._refresh_at = 0.0
+        self._took_s = 0.0
         self._on_death = on_death
         self._thread = threading.Thread(target=self._live, name="projector", daemon=True)
         self.trouble = ""
@@ -76,10 +89,33 @@ class Projector:
         while folded := self.fold_some():
             if self._stopping.is_set():
                 return
-            if folded < MOST_ENTRIES:
-                self._stopping.wait(_PAUSE_S)
-        self._news.wait()
+            self._stopping.wait(_PAUSE_S if folded < MOST_ENTRIES else self._rest_s())
+            self._groups += 1
+            if self._groups % _REFRESH_GROUPS == 0:
+                self.refresh()
+        self._refresh_when_due()
+        self._news.wait(_REFRESH_S)
         self._news.clear()
+
+    def _rest_s(self) -> float:
+        """Between full groups: none when nothing comes in, else as long as the last one took.
+
+        Both sides want Python's lock, and what hosts say must be durable first.
+        """
+        busy = self._news.is_set()
+        self._news.clear()
+        return self._took_s if busy else 0
+
+    def _refresh_when_due(self) -> None:
+        if time.monotonic() < self._refresh_at:
+            return
+        while self.refresh() and not self._news.is_set():
+            pass
+        self._refresh_at = time.monotonic() + _REFRESH_S
+
+    def refresh(self) -> int:
+        """Makes some rollups again of what has settled; how many. Raises LedgerBroken, and then nothing has changed."""
+        return self._store.refresh(self._received_ns - _SETTLED_NS)
 
     def _recover(self, error: LedgerError) -> None:
         """The log is the truth: the same entries are folded again, from what really was committed."""
@@ -96,6 +132,7 @@ class Projector:
 
         Raises LedgerBroken, and then nothing has changed.
         """
+        began_s = time.monotonic()
         found = self._reader.read(self.position, MOST_ENTRIES, MOST_BYTES)
         entries = [entry for entry in found if entry.log_id <= through]
         if not entries:
@@ -106,4 +143,6 @@ class Projector:
             for entry in entries:
                 folding.take(entry)
             folding.finish()
+        self._received_ns = entries[-1].received_ns
+        self._took_s = time.monotonic() - began_s
         return len(entries)

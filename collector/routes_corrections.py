@@ -10,9 +10,10 @@ from fastapi.responses import JSONResponse
 from ..model.decisions import MOST_OVERLAYS, Corrected, Overlay, OverlayKind
 from ..model.interval import Interval
 from ..model.workload import UNATTRIBUTED
-from ..storage.projection_lists import Picked, RecordPlace, StoredRecord, records, records_at
+from ..storage.projection_lists import Picked, records, records_at
 from ..storage.projection_reader import Snapshot
 from ..storage.usage_query import Scope
+from ..storage.usage_store import RecordPlace, StoredRecord
 from .bodies import as_object, take_why
 from .decision_checks import check_decision
 from .instants import parse_instant

@@ -12,11 +12,11 @@ from ..model.merkle import Inclusion, Root, Tree, root_of
 from ..model.sealing import seal_message
 from ..model.signing import key_id_of
 from ..plugins.signing_key import BadSigningKey, load_key_file
-from ..storage.projection_lists import StoredRecord
 from ..storage.projection_periods import period_leaves
 from ..storage.projection_reader import Snapshot
 from ..storage.sorted_spool import sorted_bytes
 from ..storage.usage_query import Scope
+from ..storage.usage_store import StoredRecord
 from .problems import Problem
 
 MOST_PROVEN: Final = 10_000

@@ -10,7 +10,7 @@ from ..model.interval import Interval
 from ..storage.projection_completeness import all_window_lengths, completeness, window_lengths
 from ..storage.projection_reader import Snapshot
 from ..storage.projection_usage import sum_usage
-from ..storage.usage_query import Completeness, Dimension, Group, Scope, TooManyGroups, UsageQuery, UsageSums
+from ..storage.usage_query import Completeness, Dimension, Group, Key, Scope, TooManyGroups, UsageQuery, UsageSums
 from .completeness import describe, lacking
 from .config import SkuConfig
 from .grid import cut_windows, edges_ns, grid_ns
@@ -100,7 +100,7 @@ def _nested(request: UsageRequest, sums: UsageSums) -> tuple[list[Json], int, in
     return items, len(page), len(by_sku)
 
 
-def _sku_item(sku: str, gpu_model: str, groups: list[Group], request: UsageRequest) -> Json:
+def _sku_item(sku: str | None, gpu_model: str | None, groups: list[Group], request: UsageRequest) -> Json:
     orgs = [{"org": group.keys[2], **_amount(group.ns, request)} for group in groups]
     total = _amount(sum(group.ns for group in groups), request)
     return {"sku": sku, "gpu_model": gpu_model, "orgs": orgs, "total": total}
@@ -112,7 +112,7 @@ def _flat(request: UsageRequest, sums: UsageSums) -> tuple[list[Json], int, int]
 
 
 def _flat_item(group: Group, request: UsageRequest) -> Json:
-    renamed = {Dimension.ORG: "tenant"} if request.as_tenant else {}
+    renamed: dict[Key, str] = {Dimension.ORG: "tenant"} if request.as_tenant else {}
     names = [renamed.get(dimension, dimension.value) for dimension in request.group_by]
     item: Json = dict(zip(names, group.keys, strict=True))
     if group.window_start_ns is not None:
@@ -159,7 +159,7 @@ def check_range(scope: Scope, snapshot: Snapshot) -> int:
 def check_edges(request: UsageRequest, grid: int) -> tuple[int, ...]:
     """Where the windows start. Raises BadParameter if one of them would cut a record's window."""
     try:
-        edges = edges_ns(request.span, request.window, request.zone)
+        edges = edges_ns(request.span, request.window, request.zone, request.cycle)
     except ValueError as error:
         raise BadParameter("window", str(error)) from None
     if any(edge % grid for edge in edges):

@@ -12,8 +12,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final, TypeVar
 
-from ..storage.ledger import Ledger
 from ..storage.ledger_folder import LedgerError
+from ..storage.ledger_port import LedgerLog
 from ..storage.ledger_rules import Cursor, Offer, Ruling, StreamId, Verdict
 from .repeats import Repeats
 
@@ -70,7 +70,7 @@ class LedgerWriter:
     """``deliver`` runs a function where the streams live (the event loop); answers arrive through it."""
 
     def __init__(
-        self, ledger: Ledger, deliver: Callable[[Callable[[], None]], object], on_death: Callable[[], None]
+        self, ledger: LedgerLog, deliver: Callable[[Callable[[], None]], object], on_death: Callable[[], None]
     ) -> None:
         """``on_death`` is called, in the writer's thread, if it ends by an error that nobody foresaw."""
         self.statistics = WriterStatistics()

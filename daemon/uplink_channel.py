@@ -16,7 +16,7 @@ from ..proto.v1 import uplink_pb2 as wire
 
 MAX_MESSAGE_BYTES: Final = 1024 * 1024
 """A frame is a quarter of this at most; set on both sides, since the default of one protects nobody."""
-_OPTIONS: Final = (
+CHANNEL_OPTIONS: Final = (
     ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),
     ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
     # A link that is half open: keepalive_timeout alone finds nothing on an idle one.
@@ -83,10 +83,10 @@ class Trouble:
 def open_channel(endpoint: str, identity: Identity | None, collector_name: str | None) -> grpc.Channel:
     """Connects when it is first used. No identity: plaintext. ``collector_name``: UplinkConfig.collector_name."""
     if identity is None:
-        return grpc.insecure_channel(endpoint, _OPTIONS)
+        return grpc.insecure_channel(endpoint, CHANNEL_OPTIONS)
     credentials = grpc.ssl_channel_credentials(identity.ca, identity.key, identity.certificate)
     name = (("grpc.ssl_target_name_override", collector_name),) if collector_name else ()
-    return grpc.secure_channel(endpoint, credentials, (*_OPTIONS, *name))
+    return grpc.secure_channel(endpoint, credentials, (*CHANNEL_OPTIONS, *name))
 
 
 def call_stream(channel: grpc.Channel, requests: Iterator[bytes]) -> Call:

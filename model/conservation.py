@@ -23,16 +23,17 @@ def check_batch(batch: Batch) -> list[Violation]:
     by_segment: defaultdict[Segment, list[UsageRecord]] = defaultdict(list)
     for record in batch.records:
         by_segment[record.segment].append(record)
-    found = [v for row in batch.rows for v in _check_row(row, by_segment.pop(row.segment, []))]
+    found = [v for row in batch.rows for v in check_row(row, by_segment.pop(row.segment, []))]
     found += [_violation(s, f"{len(r)} records without a conservation row") for s, r in by_segment.items()]
     return found
 
 
-def _check_row(row: DeviceWindow, records: list[UsageRecord]) -> Iterator[Violation]:
+def check_row(row: DeviceWindow, records: list[UsageRecord]) -> Iterator[Violation]:
+    """One segment against its conservation row; ``records`` are those that name it."""
     segment = row.segment
     yield from _check_slices(segment)
     yield from _check_partition(row, records) if segment.partition else _check_time(row, records)
-    if any(amount < 0 for amount in _amounts(row, records)):
+    if min(_amounts(row, records)) < 0:
         yield _violation(segment, "holds a negative amount")
     if any(max(r.blind_ns, r.inferred_ns) > r.allocated_ns for r in records):
         yield _violation(segment, "has more blind or inferred than allocated time")
@@ -82,12 +83,13 @@ def _check_energy(row: DeviceWindow, records: list[UsageRecord]) -> Iterator[Vio
         yield _violation(row.segment, f"accounts for {spent_mj} mJ of {counted_mj} mJ")
 
 
-def _amounts(row: DeviceWindow, records: list[UsageRecord]) -> Iterator[int]:
-    yield from (row.idle_ns, row.idle_energy_mj, row.unobserved_energy_mj)
-    yield from (row.stranded_compute_ns, row.stranded_memory_ns)
-    yield from (length_ns for _, length_ns in row.unobserved_ns)
+def _amounts(row: DeviceWindow, records: list[UsageRecord]) -> list[int]:
+    amounts = [row.idle_ns, row.idle_energy_mj, row.unobserved_energy_mj]
+    amounts += row.stranded_compute_ns, row.stranded_memory_ns
+    amounts += [length_ns for _, length_ns in row.unobserved_ns]
     for record in records:
-        yield from (record.allocated_ns, record.held_ns, record.blind_ns, record.inferred_ns)
+        amounts += record.allocated_ns, record.held_ns, record.blind_ns, record.inferred_ns
+    return amounts
 
 
 def _violation(segment: Segment, what: str) -> Violation:

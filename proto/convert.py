@@ -3,6 +3,7 @@
 Raises ValueError for bytes that are no batch, or a batch that cannot be true.
 """
 
+from functools import lru_cache
 from typing import Any
 
 from google.protobuf.message import DecodeError
@@ -229,7 +230,13 @@ def _owner_out(owner: Owner) -> wire.Owner:
 
 def _owner_in(message: wire.Owner) -> Owner:
     tags = tuple((tag.key, tag.value) for tag in message.tags)
-    return Owner(message.tenant, message.project, message.rule, message.reason, tags)
+    return _owner(message.tenant, message.project, message.rule, message.reason, tags)
+
+
+@lru_cache(maxsize=1024)
+def _owner(tenant: str, project: str, rule: str, reason: str, tags: tuple[tuple[str, str], ...]) -> Owner:
+    """One object for all records that say the same."""
+    return Owner(tenant, project, rule, reason, tags)
 
 
 def _row_out(row: DeviceWindow, segment: int) -> wire.DeviceWindow:

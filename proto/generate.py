@@ -23,6 +23,10 @@ MADE = (
     "health_pb2.pyi",
     "health_pb2_grpc.py",
     "health_pb2_grpc.pyi",
+    "reflection_pb2.py",
+    "reflection_pb2.pyi",
+    "reflection_pb2_grpc.py",
+    "reflection_pb2_grpc.pyi",
 )
 
 

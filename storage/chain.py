@@ -30,7 +30,7 @@ class Chain:
     def follow(self, row: Row) -> Frame | None:
         """The frame in the row; None for a tombstone, which has none. Raises BrokenChain."""
         if row.kind == FORGED:
-            raise BrokenChain(f"the row of frame {row.seq} holds what no collector writes there")
+            raise BrokenChain(row.forged)
         frame = None if row.kind == TOMBSTONE else self._frame(row)
         first_seq = row.seq if frame is None else frame.first_seq
         if first_seq > self.seq + 1:

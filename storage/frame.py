@@ -4,6 +4,7 @@ docs/formats.md describes the bytes; a change of the format starts there.
 """
 
 import struct
+import threading
 from dataclasses import dataclass
 from enum import IntEnum
 from hashlib import sha256
@@ -38,6 +39,16 @@ class Codec(IntEnum):
 
 
 _CODECS: Final = frozenset(map(int, Codec))
+
+
+class _OfThread(threading.local):
+    """To make one costs as much as to unpack a small frame, and it is not for two threads at once."""
+
+    def __init__(self) -> None:
+        self.unpacker = zstandard.ZstdDecompressor(max_window_size=_MAX_WINDOW_BYTES)
+
+
+_OF_THREAD: Final = _OfThread()
 
 
 class DamagedFrame(ValueError):
@@ -172,9 +183,14 @@ def read_head(raw: bytes) -> Head:
     return Head(codec, records, epoch, seq, previous, length, skip)
 
 
+def seq_of(raw: bytes) -> int:
+    """Of bytes that have at least the length of a header; whatever else they may be."""
+    return int.from_bytes(raw[_SEQ_AT])
+
+
 def span_of(raw: bytes) -> tuple[int, int]:
     """(first seq, last seq) of a frame that was read before: one seq twice, unless it is a Skip."""
-    seq = int.from_bytes(raw[_SEQ_AT])
+    seq = seq_of(raw)
     return (decode_skip(raw[HEADER_BYTES:]).first_seq if raw[CODEC_AT] == Codec.SKIP else seq), seq
 
 
@@ -200,7 +216,6 @@ def _decompress(stored: bytes, length: int) -> bytes:
         told = zstandard.frame_content_size(stored)
         if told not in (-1, length):
             raise DamagedFrame(f"payload says it has {told} bytes, not {length}")
-        unpacker = zstandard.ZstdDecompressor(max_window_size=_MAX_WINDOW_BYTES)
-        return unpacker.decompress(stored, max_output_size=max(length, 1), allow_extra_data=False)
+        return _OF_THREAD.unpacker.decompress(stored, max_output_size=max(length, 1), allow_extra_data=False)
     except zstandard.ZstdError as error:
         raise DamagedFrame(f"payload cannot be decompressed: {error}") from None

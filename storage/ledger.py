@@ -11,38 +11,17 @@ A ``Ledger`` belongs to the one thread that commits; any number of
 ``LedgerReader`` may read beside it, each in one thread.
 """
 
-import sqlite3
-import uuid
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final
 
 from .frame import genesis_hash, read_frame
+from .ledger_batch import FIRST_DIGEST, Packed, cut, digest_of, pack
 from .ledger_folder import LOG_FILE, LedgerUnusable, sqlite_errors
+from .ledger_lookup import Lookup
 from .ledger_rules import LARGEST_SEQ, Cursor, EntryKind, Offer, Ruling, Stored, StreamId, Verdict, decide
-
-FORMAT: Final = 2
-_SCHEMA: Final = (
-    "CREATE TABLE IF NOT EXISTS meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID",
-    """CREATE TABLE IF NOT EXISTS stream (
-        id INTEGER PRIMARY KEY, host_id TEXT NOT NULL, epoch BLOB NOT NULL,
-        committed_seq INTEGER NOT NULL, head_hash BLOB NOT NULL,
-        tombstones INTEGER NOT NULL, replays INTEGER NOT NULL, skipped INTEGER NOT NULL,
-        last_received_ns INTEGER NOT NULL,
-        UNIQUE (host_id, epoch))""",
-    # kind: EntryKind. body: the frame, a Skip's too; of a tombstone: why it was rejected. seq: the last of a Skip.
-    """CREATE TABLE IF NOT EXISTS log (
-        id INTEGER PRIMARY KEY, stream INTEGER NOT NULL REFERENCES stream (id), seq INTEGER NOT NULL,
-        kind INTEGER NOT NULL, hash BLOB NOT NULL, received_ns INTEGER NOT NULL, body BLOB NOT NULL,
-        UNIQUE (stream, seq))""",
-    """CREATE TRIGGER IF NOT EXISTS log_is_never_changed BEFORE UPDATE ON log
-        BEGIN SELECT RAISE (ABORT, 'the log is append-only'); END""",
-    """CREATE TRIGGER IF NOT EXISTS log_is_never_cut BEFORE DELETE ON log
-        BEGIN SELECT RAISE (ABORT, 'the log is append-only'); END""",
-)
-_WAL_PAGES = 4_000  # 16 MiB before SQLite folds its write-ahead log into the file
+from .ledger_schema import FORMAT, connect, create, read_meta
 
 
 @dataclass(slots=True)
@@ -54,7 +33,8 @@ class _Place:
     tombstones: int = 0
     replays: int = 0
     skipped: int = 0
-    moved: bool = False
+    fresh: dict[int, Packed] = field(default_factory=dict[int, Packed])
+    """What this commit adds, by its seq."""
 
 
 class Ledger:
@@ -64,21 +44,20 @@ class Ledger:
         """Opens or creates the log. Raises LedgerUnusable or LedgerBroken."""
         self._folder = folder
         with sqlite_errors(folder):
-            self._db = _connect(folder / LOG_FILE)
+            self._db = connect(folder / LOG_FILE)
             self._db.execute("PRAGMA journal_mode = WAL")
-            self._db.execute("PRAGMA synchronous = FULL")
-            self._db.execute(f"PRAGMA wal_autocheckpoint = {_WAL_PAGES}")
-            with self._transaction():
-                for statement in _SCHEMA:
-                    self._db.execute(statement)
-                self._db.execute("INSERT OR IGNORE INTO meta VALUES ('format', ?)", (str(FORMAT),))
-                self._db.execute("INSERT OR IGNORE INTO meta VALUES ('ledger_id', ?)", (uuid.uuid4().hex,))
-            meta = dict(self._db.execute("SELECT key, value FROM meta"))
-        if meta["format"] != str(FORMAT):
+            known = read_meta(self._db).get("format", str(FORMAT))
+            if known == str(FORMAT):
+                with self._transaction():
+                    create(self._db)
+            meta = read_meta(self._db)
+        if known != str(FORMAT):
+            self._db.close()
             raise LedgerUnusable(
-                f"{folder / LOG_FILE} has format {meta['format']}, this gputally knows {FORMAT}: "
+                f"{folder / LOG_FILE} has format {known}, this gputally knows {FORMAT}: "
                 "run the gputally that wrote it, or give ledger.path a folder of its own"
             )
+        self._lookup = Lookup(self._db)
         self.ledger_id: str = meta["ledger_id"]
 
     def close(self) -> None:
@@ -93,11 +72,11 @@ class Ledger:
         """(seq, reason) of frames of this stream that were rejected, the oldest first, from ``from_seq`` on."""
         with sqlite_errors(self._folder):
             found = self._db.execute(
-                "SELECT seq, body FROM log WHERE stream = (SELECT id FROM stream WHERE host_id = ? AND epoch = ?"
-                " AND tombstones > 0) AND seq >= ? AND kind = ? ORDER BY seq LIMIT ?",
-                (stream.host_id, stream.epoch, min(from_seq, LARGEST_SEQ), EntryKind.TOMBSTONE, most),
+                "SELECT stream, seq FROM tombstone WHERE stream = (SELECT id FROM stream WHERE host_id = ?"
+                " AND epoch = ? AND tombstones > 0) AND seq >= ? ORDER BY seq LIMIT ?",
+                (stream.host_id, stream.epoch, min(from_seq, LARGEST_SEQ), most),
             ).fetchall()
-        return [(seq, body.decode()) for seq, body in found]
+            return [(seq, self._reason(row, seq)) for row, seq in found]
 
     def commit(self, offers: Sequence[Offer], now_ns: int) -> list[Ruling]:
         """Rules on each offer in order and makes all that is new durable in one transaction.
@@ -107,7 +86,9 @@ class Ledger:
         """
         with sqlite_errors(self._folder), self._transaction():
             places: dict[StreamId, _Place] = {}
-            rulings = [self._rule(offer, places, now_ns) for offer in offers]
+            added: list[Packed] = []
+            rulings = [self._rule(offer, places, added) for offer in offers]
+            self._append(added, now_ns)
             for place in places.values():
                 self._move_cursor(place, now_ns)
         return rulings
@@ -116,35 +97,46 @@ class Ledger:
         """After an error: forget the connection, so that the next commit reads what really is there."""
         with sqlite_errors(self._folder):
             self._db.close()
-            self._db = _connect(self._folder / LOG_FILE)
-            self._db.execute("PRAGMA synchronous = FULL")
-            self._db.execute(f"PRAGMA wal_autocheckpoint = {_WAL_PAGES}")
+            self._db = connect(self._folder / LOG_FILE)
+            self._lookup = Lookup(self._db)
 
-    def _rule(self, offer: Offer, places: dict[StreamId, _Place], now_ns: int) -> Ruling:
+    def _rule(self, offer: Offer, places: dict[StreamId, _Place], added: list[Packed]) -> Ruling:
         place = places.get(offer.stream)
         if place is None:
             place = places[offer.stream] = self._place(offer.stream)
         verdict = decide(place.cursor, offer, lambda seq: self._stored(offer.stream, place, seq))
         rejected = offer.rejected if verdict is Verdict.COMMITTED else ""
         if verdict is Verdict.COMMITTED:
-            self._append(offer, place, now_ns)
+            added.append(self._take(offer, place))
         elif verdict is Verdict.REPLAY and place.row is not None:
             place.replays += 1
-            rejected = self._stored_reason(place.row, offer.seq)
+            rejected = self._rejection(place, offer.seq)
         return Ruling(verdict, offer.seq, place.cursor.committed_seq, rejected)
 
-    def _append(self, offer: Offer, place: _Place, now_ns: int) -> None:
+    def _take(self, offer: Offer, place: _Place) -> Packed:
         if place.row is None:
             place.row = self._add_stream(offer.stream)
         body = offer.rejected.encode() if offer.rejected else offer.body
-        self._db.execute(
-            "INSERT INTO log (stream, seq, kind, hash, received_ns, body) VALUES (?, ?, ?, ?, ?, ?)",
-            (place.row, offer.seq, offer.kind, offer.hash, now_ns, body),
-        )
+        entry = place.fresh[offer.seq] = Packed(place.row, offer.seq, offer.kind, offer.hash, body)
         place.skipped += offer.seq - place.cursor.committed_seq if offer.kind is EntryKind.SKIP else 0
         place.cursor = Cursor(offer.seq, offer.chain_hash)
         place.tombstones += offer.kind is EntryKind.TOMBSTONE
-        place.moved = True
+        return entry
+
+    def _append(self, added: list[Packed], now_ns: int) -> None:
+        newest = self._db.execute("SELECT id, digest FROM log ORDER BY id DESC LIMIT 1").fetchone()
+        log_id, digest = newest or (0, FIRST_DIGEST)
+        for entries in cut(added):
+            log_id += len(entries)
+            body = pack(entries)
+            digest = digest_of(digest, log_id, len(entries), now_ns, body)
+            self._db.execute("INSERT INTO log VALUES (?, ?, ?, ?, ?)", (log_id, len(entries), now_ns, digest, body))
+            ends = {entry.stream: entry.seq for entry in entries}
+            self._db.executemany(
+                "INSERT INTO run VALUES (?, ?, ?)", [(stream, seq, log_id) for stream, seq in ends.items()]
+            )
+        rejected = [(entry.stream, entry.seq) for entry in added if entry.kind is EntryKind.TOMBSTONE]
+        self._db.executemany("INSERT INTO tombstone VALUES (?, ?)", rejected)
 
     def _add_stream(self, stream: StreamId) -> int:
         added = self._db.execute(
@@ -156,7 +148,7 @@ class Ledger:
         return added.lastrowid
 
     def _move_cursor(self, place: _Place, now_ns: int) -> None:
-        if place.moved:
+        if place.fresh:
             self._db.execute(
                 "UPDATE stream SET committed_seq = ?, head_hash = ?, tombstones = tombstones + ?,"
                 " skipped = skipped + ?, last_received_ns = ? WHERE id = ?",
@@ -178,20 +170,25 @@ class Ledger:
         if seq == 0:
             genesis = genesis_hash(stream.host_id, stream.epoch)
             return Stored(genesis, genesis)
-        found = self._db.execute(
-            "SELECT hash, CASE WHEN kind = ? THEN body END FROM log WHERE stream = ? AND seq = ?",
-            (EntryKind.SKIP, place.row, seq),
-        ).fetchone()
-        if found is None:
+        entry = self._entry(place, seq)
+        if entry is None:
             return None
-        digest, skip = found
-        return Stored(digest, read_frame(skip).chain_hash if skip else digest)
+        skips = entry.kind is EntryKind.SKIP
+        return Stored(entry.hash, read_frame(entry.body).chain_hash if skips else entry.hash)
 
-    def _stored_reason(self, row: int, seq: int) -> str:
-        found = self._db.execute(
-            "SELECT body FROM log WHERE stream = ? AND seq = ? AND kind = ?", (row, seq, EntryKind.TOMBSTONE)
-        ).fetchone()
-        return "" if found is None else found[0].decode()
+    def _entry(self, place: _Place, seq: int) -> Packed | None:
+        if seq in place.fresh:
+            return place.fresh[seq]
+        return None if place.row is None else self._lookup.find(place.row, seq)
+
+    def _rejection(self, place: _Place, seq: int) -> str:
+        """Why the frame there is a tombstone; empty if it is none."""
+        entry = self._entry(place, seq)
+        return entry.body.decode() if entry is not None and entry.kind is EntryKind.TOMBSTONE else ""
+
+    def _reason(self, row: int, seq: int) -> str:
+        entry = self._lookup.find(row, seq)
+        return "" if entry is None else entry.body.decode()
 
     @contextmanager
     def _transaction(self) -> Generator[None]:
@@ -207,8 +204,3 @@ class Ledger:
 
 def _moved(place: _Place) -> tuple[int, bytes, int, int]:
     return place.cursor.committed_seq, place.cursor.head_hash, place.tombstones, place.skipped
-
-
-def _connect(path: Path) -> sqlite3.Connection:
-    # The thread that opens it, so that errors are told at start, is not the one that commits.
-    return sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=10)

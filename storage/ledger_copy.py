@@ -2,44 +2,25 @@
 
 The file is opened read-only; each page is a transaction of its own, so that a collector beside it can fold its
 write-ahead log. Where there is no such log nobody writes, and the file is read as it is, which leaves nothing beside
-it and works on media that cannot be written. Ledgers of the format before Skips can be read too.
+it and works on media that cannot be written. Ledgers of all formats can be read: ledger_copy_rows.py.
 """
 
 import sqlite3
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Final
+from typing import Final
 
+from .ledger_copy_batches import Batches
+from .ledger_copy_rows import FORGED, FRAME, SKIP, TOMBSTONE, CopiedStream, Row, Rows
 from .ledger_folder import LOG_FILE, LedgerBroken, LedgerUnusable, sqlite_errors
 from .ledger_rules import Cursor, StreamId
 
+__all__ = ["FORGED", "FRAME", "SKIP", "TOMBSTONE", "CopiedStream", "LedgerCopy", "Row"]
 _PAGE_ROWS: Final = 500
 _PAGE_BYTES: Final = 8 * 1024 * 1024
-FRAME, TOMBSTONE, SKIP = 0, 1, 2
-FORGED: Final = -1
-"""Kinds of rows; the last is of one with values that no collector writes. The column is called ``tombstone`` in
-ledgers of format 1, which have no Skips."""
-
-
-@dataclass(frozen=True, slots=True)
-class Row:
-    """One row of the log as it is there: anything may have been written into it."""
-
-    log_id: int
-    seq: int
-    kind: int
-    hash: bytes
-    body: bytes
-
-
-@dataclass(frozen=True, slots=True)
-class CopiedStream:
-    row: int
-    id: StreamId
 
 
 class LedgerCopy:
@@ -54,10 +35,9 @@ class LedgerCopy:
         self._still = not self._log.exists()
         with _errors(folder):
             self._db = _open(file, still=self._still)
-            columns = {name for _, name, *_ in self._db.execute("PRAGMA table_info (log)")}
-        if not columns:
+            self._columns = {name for _, name, *_ in self._db.execute("PRAGMA table_info (log)")}
+        if not self._columns:
             raise LedgerUnusable(f"{file} is no ledger: there is no table log in it")
-        self._kind = "kind" if "kind" in columns else "tombstone"
 
     def __enter__(self) -> "LedgerCopy":
         return self
@@ -109,38 +89,33 @@ class LedgerCopy:
             self._db.execute("BEGIN")
             try:
                 cursor = self._db.execute("SELECT committed_seq, head_hash FROM stream WHERE id = ?", (stream.row,))
-                return Cursor(*cursor.fetchone()), list(self._page(stream, after_seq))
+                return Cursor(*cursor.fetchone()), list(_page(self._log_rows().after(stream.row, after_seq)))
             finally:
                 self._db.execute("COMMIT")
 
     def row(self, stream: CopiedStream, seq: int) -> Row | None:
         with _errors(self._folder):
-            found = self._db.execute(f"{self._select()} AND seq = ?", (stream.row, seq)).fetchone()
-        return None if found is None else _row(found)
+            return self._log_rows().at(stream.row, seq)
 
     def rows_gone(self) -> int:
-        """How many rows were deleted: SQLite numbers them without a gap, as long as none is (rowids, lang_createtable).
+        """How many entries were deleted, or are of no stream that is known: their ids have no gaps otherwise.
 
-        Reads the whole index. Of rows that were deleted behind the last one nothing is known here.
+        Reads all of the log. Of entries that were deleted behind the last one nothing is known here.
         """
         with _errors(self._folder):
-            count, last_id = self._db.execute("SELECT count(*), coalesce(max(id), 0) FROM log").fetchone()
-        return int(last_id - count)
+            return self._log_rows().gone()
 
-    def _page(self, stream: CopiedStream, after_seq: int) -> Iterator[Row]:
-        rows = self._db.execute(
-            f"{self._select()} AND seq > ? ORDER BY seq LIMIT ?", (stream.row, after_seq, _PAGE_ROWS)
-        )
-        size_bytes = 0
-        for found in rows:
-            yield (row := _row(found))
-            size_bytes += len(row.body)
-            if size_bytes >= _PAGE_BYTES:
-                break
-        rows.close()
+    def _log_rows(self) -> Rows | Batches:
+        return Batches(self._db) if "digest" in self._columns else Rows(self._db, self._columns)
 
-    def _select(self) -> str:
-        return f"SELECT id, seq, {self._kind}, hash, body FROM log WHERE stream = ?"
+
+def _page(rows: Iterator[Row]) -> Iterator[Row]:
+    size_bytes = 0
+    for number, row in enumerate(rows, 1):
+        yield row
+        size_bytes += len(row.body)
+        if size_bytes >= _PAGE_BYTES or number >= _PAGE_ROWS:
+            break
 
 
 @contextmanager
@@ -150,14 +125,6 @@ def _errors(folder: Path) -> Generator[None]:
             yield
         except UnicodeDecodeError:  # SQLite's own words about a damaged schema quote it
             raise LedgerBroken(f"{folder / LOG_FILE} is damaged: not even its schema can be read") from None
-
-
-def _row(found: Any) -> Row:
-    log_id, seq, kind, digest, body = found
-    whole = all(isinstance(value, int) for value in (log_id, seq, kind)) and kind in (FRAME, TOMBSTONE, SKIP)
-    if whole and isinstance(digest, bytes) and isinstance(body, bytes):
-        return Row(log_id, seq, kind, digest, body)
-    return Row(log_id, seq, FORGED, b"", b"")
 
 
 def _open(file: Path, *, still: bool) -> sqlite3.Connection:

@@ -1,6 +1,8 @@
 """What a sum lacks: hosts that have not come so far, time nobody saw, records put aside."""
 
 from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
 
 from ..model.interval import Interval
 from ..model.workload import UNATTRIBUTED
@@ -8,17 +10,18 @@ from .projection_hosts import declared_gaps, expected_hosts, through
 from .projection_reader import Snapshot
 from .projection_slices import fractions
 from .projection_sql import in_force
+from .projection_summed import summed
 from .usage_query import Completeness, HostCompleteness, Scope, WindowLength
 
 
 def completeness(snapshot: Snapshot, scope: Scope) -> Completeness:
     """How complete the windows of ``scope`` are, as of its log id."""
     slices = fractions(snapshot)
-    rows, parameters = in_force("device_row", scope)
+    rows, parameters = summed("device_row", snapshot, scope)
     unobserved = snapshot.db.execute(
         f"SELECT sum({slices.weighted('unobserved_ns')})::HUGEINT FROM {rows}", parameters
     ).fetchall()
-    records, parameters = in_force("record", scope)
+    records, parameters = summed("record", snapshot, scope)
     nobodys = snapshot.db.execute(
         f"SELECT sum({slices.weighted('allocated_ns')})::HUGEINT FROM {records} WHERE tenant = ?",
         [*parameters, UNATTRIBUTED],
@@ -86,18 +89,32 @@ def _watermark(snapshot: Snapshot, scope: Scope) -> str:
 
 def window_lengths(snapshot: Snapshot, scope: Scope) -> list[WindowLength]:
     """The lengths of all windows that overlap the span, and whether the span cuts any of them."""
-    start_ns, end_ns = scope.span.start_ns, scope.span.end_ns
+    span = scope.span
+    inside, parameters = summed("device_row", snapshot, scope)
+    edges, more = _near_the_ends(snapshot, scope)
     found = snapshot.db.execute(
-        "SELECT window_length_ns, bool_and(window_start_ns % window_length_ns = 0),"
-        " bool_or(window_start_ns < $start), bool_or(window_start_ns + window_length_ns > $end)"
-        " FROM device_row WHERE window_start_ns < $end AND window_start_ns + window_length_ns > $start"
-        " GROUP BY ALL ORDER BY ALL",
-        {"start": start_ns, "end": end_ns},
+        "SELECT window_length_ns, bool_and(aligned), bool_or(cut_start), bool_or(cut_end) FROM ("
+        f"SELECT window_length_ns, aligned, false AS cut_start, false AS cut_end FROM {inside} UNION ALL"
+        f" SELECT window_length_ns, window_start_ns % window_length_ns = 0, window_start_ns < ?, {_END} > ?"
+        f" FROM {edges} WHERE window_start_ns < ? AND {_END} > ?"
+        ") GROUP BY ALL ORDER BY ALL",
+        [*parameters, span.start_ns, span.end_ns, *more, span.end_ns, span.start_ns],
     ).fetchall()
     return [WindowLength(*row) for row in found]
 
 
+_END = "window_start_ns + window_length_ns"
+
+
+def _near_the_ends(snapshot: Snapshot, scope: Scope) -> tuple[str, list[Any]]:
+    """The rows of windows that may lie on both sides of one of the span's ends."""
+    longest_ns = max(all_window_lengths(snapshot), default=0)
+    ends = (scope.span.start_ns, scope.span.end_ns)
+    spans = [Interval(end_ns - longest_ns, end_ns) for end_ns in ends] if longest_ns else []
+    return in_force("device_row", replace(scope, tenant=None), spans)
+
+
 def all_window_lengths(snapshot: Snapshot) -> list[int]:
     """Every window length in the ledger."""
-    rows = snapshot.db.execute("SELECT DISTINCT window_length_ns FROM device_row ORDER BY ALL").fetchall()
+    rows = snapshot.db.execute("SELECT DISTINCT window_length_ns FROM device ORDER BY ALL").fetchall()
     return [row[0] for row in rows]

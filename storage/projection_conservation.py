@@ -167,9 +167,8 @@ def _row_sums(snapshot: Snapshot, scope: Scope, host_id: str | None) -> Iterator
 def _unobserved(snapshot: Snapshot, scope: Scope, host_id: str | None) -> Iterator[tuple[DeviceId, str, int]]:
     rows, parameters = _of_host("device_row", scope, host_id)
     found = snapshot.db.execute(
-        "SELECT host_id, device_id, reason, sum(length_ns)::HUGEINT FROM (SELECT host_id, device_id,"
-        " unnest(unobserved_reasons) AS reason, unnest(unobserved_lengths_ns) AS length_ns"
-        f" FROM {rows} WHERE unobserved_ns > 0) GROUP BY ALL ORDER BY ALL",
+        f"SELECT host_id, device_id, reason, sum(u.length_ns)::HUGEINT FROM {rows} r"
+        " JOIN unobserved u USING (log_id, segment_no) WHERE unobserved_ns > 0 GROUP BY ALL ORDER BY ALL",
         parameters,
     )
     for host, device, reason, length_ns in found.fetchall():

@@ -2,16 +2,17 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, Generic, TypeVar, get_origin
+from typing import Any, Final, Generic, TypeVar, get_origin
 
 from ..model.decision_fields import types_of
 from ..model.decisions import Overlay
 from .projection_decision_rows import ORIGIN, columns_of, decision_tables, row_kind, table_of
 from .projection_reader import Snapshot
-from .projection_sql import IDENTITY
 from .usage_query import Scope
 
 T = TypeVar("T")
+_IDENTITY: Final = "host_id, boot_id, device_id, generation, boot_start_ns, workload_kind, workload_id, session_id"
+"""What an overlay names a record by: the same in every revision of it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +37,7 @@ def overlays_in_force(snapshot: Snapshot, scope: Scope) -> list[Stored[Overlay]]
     """Of each record in the span the last reassignment, and the last word on whether it counts, in order of the log."""
     rest = (
         "WHERE log_id <= ? AND window_start_ns >= ? AND window_start_ns < ? QUALIFY row_number() OVER"
-        f" (PARTITION BY {IDENTITY}, kind = 'reassign' ORDER BY log_id DESC) = 1 ORDER BY log_id, usage_key"
+        f" (PARTITION BY {_IDENTITY}, kind = 'reassign' ORDER BY log_id DESC) = 1 ORDER BY log_id, usage_key"
     )
     return list(_read(snapshot, Overlay, rest, [scope.as_of, scope.span.start_ns, scope.span.end_ns]))
 

@@ -9,9 +9,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, fields
 from typing import Any, Final
 
+from ..model.identity import usage_key_of
 from ..model.usage import Slices
 from .projection_reader import Snapshot
-from .projection_sql import IDENTITY
+from .projection_sql import as_said, with_segment
 from .usage_query import Scope
 
 _ROWS: Final = 5_000
@@ -24,14 +25,16 @@ class Delta:
 
     log_id: int
     sign: int
-    usage_key: bytes
     revision: int
     decided_ns: int | None
     """When the correction was made that it rests on; None: on the host's word alone."""
     tenant: str
     project: str
     host_id: str
+    boot_id: str
     device_id: str
+    generation: int
+    boot_start_ns: int
     gpu_model: str
     workload: str
     session_id: str
@@ -41,6 +44,11 @@ class Delta:
     held_ns: int
     busy_ns: int
     slices: Slices | None = field(kw_only=True)
+
+    @property
+    def usage_key(self) -> bytes:
+        place = self.device_id, self.generation, self.boot_start_ns
+        return usage_key_of(self.host_id, self.boot_id, *place, self.workload, self.session_id)
 
 
 def deltas(snapshot: Snapshot, scope: Scope, since: int = 0, *, lasting: bool = False) -> Iterator[Delta]:
@@ -70,7 +78,7 @@ def _delta(row: tuple[Any, ...]) -> Delta:
 
 _WIDTH: Final = len(fields(Delta)) - 1
 _SHOWN: Final = (
-    "usage_key, revision, decided_ns, tenant, project, host_id, device_id, gpu_model,"
+    "revision, decided_ns, tenant, project, host_id, boot_id, device_id, generation, boot_start_ns, gpu_model,"
     " workload_kind || ':' || workload_id, session_id, window_start_ns, window_length_ns,"
     " allocated_ns, held_ns, busy_ns, compute, compute_of, memory, memory_of, parent_id,"
     " first_log_id, segment_no, ordinal"
@@ -82,29 +90,29 @@ _IN_SPAN: Final = "log_id <= $as_of AND window_start_ns >= $start AND window_sta
 _PIECES: Final = f"""
 said AS (
   SELECT e.* EXCLUDE (log_id), e.log_id AS first_log_id, s.by_log_id AS ended_log_id
-  FROM (SELECT * FROM record WHERE {_IN_SPAN}) e
+  FROM (SELECT * FROM {with_segment(as_said("record")[0])} WHERE {_IN_SPAN}) e
   LEFT JOIN (SELECT log_id, segment_no, min(by_log_id) AS by_log_id FROM superseded
              WHERE by_log_id <= $as_of GROUP BY ALL) s USING (log_id, segment_no)),
-laid AS (SELECT * FROM overlay WHERE {_IN_SPAN}),
-corrected AS (SELECT * FROM said SEMI JOIN laid USING ({IDENTITY})),
+laid AS (SELECT * EXCLUDE (log_id), log_id AS first_log_id FROM correction WHERE since_log_id <= $as_of),
+corrected AS (SELECT * FROM said SEMI JOIN laid USING ({_PLACE})),
 mark AS (
   SELECT {_PLACE}, first_log_id AS at_log_id FROM corrected
   UNION
-  SELECT {_PLACE}, l.log_id FROM corrected JOIN laid l USING ({IDENTITY})
-  WHERE l.log_id > first_log_id AND l.log_id < coalesce(ended_log_id, l.log_id + 1)),
+  SELECT {_PLACE}, l.since_log_id FROM corrected JOIN laid l USING ({_PLACE})
+  WHERE l.since_log_id > first_log_id AND l.since_log_id < coalesce(ended_log_id, l.since_log_id + 1)),
 stretch AS (
   SELECT c.*, at_log_id,
     lead(at_log_id, 1, ended_log_id) OVER (PARTITION BY {_PLACE} ORDER BY at_log_id) AS until_log_id
   FROM corrected c JOIN mark USING ({_PLACE})),
 state AS (
   SELECT {_PLACE}, at_log_id, max(l.decided_ns) AS decided_ns,
-    arg_max(l.tenant, l.log_id) FILTER (l.kind = 'reassign') AS new_tenant,
-    arg_max(l.project, l.log_id) FILTER (l.kind = 'reassign') AS new_project,
-    arg_max(l.kind, l.log_id) FILTER (l.kind <> 'reassign') IS NOT DISTINCT FROM 'void' AS voided
-  FROM stretch JOIN laid l USING ({IDENTITY}) WHERE l.log_id <= at_log_id GROUP BY ALL),
+    arg_max(l.tenant, l.since_log_id) FILTER (l.kind = 'reassign') AS new_tenant,
+    arg_max(l.project, l.since_log_id) FILTER (l.kind = 'reassign') AS new_project,
+    arg_max(l.kind, l.since_log_id) FILTER (l.kind <> 'reassign') IS NOT DISTINCT FROM 'void' AS voided
+  FROM stretch JOIN laid l USING ({_PLACE}) WHERE l.since_log_id <= at_log_id GROUP BY ALL),
 piece AS (
   SELECT s.*, first_log_id AS at_log_id, ended_log_id AS until_log_id, NULL::BIGINT AS decided_ns
-  FROM said s ANTI JOIN laid USING ({IDENTITY})
+  FROM said s ANTI JOIN laid USING ({_PLACE})
   UNION ALL BY NAME
   SELECT s.* REPLACE (coalesce(new_tenant, tenant) AS tenant, coalesce(new_project, project) AS project), t.decided_ns
   FROM stretch s LEFT JOIN state t USING ({_PLACE}, at_log_id) WHERE NOT coalesce(voided, false))

@@ -1,36 +1,15 @@
 """Pages of what the projection holds, row by row. Every page is bounded by its caller."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, Final
 
-from ..model.identity import record_digest
-from ..model.usage import UsageRecord
-from .projection import HostState
 from .projection_reader import Snapshot
 from .projection_rows import record_of
-from .projection_schema import QUARANTINE, RECORD
-from .projection_sql import AsSent, in_force
+from .projection_schema import QUARANTINE
+from .projection_sql import OWNERS, AsSent, in_force
 from .usage_query import Scope
-
-RecordPlace = tuple[int, int, int]
-"""Where a record stands in the log: log id, number of its segment there, its number in the segment."""
-
-
-@dataclass(frozen=True, slots=True)
-class StoredRecord:
-    """A usage record in force, and what is not in it but identifies it."""
-
-    place: RecordPlace
-    host_id: str
-    boot_id: str
-    usage_key: bytes
-    record: UsageRecord
-
-    @property
-    def digest(self) -> bytes:
-        """Computed from what is stored: were anything lost on the way, it would not be the sender's."""
-        return record_digest(self.record)
+from .usage_store import HostState, LostFrames, RecordPlace, StoredRecord
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +49,7 @@ def records_at(
     """Those of these places that are in force, in the order of the log."""
     columns = [list(column) for column in zip(*places, strict=True)]
     join = (
-        "JOIN (SELECT unnest(?::BIGINT[]) AS log_id, unnest(?::INTEGER[]) AS segment_no,"
+        "SEMI JOIN (SELECT unnest(?::BIGINT[]) AS log_id, unnest(?::INTEGER[]) AS segment_no,"
         " unnest(?::INTEGER[]) AS ordinal) USING (log_id, segment_no, ordinal)"
     )
     return _records(snapshot, scope, Picked(voided=voided, sent=sent), join, columns, len(places))
@@ -80,17 +59,30 @@ def _records(
     snapshot: Snapshot, scope: Scope, picked: Picked, rest: str, more: list[Any], limit: int
 ) -> list[StoredRecord]:
     relation, parameters = in_force("record", scope, voided=picked.voided, sent=picked.sent)
-    names = [name for name, _ in RECORD]
+    page = f"(SELECT * FROM {relation} {rest} ORDER BY log_id, segment_no, ordinal LIMIT ?)"
     found = snapshot.db.execute(
-        f"SELECT {', '.join(names)} FROM {relation} {rest} ORDER BY log_id, segment_no, ordinal LIMIT ?",
+        f"WITH page AS MATERIALIZED {page} SELECT page.*, {_OF_SEGMENT} FROM page JOIN device_row r"
+        " ON r.log_id = page.log_id AND r.segment_no = page.segment_no JOIN device d ON d.device_no = r.device_no"
+        " WHERE r.log_id BETWEEN (SELECT min(log_id) FROM page) AND (SELECT max(log_id) FROM page)"
+        " ORDER BY page.log_id, page.segment_no, page.ordinal",
         [*parameters, *more, limit],
-    ).fetchall()
-    return [_stored_record(dict(zip(names, row, strict=True))) for row in found]
+    )
+    names = [column[0] for column in found.description or ()]
+    return [_stored_record(dict(zip(names, row, strict=True))) for row in found.fetchall()]
+
+
+_WALL: Final = "page.window_start_ns + r.wall_offset_ns"
+_OF_SEGMENT: Final = (
+    f"{_WALL} AS wall_start_ns, {_WALL} - d.base_ns + r.boot_offset_ns AS boot_start_ns, r.length_ns AS length_ns"
+)
 
 
 def _stored_record(columns: dict[str, Any]) -> StoredRecord:
     place = columns["log_id"], columns["segment_no"], columns["ordinal"]
-    return StoredRecord(place, columns["host_id"], columns["boot_id"], columns["usage_key"], record_of(columns))
+    said = {name: columns[f"said_{name}"] for name in OWNERS}
+    record = record_of(columns | said)
+    owner = replace(record.owner, **{name: columns[name] for name in OWNERS})
+    return StoredRecord(place, columns["host_id"], columns["boot_id"], record, owner)
 
 
 def hosts(snapshot: Snapshot, offset: int, limit: int) -> tuple[list[HostState], int]:
@@ -100,20 +92,10 @@ def hosts(snapshot: Snapshot, offset: int, limit: int) -> tuple[list[HostState],
     return [HostState(*row) for row in found.fetchall()], count
 
 
-@dataclass(frozen=True, slots=True)
-class LostFrames:
-    """Frames of an ended epoch that never came and will not."""
-
-    host_id: str
-    epoch: bytes
-    first_seq: int
-    last_seq: int
-
-
 def lost_frames(snapshot: Snapshot, host_ids: list[str], most: int) -> list[LostFrames]:
     """Of these hosts, for each the newest ``most``, the newest first."""
     found = snapshot.db.execute(
-        "SELECT host_id, epoch, first_seq, last_seq FROM lost WHERE host_id IN (SELECT unnest(?::VARCHAR[]))"
+        "SELECT log_id, host_id, epoch, first_seq, last_seq FROM lost WHERE host_id IN (SELECT unnest(?::VARCHAR[]))"
         " QUALIFY row_number() OVER (PARTITION BY host_id ORDER BY log_id DESC, epoch) <= ?"
         " ORDER BY host_id, log_id DESC, epoch",
         [host_ids, most],

@@ -1,19 +1,28 @@
 """What the projection holds of a period, as the leaves of its seal: docs/formats.md says which, and their bytes."""
 
-from collections.abc import Callable, Iterator
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping
+from itertools import groupby
 from typing import Any, Final
 
 from ..model.decisions import Adjusted, ExclusionSet, GapDeclared
-from ..model.identity import encode_segment_key
+from ..model.identity import joined_digest, row_digest, segment_key
 from ..model.interval import Interval
 from ..model.sealing import decision_leaf, record_leaf, row_leaf
+from ..model.usage import DeviceWindow
 from .projection_decisions import decided_in_force, overlays_in_force
-from .projection_lists import Picked, StoredRecord, records
+from .projection_lists import Picked, records
 from .projection_reader import Snapshot
+from .projection_rows import row_of
 from .projection_sql import AsSent, in_force
 from .usage_query import Scope
+from .usage_store import Place, StoredRecord
+
+Unobserved = tuple[tuple[str, int], ...]
 
 _PAGE: Final = 10_000
+_BEHIND: Final = "log_id > ? OR (log_id = ? AND segment_no > ?)"
+_NONE: Final[tuple[Place, Iterator[StoredRecord]]] = ((0, 0), iter(()))
 _SENT: Final = Picked(sent=AsSent.IN_FORCE)
 
 
@@ -24,12 +33,19 @@ def period_leaves(
 
     ``notice`` is shown each record with its leaf.
     """
-    for stored in sent_records(snapshot, scope):
-        leaf = record_leaf(stored.usage_key, stored.record.revision, stored.digest)
-        if notice is not None:
-            notice(stored, leaf)
-        yield leaf
-    yield from _row_leaves(snapshot, scope)
+    groups = groupby(sent_records(snapshot, scope), key=lambda stored: stored.place[:2])
+    records_of, held = next(groups, _NONE)
+    for place, columns, unobserved in _rows(snapshot, scope):
+        digests: list[bytes] = []
+        if records_of == place:  # both come in the order of the log
+            for stored in held:
+                digests.append(digest := stored.digest)
+                leaf = record_leaf(stored.usage_key, stored.record.revision, digest)
+                if notice is not None:
+                    notice(stored, leaf)
+                yield leaf
+            records_of, held = next(groups, _NONE)
+        yield _leaf_of(columns, row_of(columns, unobserved, joined_digest(digests)))
     for overlay in overlays_in_force(snapshot, scope):
         yield decision_leaf(overlay.what)
     yield from _decision_leaves(snapshot, scope)
@@ -43,25 +59,41 @@ def sent_records(snapshot: Snapshot, scope: Scope, picked: Picked = _SENT) -> It
         after = page[-1].place
 
 
-def _row_leaves(snapshot: Snapshot, scope: Scope) -> Iterator[bytes]:
+def _leaf_of(columns: Mapping[str, Any], row: DeviceWindow) -> bytes:
+    return row_leaf(segment_key(columns["host_id"], columns["boot_id"], row.segment), row.revision, row_digest(row))
+
+
+def _rows(snapshot: Snapshot, scope: Scope) -> Iterator[tuple[Place, Mapping[str, Any], Unobserved]]:
+    """Conservation rows in the order of the log, whatever the number of them."""
     relation, parameters = in_force("device_row", scope)
-    after: tuple[int, int] = (0, -1)
+    after: Place = (0, -1)
     while True:
-        rows = _rows(snapshot, relation, [*parameters, after[0], *after], _PAGE)
-        for _, _, host_id, boot_id, device_id, generation, start_ns, revision, digest in rows:
-            key = encode_segment_key(host_id, boot_id, device_id, generation, start_ns)
-            yield row_leaf(key, revision, digest)
-        if not rows:
+        found = snapshot.db.execute(
+            f"SELECT * FROM {relation} WHERE {_BEHIND} ORDER BY log_id, segment_no LIMIT ?",
+            [*parameters, after[0], *after, _PAGE],
+        )
+        names = [column[0] for column in found.description or ()]
+        page = [dict(zip(names, values, strict=True)) for values in found.fetchall()]
+        if not page:
             return
-        after = rows[-1][:2]
+        last: Place = (page[-1]["log_id"], page[-1]["segment_no"])
+        unobserved = _unobserved(snapshot, after, last)
+        for columns in page:
+            place: Place = (columns["log_id"], columns["segment_no"])
+            yield place, columns, tuple(unobserved.get(place, ()))
+        after = last
 
 
-def _rows(snapshot: Snapshot, relation: str, parameters: list[Any], limit: int) -> list[Any]:
-    return snapshot.db.execute(
-        "SELECT log_id, segment_no, host_id, boot_id, device_id, generation, boot_start_ns, revision, digest"
-        f" FROM {relation} WHERE log_id > ? OR (log_id = ? AND segment_no > ?) ORDER BY log_id, segment_no LIMIT ?",
-        [*parameters, limit],
-    ).fetchall()
+def _unobserved(snapshot: Snapshot, after: Place, last: Place) -> Mapping[Place, list[tuple[str, int]]]:
+    found = snapshot.db.execute(
+        f"SELECT log_id, segment_no, reason, length_ns FROM unobserved WHERE ({_BEHIND}) AND log_id <= ?"
+        " ORDER BY log_id, segment_no, ordinal",
+        [after[0], *after, last[0]],
+    )
+    told: defaultdict[Place, list[tuple[str, int]]] = defaultdict(list)
+    for log_id, segment_no, reason, length_ns in found.fetchall():
+        told[log_id, segment_no].append((reason, length_ns))
+    return told
 
 
 def _decision_leaves(snapshot: Snapshot, scope: Scope) -> Iterator[bytes]:

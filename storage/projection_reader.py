@@ -8,6 +8,7 @@ import duckdb
 
 from .ledger_folder import LedgerBroken
 from .projection import Projection
+from .projection_buckets import Bucket, Level
 from .projection_sql import Connection
 
 
@@ -18,6 +19,8 @@ class Snapshot:
     db: Connection
     position: int
     """The log id through which it is folded: the newest ``as_of`` there is."""
+    dirty: frozenset[Bucket]
+    """Buckets that have no rollup to rely on."""
 
 
 @contextmanager
@@ -28,7 +31,8 @@ def snapshot(projection: Projection) -> Generator[Snapshot]:
         try:
             db.begin()
             found = db.execute("SELECT log_id FROM position").fetchall()
-            yield Snapshot(db, int(found[0][0]))
+            dirty = db.execute("SELECT level, bucket_s FROM dirty").fetchall()
+            yield Snapshot(db, int(found[0][0]), frozenset(Bucket(Level(level), start_s) for level, start_s in dirty))
             db.rollback()
         finally:
             db.close()

@@ -1,29 +1,29 @@
-"""The tables of the projection. Append-only but for three small ones; no index, which would cost fifty-fold.
+"""The tables of the projection. Append-only but for a few small ones; no index, which would cost fifty-fold.
 
 A record or row belongs to ``(log_id, segment_no)``: the log entry it came in and
 the number of its segment there. What a higher revision replaced stays, and is
 named in ``superseded``; the answer as of an older log id is thus still there.
+
+What is said over and over is said once, in ``device`` and ``subject``, and named by
+number. What follows from the rest is not stored: digests, usage keys, the end of an
+interval. Times are kept as distances from what they are usually near, so that
+they pack into a few bits (bench/bench_disk_projection.py shows what each column costs).
 """
 
 from typing import Final
 
 from .projection_decision_rows import decision_tables
 
-VERSION: Final = 3
+VERSION: Final = 5
 """A projection of another version is thrown away and made again from the log."""
 
-_SEGMENT: Final = (
-    ("log_id", "BIGINT"),
-    ("segment_no", "INTEGER"),
+DEVICE: Final = (
+    ("device_no", "INTEGER"),
     ("host_id", "VARCHAR"),
     ("boot_id", "VARCHAR"),
     ("device_id", "VARCHAR"),
     ("generation", "UINTEGER"),
     ("gpu_model", "VARCHAR"),
-    ("boot_start_ns", "BIGINT"),
-    ("length_ns", "UBIGINT"),
-    ("wall_start_ns", "BIGINT"),
-    ("window_start_ns", "BIGINT"),
     ("window_length_ns", "BIGINT"),
     ("clock", "VARCHAR"),
     ("parent_id", "VARCHAR"),  # NULL: no MIG instance
@@ -33,20 +33,40 @@ _SEGMENT: Final = (
     ("memory_of", "UINTEGER"),
     ("partition_compute", "UINTEGER"),  # NULL: not in MIG mode
     ("partition_memory", "UINTEGER"),
+    ("base_ns", "BIGINT"),  # wall clock minus CLOCK_BOOTTIME at its first segment
 )
-RECORD: Final = (
-    *_SEGMENT,
-    ("ordinal", "INTEGER"),
-    ("usage_key", "BLOB"),
+"""A device as its segments describe it. The same may be there twice; numbers only join."""
+SUBJECT: Final = (
+    ("subject_no", "INTEGER"),
     ("workload_kind", "VARCHAR"),
     ("workload_id", "VARCHAR"),
     ("session_id", "VARCHAR"),
-    ("revision", "UINTEGER"),
     ("tenant", "VARCHAR"),
     ("project", "VARCHAR"),
     ("rule", "VARCHAR"),
     ("reason", "VARCHAR"),
     ("tags", "VARCHAR[]"),
+    ("claim", "VARCHAR"),
+    ("sharing", "VARCHAR"),
+    ("sharing_version", "UINTEGER"),
+    ("outside_claim", "BOOLEAN"),
+    ("rules_version", "VARCHAR"),
+    ("evidence", "VARCHAR"),
+    ("edges", "VARCHAR"),
+)
+"""Whose a record is and how that is known: everything in it that is no amount."""
+_PLACE: Final = (
+    ("log_id", "BIGINT"),
+    ("segment_no", "INTEGER"),
+    ("device_no", "INTEGER"),
+    ("window_s", "BIGINT"),
+    ("window_rest_ns", "INTEGER"),  # the window starts at window_s seconds and this
+)
+RECORD: Final = (
+    *_PLACE,
+    ("ordinal", "INTEGER"),
+    ("subject_no", "INTEGER"),
+    ("revision", "UINTEGER"),
     ("allocated_ns", "UBIGINT"),
     ("held_ns", "UBIGINT"),
     ("blind_ns", "UBIGINT"),
@@ -55,27 +75,19 @@ RECORD: Final = (
     ("busy_known_ns", "UBIGINT"),
     ("gpu_memory_byte_ms", "UBIGINT"),
     ("energy_mj", "UBIGINT"),
-    ("claim", "VARCHAR"),
-    ("sharing", "VARCHAR"),
-    ("outside_claim", "BOOLEAN"),
     ("edge_uncertainty_ns", "UBIGINT"),
-    ("rules_version", "VARCHAR"),
-    ("evidence", "VARCHAR"),
-    ("sharing_version", "UINTEGER"),
-    ("edges", "VARCHAR"),
 )
 DEVICE_ROW: Final = (
-    *_SEGMENT,
+    *_PLACE,
+    ("wall_offset_ns", "BIGINT"),  # from the window's start to the segment's, by the wall clock
+    ("boot_offset_ns", "BIGINT"),  # what CLOCK_BOOTTIME is off from the wall clock less base_ns
+    ("length_ns", "UBIGINT"),
     ("revision", "UINTEGER"),
-    ("digest", "BLOB"),
     ("idle_ns", "UBIGINT"),
     ("unobserved_ns", "UBIGINT"),
-    ("unobserved_reasons", "VARCHAR[]"),
-    ("unobserved_lengths_ns", "UBIGINT[]"),
     ("record_count", "UINTEGER"),
-    ("records_digest", "BLOB"),
     ("energy_start_mj", "UBIGINT"),
-    ("energy_end_mj", "UBIGINT"),
+    ("energy_gain_mj", "HUGEINT"),  # the counter's end less its start, or less 0 if that is not known
     ("idle_energy_mj", "UBIGINT"),
     ("unobserved_energy_mj", "UBIGINT"),
     ("energy_source", "VARCHAR"),
@@ -83,6 +95,33 @@ DEVICE_ROW: Final = (
     ("stranded_compute_ns", "UBIGINT"),
     ("stranded_memory_ns", "UBIGINT"),
 )
+UNOBSERVED: Final = (
+    ("log_id", "BIGINT"),
+    ("segment_no", "INTEGER"),
+    ("ordinal", "INTEGER"),
+    ("reason", "VARCHAR"),
+    ("length_ns", "UBIGINT"),
+)
+"""Why the time was unobserved, of the few segments that have any: lists in every row would double its cost."""
+CORRECTION: Final = (
+    ("log_id", "BIGINT"),
+    ("segment_no", "INTEGER"),
+    ("ordinal", "INTEGER"),
+    ("since_log_id", "BIGINT"),
+    ("decided_ns", "BIGINT"),
+    ("kind", "VARCHAR"),
+    ("tenant", "VARCHAR"),
+    ("project", "VARCHAR"),
+)
+"""What an overlay says of the record at a place: from the decision on, or from the revision that took it over."""
+LATE: Final = (
+    ("log_id", "BIGINT"),
+    ("segment_no", "INTEGER"),
+    ("old_log_id", "BIGINT"),  # the segment that it follows on; NULL: the first that is known of its time
+    ("old_segment_no", "INTEGER"),
+    ("booked_ns", "BIGINT"),
+)
+"""Segments of sealed periods that came after the seal."""
 SUPERSEDED: Final = (("log_id", "BIGINT"), ("segment_no", "INTEGER"), ("by_log_id", "BIGINT"))
 QUARANTINE: Final = (
     ("log_id", "BIGINT"),
@@ -118,6 +157,7 @@ HOST: Final = (
     ("quarantined", "BIGINT"),
     ("rejected_frames", "BIGINT"),
     ("forks", "BIGINT"),
+    ("late", "BIGINT"),
 )
 COVERAGE: Final = (
     ("host_id", "VARCHAR"),
@@ -129,15 +169,58 @@ COVERAGE: Final = (
 )
 POSITION: Final = (("version", "INTEGER"), ("ledger_id", "VARCHAR"), ("log_id", "BIGINT"))
 
+ROLLUP_KEYS: Final = (
+    ("host_id", "VARCHAR"),
+    ("gpu_model", "VARCHAR"),
+    ("compute", "UINTEGER"),
+    ("compute_of", "UINTEGER"),
+    ("memory", "UINTEGER"),
+    ("memory_of", "UINTEGER"),
+    ("tenant", "VARCHAR"),  # NULL: sums of device rows, which have no tenant
+    ("project", "VARCHAR"),
+    ("window_length_ns", "BIGINT"),  # of device rows
+    ("aligned", "BOOLEAN"),  # of device rows: their windows start at multiples of their length
+)
+RECORD_SUMS: Final = (
+    "allocated_ns",
+    "held_ns",
+    "blind_ns",
+    "inferred_ns",
+    "busy_ns",
+    "busy_known_ns",
+    "gpu_memory_byte_ms",
+    "energy_mj",
+)
+ROW_SUMS: Final = ("length_ns", "idle_ns", "unobserved_ns")
+ROLLUP: Final = (
+    ("bucket_s", "BIGINT"),
+    *ROLLUP_KEYS,
+    ("entries", "HUGEINT"),  # how many records, or device rows
+    *((name, "HUGEINT") for name in (*RECORD_SUMS, *ROW_SUMS)),
+)
+"""One table for each level (projection_buckets.Level): sums of what is in force in each bucket of UTC."""
+DIRTY: Final = (("level", "UTINYINT"), ("bucket_s", "BIGINT"))
+"""Buckets whose rollup does not tell the truth, or not yet: to be answered from something finer."""
+
 TABLES: Final = {
+    "device": DEVICE,
+    "subject": SUBJECT,
     "record": RECORD,
     "device_row": DEVICE_ROW,
+    "unobserved": UNOBSERVED,
+    "correction": CORRECTION,
+    "late": LATE,
     "superseded": SUPERSEDED,
     "quarantine": QUARANTINE,
     "lost": LOST,
     "watermark": WATERMARK,
     "host": HOST,
     "coverage": COVERAGE,
+    "rollup_quarter": ROLLUP,
+    "rollup_hour": ROLLUP,
+    "rollup_day": ROLLUP,
+    "rollup_month": ROLLUP,
+    "dirty": DIRTY,
     "position": POSITION,
     **decision_tables(),
 }

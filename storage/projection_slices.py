@@ -33,5 +33,5 @@ class Fractions:
 
 def fractions(snapshot: Snapshot, by: By = "compute") -> Fractions:
     """For any sum over this ledger. Without MIG it weighs nothing."""
-    found = snapshot.db.execute(f"SELECT DISTINCT {by}_of FROM device_row WHERE {by}_of IS NOT NULL").fetchall()
+    found = snapshot.db.execute(f"SELECT DISTINCT {by}_of FROM device WHERE {by}_of IS NOT NULL").fetchall()
     return Fractions(by, lcm(*(row[0] for row in found if row[0])))

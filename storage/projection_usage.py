@@ -7,7 +7,8 @@ from typing import Any, Final
 from .projection_reader import Snapshot
 from .projection_slices import Fractions, fractions
 from .projection_sql import in_force
-from .usage_query import Dimension, Group, Meter, Scope, TooManyGroups, UsageQuery, UsageSums
+from .projection_summed import summed
+from .usage_query import Dimension, Group, Key, Meter, Tag, TooManyGroups, UsageQuery, UsageSums
 
 MOST_GROUPS: Final = 100_000
 _COLUMNS: Final = {
@@ -16,6 +17,7 @@ _COLUMNS: Final = {
     Dimension.ORG: "tenant",
     Dimension.PROJECT: "project",
     Dimension.WORKLOAD: "workload_kind || ':' || workload_id",
+    Dimension.SESSION: "session_id",
     Dimension.HOST: "host_id",
     Dimension.DEVICE: "device_id",
 }
@@ -30,75 +32,81 @@ _METERS: Final = {
 def sum_usage(snapshot: Snapshot, query: UsageQuery, sku_of: Callable[[str], str]) -> UsageSums:
     """The sums of ``query``; ``sku_of`` names the SKU of a GPU model. Raises TooManyGroups."""
     slices = fractions(snapshot, "memory" if query.meter is Meter.ALLOCATED_MEMORY else "compute")
-    by_gpu_model, by_org, total_ns = _totals(snapshot, query.scope, query.meter, slices)
-    skus = {model: sku_of(model) for model in by_gpu_model}
-    groups, count = _groups(snapshot, query, skus, slices)
-    return UsageSums(groups, count, by_gpu_model, by_org, total_ns)
-
-
-def _totals(
-    snapshot: Snapshot, scope: Scope, meter: Meter, slices: Fractions
-) -> tuple[dict[str, int], dict[str, int], int]:
-    records, parameters = in_force("record", scope)
-    weighted = slices.weighted(_METERS[meter])
-    found = snapshot.db.execute(
-        f"SELECT grouping(gpu_model, tenant), coalesce(gpu_model, tenant), sum({weighted})::HUGEINT"
-        f" FROM {records} GROUP BY GROUPING SETS ((gpu_model), (tenant)) ORDER BY ALL",
-        parameters,
-    ).fetchall()
-    sums: defaultdict[int, dict[str, int]] = defaultdict(dict)
-    for level, name, ns in found:
-        sums[level][name] = ns or 0
-    by_model, by_tenant = (
-        {name: slices.floored(parts) for name, parts in sums[level].items()} for level in (_BY_MODEL, _BY_TENANT)
-    )
-    return by_model, by_tenant, slices.floored(sum(sums[_BY_MODEL].values()))
-
-
-# grouping(a, b): a bit for each column that was *not* grouped by, the first being the highest.
-_BY_MODEL, _BY_TENANT = 0b01, 0b10
-
-
-def _groups(
-    snapshot: Snapshot, query: UsageQuery, skus: dict[str, str], slices: Fractions
-) -> tuple[tuple[Group, ...], int]:
-    sql, parameters = compile_groups(query, skus, slices)
-    rows = snapshot.db.execute(sql, parameters).fetchall()
-    if query.limit is None and len(rows) > MOST_GROUPS:
+    skus = {model: sku_of(model) for model in _models(snapshot)} if Dimension.SKU in query.group_by else {}
+    sql, parameters = compile_sums(snapshot, query, skus, slices)
+    parts: defaultdict[int, list[Any]] = defaultdict(list)
+    for part, *row in snapshot.db.execute(sql, parameters).fetchall():
+        parts[part].append(row)
+    groups = tuple(Group(tuple(keys), bucket, slices.floored(ns)) for _, bucket, ns, *keys in parts[_GROUPS])
+    if query.limit is None and len(groups) > MOST_GROUPS:
         raise TooManyGroups(f"more than {MOST_GROUPS} groups")
-    width = len(query.group_by)
-    groups = [Group(tuple(row[:width]), row[width], slices.floored(row[width + 1])) for row in rows]
-    if rows:
-        return tuple(groups), rows[0][-1]
-    return (), _count(snapshot, query, skus, slices) if query.offset else 0
+    by_model, by_tenant = (
+        {name: slices.floored(ns) for name, _, ns, *_ in parts[part]} for part in (_BY_MODEL, _BY_TENANT)
+    )
+    total_ns = slices.floored(sum(row[2] or 0 for row in parts[_BY_MODEL]))
+    return UsageSums(groups, parts[_COUNT][0][2], by_model, by_tenant, total_ns)
 
 
-def _count(snapshot: Snapshot, query: UsageQuery, skus: dict[str, str], slices: Fractions) -> int:
-    """For a page beyond the end, whose rows cannot say it."""
-    sql, parameters = compile_groups(query, skus, slices)
-    parameters[-2:] = [1, 0]
-    found = snapshot.db.execute(sql, parameters).fetchall()
-    return found[0][-1] if found else 0
+_GROUPS, _BY_MODEL, _BY_TENANT, _COUNT = range(4)
 
 
-def compile_groups(query: UsageQuery, skus: dict[str, str], slices: Fractions) -> tuple[str, list[Any]]:
-    """(SQL, parameters): a row for each group: keys, window start or NULL, parts of a ns, how many groups there are."""
-    records, parameters = in_force("record", query.scope)
-    keys = "".join(f"{_COLUMNS[dimension]} AS k{number}, " for number, dimension in enumerate(query.group_by))
+def _models(snapshot: Snapshot) -> list[str]:
+    return [row[0] for row in snapshot.db.execute("SELECT DISTINCT gpu_model FROM device").fetchall()]
+
+
+def compile_sums(
+    snapshot: Snapshot, query: UsageQuery, skus: dict[str, str], slices: Fractions
+) -> tuple[str, list[Any]]:
+    """(SQL, parameters). Rows: which part, name, window start, parts of a ns, keys.
+
+    Parts: a page of groups, all GPU models, all tenants, how many groups there are. One statement, so
+    that the records, which may be ten million, are walked once.
+    """
+    records, parameters = _source(snapshot, query)
+    keys = "".join(f"{_column(key)} AS k{number}, " for number, key in enumerate(query.group_by))
+    parameters = [*(key.key for key in query.group_by if isinstance(key, Tag)), *parameters]
     names = "".join(f"k{number}, " for number in range(len(query.group_by)))
+    order = "".join(f"k{number} NULLS FIRST, " for number in range(len(query.group_by)))
+    none = ", NULL" * len(query.group_by)
     if Dimension.SKU in query.group_by:
         records += " JOIN (SELECT unnest(?::VARCHAR[]) AS gpu_model, unnest(?::VARCHAR[]) AS sku) USING (gpu_model)"
         parameters += [list(skus), list(skus.values())]
     bucket = "window_start_ns" if query.edges_ns else "NULL::BIGINT"
     ns = f"sum({slices.weighted(_METERS[query.meter])})::HUGEINT"
-    sums = f"SELECT {keys}{bucket} AS bucket, {ns} AS ns FROM {records} GROUP BY ALL"
+    grouped = f"SELECT {names}bucket, sum(ns)::HUGEINT AS ns FROM base GROUP BY ALL"
     if query.edges_ns:
         # Summed first to single windows, since the join by inequality is the costly part.
-        sums = (
-            f"SELECT {names}edge AS bucket, sum(ns)::HUGEINT AS ns FROM ({sums}) ASOF JOIN"
+        grouped = (
+            f"SELECT {names}edge AS bucket, sum(ns)::HUGEINT AS ns FROM base ASOF JOIN"
             " (SELECT unnest(?::BIGINT[]) AS edge) ON bucket >= edge GROUP BY ALL"
         )
         parameters.append(list(query.edges_ns))
+    page = f"SELECT * FROM grouped ORDER BY {order}bucket LIMIT ? OFFSET ?"
+    sql = (
+        f"WITH base AS MATERIALIZED (SELECT {keys}gpu_model AS model, tenant AS org, {bucket} AS bucket, {ns} AS ns"
+        f" FROM {records} GROUP BY ALL), grouped AS MATERIALIZED ({grouped})"
+        f" SELECT {_GROUPS} AS part, NULL AS name, bucket, ns, {names[:-2]} FROM ({page})"
+        f" UNION ALL SELECT {_BY_MODEL}, model, NULL, sum(ns)::HUGEINT{none} FROM base GROUP BY model"
+        f" UNION ALL SELECT {_BY_TENANT}, org, NULL, sum(ns)::HUGEINT{none} FROM base GROUP BY org"
+        f" UNION ALL SELECT {_COUNT}, NULL, NULL, count(*)::HUGEINT{none} FROM grouped"
+        f" ORDER BY part, {order}bucket, name"
+    )
     limit = MOST_GROUPS + 1 if query.limit is None else query.limit
-    sql = f"SELECT {names}bucket, ns, count(*) OVER () FROM ({sums}) ORDER BY {names}bucket LIMIT ? OFFSET ?"
     return sql, [*parameters, limit, query.offset]
+
+
+def _column(key: Key) -> str:
+    """Tags are a list of key, value, key, value."""
+    if isinstance(key, Tag):
+        return "tags[2 * list_position(tags[1:len(tags):2], ?)]"
+    return _COLUMNS[key]
+
+
+_FROM_ROLLUPS: Final[set[Key]] = {Dimension.SKU, Dimension.GPU_MODEL, Dimension.ORG, Dimension.PROJECT, Dimension.HOST}
+
+
+def _source(snapshot: Snapshot, query: UsageQuery) -> tuple[str, list[Any]]:
+    """Rollups do not tell workloads, sessions, tags and devices apart."""
+    if _FROM_ROLLUPS.issuperset(query.group_by):
+        return summed("record", snapshot, query.scope, query.edges_ns)
+    return in_force("record", query.scope)

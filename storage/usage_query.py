@@ -14,8 +14,24 @@ class Dimension(StrEnum):
     ORG = "org"
     PROJECT = "project"
     WORKLOAD = "workload"
+    SESSION = "session"
     HOST = "host"
     DEVICE = "device"
+
+
+@dataclass(frozen=True, slots=True)
+class Tag:
+    """Grouping by what an owner's tag of this key says; None where there is no such tag."""
+
+    key: str
+
+    @property
+    def value(self) -> str:
+        """As it is asked for."""
+        return f"tag:{self.key}"
+
+
+Key = Dimension | Tag
 
 
 class Meter(StrEnum):
@@ -43,7 +59,7 @@ class UsageQuery:
     """``edges_ns``: where each window of the answer starts, in order, the first at the scope's start; empty: none."""
 
     scope: Scope
-    group_by: tuple[Dimension, ...]
+    group_by: tuple[Key, ...]
     meter: Meter = Meter.ALLOCATED
     edges_ns: tuple[int, ...] = ()
     offset: int = 0
@@ -55,7 +71,7 @@ class UsageQuery:
 class Group:
     """One group: its keys in the order of ``group_by``, and the start of its window, if there are windows."""
 
-    keys: tuple[str, ...]
+    keys: tuple[str | None, ...]
     window_start_ns: int | None
     ns: int
 

@@ -3,6 +3,7 @@
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import groupby
 from pathlib import Path
 
 from gputally.collector.examine import examine
@@ -10,10 +11,12 @@ from gputally.daemon.signing import SIGN_EVERY_S, Signing
 from gputally.model.usage import Batch
 from gputally.plugins.signing_key import KeyFile, make_key_file, write_key_file
 from gputally.proto.convert import encode_batch
-from gputally.storage.frame import Frame, make_frame, read_frame
+from gputally.storage.frame import Frame, make_frame, read_frame, seq_of
 from gputally.storage.ledger import Ledger
+from gputally.storage.ledger_batch import FIRST_DIGEST, Packed, digest_of, pack
 from gputally.storage.ledger_folder import LOG_FILE
-from gputally.storage.ledger_rules import StreamId, Verdict
+from gputally.storage.ledger_reader import LedgerReader
+from gputally.storage.ledger_rules import EntryKind, StreamId, Verdict
 from gputally.storage.wal import Entry, Log
 
 HOST = "gpu-01"
@@ -64,14 +67,50 @@ def into_ledger(folder: Path, *hosts: SignedHost) -> Path:
 
 
 @contextmanager
-def forging(folder: Path) -> Iterator[sqlite3.Connection]:
-    """The ledger as root on the collector's machine has it."""
+def tampering(folder: Path) -> Iterator[sqlite3.Connection]:
+    """The ledger's file as root on the collector's machine has it."""
     db = sqlite3.connect(folder / LOG_FILE)
-    db.execute("DROP TRIGGER IF EXISTS log_is_never_changed")
-    db.execute("DROP TRIGGER IF EXISTS log_is_never_cut")
+    for table in ("log", "run"):
+        db.execute(f"DROP TRIGGER IF EXISTS {table}_is_never_changed")
+        db.execute(f"DROP TRIGGER IF EXISTS {table}_is_never_cut")
     yield db
     db.commit()
     db.close()
+
+
+@contextmanager
+def forging(folder: Path) -> Iterator[sqlite3.Connection]:
+    """As a forger with our own code has it: one row an entry in ``log``, and batches and digests are made to fit."""
+    with tampering(folder) as db:
+        with LedgerReader(folder) as reader:
+            entries = reader.read(0, 10_000, 1 << 30)
+        rows = {StreamId(host, epoch): row for row, host, epoch in db.execute("SELECT id, host_id, epoch FROM stream")}
+        db.execute("CREATE TEMP TABLE log (id INTEGER PRIMARY KEY, stream, seq, kind, hash, body)")
+        db.executemany(
+            "INSERT INTO temp.log VALUES (?, ?, ?, ?, ?, ?)",
+            [(e.log_id, rows[e.stream], e.seq, e.kind, e.hash, e.body) for e in entries],
+        )
+        yield db
+        _repack(db)
+
+
+def _repack(db: sqlite3.Connection) -> None:
+    """Entries whose ids follow each other are a batch: who deletes one leaves a hole."""
+    db.execute("DELETE FROM main.log")
+    db.execute("DELETE FROM main.run")
+    digest = FIRST_DIGEST
+    rows = db.execute("SELECT id, stream, seq, kind, hash, body FROM temp.log ORDER BY id").fetchall()
+    for _, group in groupby(enumerate(rows), lambda one: one[1][0] - one[0]):
+        batch = [row for _, row in group]
+        entries = [
+            Packed(stream, seq if kind == EntryKind.TOMBSTONE else seq_of(body), EntryKind(kind), digest, body)
+            for _, stream, seq, kind, digest, body in batch
+        ]
+        log_id, body = batch[-1][0], pack(entries)
+        digest = digest_of(digest, log_id, len(entries), 1, body)
+        db.execute("INSERT INTO main.log VALUES (?, ?, 1, ?, ?)", (log_id, len(entries), digest, body))
+        ends = {stream: max(e.seq for e in entries if e.stream == stream) for stream in {e.stream for e in entries}}
+        db.executemany("INSERT INTO main.run VALUES (?, ?, ?)", [(*end, log_id) for end in ends.items()])
 
 
 def rewrite(folder: Path, frames: list[Frame]) -> None:

@@ -49,4 +49,11 @@ def _row(group: Group, request: UsageRequest) -> tuple[str, ...]:
     span, start_ns = request.span, group.window_start_ns
     window = [] if start_ns is None else [format_instant(start_ns, request.zone)]
     edges = format_instant(span.start_ns), format_instant(span.end_ns)
-    return (*edges, *window, *group.keys, request.meter, hours(group.ns, request.scale), str(group.ns))
+    return (
+        *edges,
+        *window,
+        *(key or "" for key in group.keys),
+        request.meter,
+        hours(group.ns, request.scale),
+        str(group.ns),
+    )

@@ -21,7 +21,7 @@ from gputally.storage.ledger_copy import FRAME, LedgerCopy
 
 from ..collector.running import HOUR_NS, JUNE_NS, RunningCollector, write_config
 from ..collector.test_periods import close, seal
-from ..signed_host import forging
+from ..signed_host import tampering
 
 HOSTS = ("gpu-01", "gpu-02")
 
@@ -115,7 +115,7 @@ def flip(db: sqlite3.Connection, random: Random) -> tuple[int, str, bytes]:
 
 def flips_found(copy: Path, times: int) -> Iterator[bool]:
     random = Random(5)
-    with forging(copy) as db:
+    with tampering(copy) as db:
         for _ in range(times):
             row_id, name, before = flip(db, random)
             broken = [report for report in audit(copy, None, {}, None) if report.broken is not None]
@@ -135,7 +135,7 @@ def test_a_thousand_flipped_bits_are_found(copy: Path) -> None:
 
 
 def test_a_flipped_bit_is_told_to_the_operator(copy: Path) -> None:
-    with forging(copy) as db:
+    with tampering(copy) as db:
         flip(db, Random(7))
     done = gputally("verify", copy, "--period", "2025-06")
     assert done.exit_code == 1 and "BROKEN     at frame" in done.stdout, done.output

@@ -15,10 +15,11 @@ from gputally.simulator.stream import chain
 from gputally.storage.frame import Frame
 from gputally.storage.ledger import Ledger
 from gputally.storage.ledger_rules import StreamId
-from gputally.storage.projection import HostState, Projection
-from gputally.storage.projection_lists import StoredRecord, hosts, quarantine, records
+from gputally.storage.projection import Projection
+from gputally.storage.projection_lists import hosts, quarantine, records
 from gputally.storage.projection_reader import snapshot
 from gputally.storage.usage_query import Scope
+from gputally.storage.usage_store import HostState, StoredRecord
 
 NOW_NS = 1_900_000_000 * 10**9
 ALL = Interval(0, 2**61)
@@ -56,6 +57,13 @@ class Folded:
     def fold(self) -> None:
         while self.projector.fold_some():
             pass
+
+    def refresh(self) -> int:
+        """Makes all rollups that can be made; how many."""
+        counts: list[int] = []
+        while not counts or counts[-1]:
+            counts.append(self.projector.refresh())
+        return sum(counts)
 
     def usage(self, **asked: str) -> dict[str, Any]:
         told = {**JUNE, **asked}

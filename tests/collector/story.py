@@ -7,9 +7,10 @@ from gputally.model.decisions import Corrected, Decided, Decision, Overlay, Over
 from gputally.proto.convert_decision import encode_decided
 from gputally.storage.frame import genesis_hash, make_frame
 from gputally.storage.projection_deltas import Delta, deltas
-from gputally.storage.projection_lists import StoredRecord, records
+from gputally.storage.projection_lists import records
 from gputally.storage.projection_reader import snapshot
 from gputally.storage.usage_query import Scope
+from gputally.storage.usage_store import StoredRecord
 
 from .folded import ALL, NOW_NS, Folded
 from .test_folding import batch, group, segment

@@ -6,6 +6,7 @@ from pathlib import Path
 from random import Random
 
 import pytest
+import zstandard
 
 from gputally.collector.audit import Pins, audit, count_missing_rows
 from gputally.collector.audit_report import Absence, StreamReport
@@ -16,12 +17,13 @@ from gputally.plugins.signing_key import make_key_file, write_key_file
 from gputally.proto.convert import decode_batch
 from gputally.storage.frame import Frame, genesis_hash, make_frame, make_skip, read_frame
 from gputally.storage.ledger import Ledger
+from gputally.storage.ledger_batch import FIRST_DIGEST, digest_of
 from gputally.storage.ledger_copy import LedgerCopy
 from gputally.storage.ledger_folder import LOG_FILE, LedgerError
 from gputally.storage.ledger_rules import Offer, StreamId, Verdict
 from gputally.storage.skip import Lost, Skip
 
-from ..signed_host import HOST, SignedHost, changed, forging, into_ledger, put, rewrite
+from ..signed_host import HOST, SignedHost, changed, forging, into_ledger, put, rewrite, tampering
 
 
 @pytest.fixture
@@ -64,11 +66,47 @@ def test_a_key_that_is_pinned_is_told_apart_from_one_that_was_seen_first(ledger:
     assert reports(ledger, pinned(host))[0].pinned
 
 
-def test_a_changed_byte_is_found_in_its_frame(ledger: Path) -> None:
-    with forging(ledger) as db:
-        (body,) = db.execute("SELECT body FROM log WHERE seq = 7").fetchone()
-        db.execute("UPDATE log SET body = ? WHERE seq = 7", (body[:-1] + bytes([body[-1] ^ 1]),))
-    assert broken(ledger) == (7, "frame 7: its bytes do not have the hash that is stored with them")
+def test_any_changed_bit_is_found_with_the_frames_of_its_batch(tmp_path: Path, ledger: Path, host: SignedHost) -> None:
+    """Of two batches of two hosts the second is damaged: each stream says which of its frames are in doubt."""
+    other = SignedHost(tmp_path, "gpu-02")
+    other.write(3)
+    into_ledger(ledger, other)
+    into_ledger(ledger, other)  # replays add nothing
+    chance = Random(7)
+    for _ in range(1_000):
+        with tampering(ledger) as db:
+            log_id, column, value = chance.choice(
+                [
+                    (row[0], name, value)
+                    for row in db.execute("SELECT id, digest, body FROM log")
+                    for name, value in zip(("digest", "body"), row[1:], strict=True)
+                ]
+            )
+            flipped = bytearray(value)
+            flipped[chance.randrange(len(value))] ^= 1 << chance.randrange(8)
+            db.execute(f"UPDATE log SET {column} = ? WHERE id = ?", (bytes(flipped), log_id))
+        found = {report.host_id: report.broken for report in reports(ledger)}
+        hurt, last = (HOST, 20) if log_id == 20 else ("gpu-02", 3)
+        place = found[hurt]
+        assert place is not None and (place.seq, place.log_id) == (1, log_id)
+        assert place.what.startswith(f"frames 1 to {last}, in batch {log_id} of the log: its bytes do not have")
+        with tampering(ledger) as db:
+            db.execute(f"UPDATE log SET {column} = ? WHERE id = ?", (value, log_id))
+    other.log.close()
+    assert [report.broken for report in reports(ledger)] == [None, None]
+
+
+def test_a_changed_time_of_arrival_is_found(ledger: Path) -> None:
+    with tampering(ledger) as db:
+        db.execute("UPDATE log SET received_ns = received_ns + 1")
+    assert broken(ledger)[1].endswith("its bytes do not have the digest that is stored with them")
+
+
+@pytest.mark.parametrize("forged", ["UPDATE run SET batch = 7", "UPDATE run SET last_seq = -1", "DELETE FROM run"])
+def test_an_index_that_does_not_lead_to_all_frames_is_found(ledger: Path, forged: str) -> None:
+    with tampering(ledger) as db:
+        db.execute(forged)
+    assert reports(ledger)[0].broken is not None
 
 
 def test_a_changed_frame_with_a_hash_that_fits_it_breaks_the_link_behind_it(ledger: Path, host: SignedHost) -> None:
@@ -90,7 +128,7 @@ def test_a_changed_frame_with_everything_behind_it_made_to_fit_is_not_what_was_s
 def test_a_removed_frame_is_missing(ledger: Path) -> None:
     with forging(ledger) as db:
         db.execute("DELETE FROM log WHERE seq = 5")
-    assert broken(ledger) == (6, "frame 5 is missing")
+    assert broken(ledger) == (5, "frames 5 to 20, in batch 20 of the log: the batch before it is not there")
     assert count_missing_rows(ledger) == 1
 
 
@@ -126,7 +164,7 @@ def test_bodies_that_changed_places_are_found(ledger: Path, host: SignedHost) ->
     with forging(ledger) as db:
         for place, frame in ((4, frames[4]), (5, frames[3])):
             db.execute("UPDATE log SET hash = ?, body = ? WHERE seq = ?", (frame.hash, frame.to_bytes(), place))
-    assert broken(ledger) == (4, f"frame 4: calls itself 5 of epoch {host.log.epoch.hex()}")
+    assert broken(ledger) == (5, "frame 4 is missing")
 
 
 def test_rows_that_changed_places_are_found(ledger: Path) -> None:
@@ -134,7 +172,7 @@ def test_rows_that_changed_places_are_found(ledger: Path) -> None:
         db.execute("UPDATE log SET id = 1000 WHERE seq = 4")
         db.execute("UPDATE log SET id = 4 WHERE seq = 5")
         db.execute("UPDATE log SET id = 5 WHERE seq = 4")
-    assert broken(ledger) == (5, "frame 5 was committed before frame 4: rows have changed places")
+    assert broken(ledger) == (5, "frame 4 is missing")
 
 
 def test_a_forged_signature_is_found(ledger: Path, host: SignedHost) -> None:
@@ -254,14 +292,24 @@ def test_a_tombstone_keeps_its_place_and_the_chain_behind_it_is_signed(tmp_path:
 
 
 @pytest.mark.parametrize(
-    "forged", ["body = 5", "body = CAST(x'c3' AS TEXT)", "hash = 7", "tombstone = 'x'", "tombstone = 9"]
+    "forged", ["body = 5", "body = CAST(x'c3' AS TEXT)", "digest = 7", "count = 'x'", "count = 0", "received_ns = 'x'"]
 )
 def test_a_row_with_what_no_collector_writes_is_told_and_not_stumbled_over(ledger: Path, forged: str) -> None:
-    with forging(ledger) as db:
-        columns = {name for _, name, *_ in db.execute("PRAGMA table_info (log)")}
-        forged = forged if "tombstone" in columns else forged.replace("tombstone", "kind")
-        db.execute(f"UPDATE log SET {forged} WHERE seq = 3")
-    assert broken(ledger) == (3, "the row of frame 3 holds what no collector writes there")
+    with tampering(ledger) as db:
+        db.execute(f"UPDATE log SET {forged} WHERE id = 20")
+    seq, what = broken(ledger)
+    assert seq == 1 and what.startswith("frames 1 to 20, in batch 20 of the log: ")
+    assert count_missing_rows(ledger) == 0
+
+
+def test_a_kind_that_no_collector_knows_is_told(ledger: Path) -> None:
+    with tampering(ledger) as db:
+        count, body = db.execute("SELECT count, body FROM log").fetchone()
+        raw = bytearray(zstandard.ZstdDecompressor().decompress(body))
+        raw[8 * count] = 9  # the first of the kinds, behind the streams
+        forged = zstandard.ZstdCompressor().compress(bytes(raw))
+        db.execute("UPDATE log SET digest = ?, body = ?", (digest_of(FIRST_DIGEST, count, count, 1, forged), forged))
+    assert broken(ledger)[1].endswith("there is no entry of kind 9")
 
 
 @pytest.mark.parametrize("seed", range(20))

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from gputally.collector.exports.events import event, event_chunks
 from gputally.model.decisions import OverlayKind
 from gputally.storage.projection_deltas import Delta
-from gputally.storage.projection_lists import StoredRecord
+from gputally.storage.usage_store import StoredRecord
 
 from .folded import Folded
 from .story import Story
@@ -30,7 +30,7 @@ def sums(changes: list[Delta]) -> Counter[tuple[str, int]]:
 def truth(found: list[StoredRecord]) -> Counter[tuple[str, int]]:
     told: Counter[tuple[str, int]] = Counter()
     for each in found:
-        told[each.record.owner.tenant, each.record.segment.window_start_ns] += each.record.allocated_ns
+        told[each.owner.tenant, each.record.segment.window_start_ns] += each.record.allocated_ns
     return Counter({key: ns for key, ns in told.items() if ns})
 
 

@@ -5,6 +5,7 @@ import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from random import Random
 
 import grpc
 import pytest
@@ -14,7 +15,7 @@ from gputally.collector.writer import LedgerWriter
 from gputally.model.interval import Interval
 from gputally.simulator.stream import SimulatedHost
 from gputally.simulator.uplink import StreamEnded
-from gputally.storage.frame import genesis_hash, make_skip
+from gputally.storage.frame import genesis_hash, make_frame, make_skip
 from gputally.storage.ledger import Ledger
 from gputally.storage.ledger_folder import LedgerError
 from gputally.storage.ledger_reader import LedgerReader
@@ -65,8 +66,13 @@ def test_a_dead_writer_is_trouble_for_the_readiness_and_does_not_hold_up_the_sto
 def frames(count: int) -> list[Offer]:
     """Frames that follow each other, each larger than a page of SQLite."""
     stream = StreamId("gpu-01", b"e" * 16)
-    hashes = [genesis_hash("gpu-01", b"e" * 16), *(bytes([number]) * 32 for number in range(1, count + 1))]
-    return [Offer(stream, seq, hashes[seq - 1], hashes[seq], b"frame" * 2_000) for seq in range(1, count + 1)]
+    offers: list[Offer] = []
+    previous = genesis_hash("gpu-01", stream.epoch)
+    for seq in range(1, count + 1):
+        frame = make_frame(stream.epoch, seq, previous, 0, Random(seq).randbytes(10_000))
+        offers.append(Offer(stream, seq, previous, frame.hash, frame.to_bytes()))
+        previous = frame.hash
+    return offers
 
 
 @pytest.fixture

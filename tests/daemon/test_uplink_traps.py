@@ -25,7 +25,7 @@ from ..collector.running import RunningCollector, write_config
 from .rude_collector import RudeCollector
 from .test_uplink import FAST, HOST, MIB, all_acknowledged, in_trio, running, seqs, until, write
 
-CLIENT: dict[str, Any] = dict(uplink_channel._OPTIONS)
+CLIENT: dict[str, Any] = dict(uplink_channel.CHANNEL_OPTIONS)
 SERVER: dict[str, Any] = dict(intake._OPTIONS)
 
 

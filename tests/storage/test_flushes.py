@@ -41,9 +41,8 @@ os.write(said, b".")
 LOG_CALLS = 1 + 5 * 2 + 2
 LEDGER = """
 import os, sys
-from hashlib import sha256
 from pathlib import Path
-from gputally.storage.frame import genesis_hash
+from gputally.storage.frame import genesis_hash, make_frame
 from gputally.storage.ledger import Ledger
 from gputally.storage.ledger_rules import Offer, StreamId, Verdict
 said = os.open(sys.argv[1] + "/returned", os.O_WRONLY | os.O_CREAT)
@@ -54,11 +53,11 @@ for seq in range(1, 6):
         ledger.reopen()
     if sys.argv[2] != "on":
         ledger._db.execute("PRAGMA synchronous = " + {"off": "OFF", "half": "NORMAL"}[sys.argv[2]])
-    body = os.urandom(20_000)
-    (ruling,) = ledger.commit([Offer(stream, seq, previous, sha256(body).digest(), body)], seq)
+    frame = make_frame(stream.epoch, seq, previous, 0, os.urandom(20_000))
+    (ruling,) = ledger.commit([Offer(stream, seq, previous, frame.hash, frame.to_bytes())], seq)
     os.write(said, b".")
     assert ruling.verdict is Verdict.COMMITTED
-    previous = sha256(body).digest()
+    previous = frame.hash
 """
 LEDGER_CALLS = 5
 WORK = {"log": (LOG, LOG_CALLS), "ledger": (LEDGER, LEDGER_CALLS)}

@@ -2,7 +2,6 @@ import errno
 import sqlite3
 import threading
 from collections.abc import Iterator
-from hashlib import sha256
 from itertools import pairwise, product
 from pathlib import Path
 
@@ -10,7 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from gputally.storage.frame import genesis_hash, make_skip
+from gputally.storage.frame import genesis_hash, make_frame, make_skip
 from gputally.storage.ledger import Ledger
 from gputally.storage.ledger_folder import (
     LOG_FILE,
@@ -30,12 +29,12 @@ OTHER = StreamId("gpu-02", b"f" * 16)
 
 
 def chain(stream: StreamId, count: int, salt: bytes = b"") -> list[Offer]:
-    """Frames 1 to ``count`` that follow each other; their bytes are of no matter here."""
+    """Frames 1 to ``count`` that follow each other; what they say is of no matter here."""
     offers: list[Offer] = []
     previous = genesis_hash(stream.host_id, stream.epoch)
     for seq in range(1, count + 1):
-        body = b"%s frame %d after %s" % (salt, seq, previous)
-        offers.append(Offer(stream, seq, previous, sha256(body).digest(), body))
+        frame = make_frame(stream.epoch, seq, previous, 0, salt)
+        offers.append(Offer(stream, seq, previous, frame.hash, frame.to_bytes()))
         previous = offers[-1].hash
     return offers
 
@@ -273,13 +272,37 @@ def test_a_damaged_log_is_told_with_its_cure(tmp_path: Path) -> None:
         Ledger(tmp_path)
 
 
+@pytest.mark.parametrize("forged", ["body = zeroblob(length(body))", "digest = x'00'", "count = 'x'", "body = NULL"])
+def test_a_damaged_batch_is_told_and_nothing_of_it_is_read(tmp_path: Path, forged: str) -> None:
+    ledger = Ledger(tmp_path)
+    ledger.commit(chain(STREAM, 3), 1)
+    ledger.commit(chain(STREAM, 6), 2)
+    ledger.close()
+    db = sqlite3.connect(tmp_path / LOG_FILE)
+    db.execute("DROP TRIGGER log_is_never_changed")
+    db.execute("PRAGMA ignore_check_constraints = 1")
+    if "NULL" in forged:
+        db.execute("PRAGMA writable_schema = 1")
+        db.execute("UPDATE sqlite_master SET sql = replace(sql, 'body BLOB NOT NULL', 'body BLOB')")
+        db.commit()
+        db.close()
+        db = sqlite3.connect(tmp_path / LOG_FILE)
+    db.execute(f"UPDATE log SET {forged} WHERE id = 6")
+    db.commit()
+    db.close()
+    with LedgerReader(tmp_path) as reader:
+        assert [entry.seq for entry in reader.read(0, 3, 2**20)] == [1, 2, 3]
+        with pytest.raises(LedgerBroken, match=r"ends with entry 6.*backup"):
+            reader.read(3, 9, 2**20)
+
+
 def test_a_log_of_a_newer_format_is_left_alone(tmp_path: Path) -> None:
     Ledger(tmp_path).close()
     newer = sqlite3.connect(tmp_path / LOG_FILE)
-    newer.execute("UPDATE meta SET value = '3' WHERE key = 'format'")
+    newer.execute("UPDATE meta SET value = '4' WHERE key = 'format'")
     newer.commit()
     newer.close()
-    with pytest.raises(LedgerUnusable, match="has format 3"):
+    with pytest.raises(LedgerUnusable, match="has format 4"):
         Ledger(tmp_path)
 
 

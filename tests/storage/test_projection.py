@@ -14,12 +14,12 @@ from gputally.model.interval import Interval
 from gputally.model.usage import DeviceWindow, Segment, UsageRecord
 from gputally.model.workload import Owner, Workload
 from gputally.storage.ledger_folder import PROJECTION_FILE, LedgerBroken
-from gputally.storage.projection import Covered, Projection
+from gputally.storage.projection import Projection
 from gputally.storage.projection_conservation import faults
 from gputally.storage.projection_reader import snapshot
-from gputally.storage.projection_rows import Additions, Origin, device_row, record_row
 from gputally.storage.projection_usage import sum_usage
 from gputally.storage.usage_query import Dimension, Group, Scope, UsageQuery
+from gputally.storage.usage_store import Covered, Origin
 
 DAY_NS = 86_400 * 10**9
 SPAN = Interval(0, DAY_NS)
@@ -41,16 +41,14 @@ def segment(start_ns: int, end_ns: int, device: str = "d", model: str = "m") -> 
 
 def put(projection: Projection, log_id: int, segments: list[tuple[Segment, str, int]]) -> None:
     """Rows and records as they are, without asking whether they can be true."""
-    additions = Additions()
-    for number, (where, org, allocated_ns) in enumerate(segments):
-        origin = Origin(log_id, number, "h", "b")
-        record = UsageRecord(where, Workload("docker", "w"), Owner(org), allocated_ns, allocated_ns)
-        additions.record.append(record_row(origin, 0, record))
-        additions.device_row.append(device_row(origin, DeviceWindow(where, 0, (), 1, b"")))
     with projection.transaction(log_id):
         for table in ("record", "device_row", "superseded"):
             projection._db.execute(f"DELETE FROM {table}")
-        projection.append(additions)
+        for number, (where, org, allocated_ns) in enumerate(segments):
+            record = UsageRecord(where, Workload("docker", "w"), Owner(org), allocated_ns, allocated_ns)
+            row = DeviceWindow(where, 0, (), 1, b"")
+            projection.additions.add(Origin(log_id, number, "h", "b"), row, [record])
+        projection.flush()
 
 
 AMOUNTS = st.integers(0, 2**64 - 1)

@@ -1,0 +1,186 @@
+"""A sealed period does not change: what comes late for it is booked as a signed amount in the first open one."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from gputally.collector.deciding import own_stream
+from gputally.model.decisions import Adjusted, Corrected, Decided, Decision, OverlayKind, PeriodSealed
+from gputally.model.identity import records_digest, usage_key
+from gputally.model.interval import Interval
+from gputally.model.usage import Batch, UsageRecord
+from gputally.proto.convert_decision import encode_decided
+from gputally.simulator.stream import SimulatedHost
+from gputally.storage.frame import make_frame
+from gputally.storage.ledger_rules import Offer
+from gputally.storage.projection_decisions import decided_in_force
+from gputally.storage.projection_reader import snapshot
+
+from .folded import NOW_NS, Folded
+from .running import HOUR_NS, JUNE_NS
+from .test_usage_store import overlay
+
+JULY_NS = JUNE_NS + 720 * HOUR_NS
+DAY = Interval(JUNE_NS, JUNE_NS + 24 * HOUR_NS)
+JULY = {"range_from": "2025-07-01T00:00:00Z", "range_to": "2025-08-01T00:00:00Z"}
+
+
+@pytest.fixture
+def folded(tmp_path: Path) -> Iterator[Folded]:
+    with Folded(tmp_path) as folded:
+        yield folded
+
+
+def decide(folded: Folded, what: Decision) -> None:
+    stream = own_stream(folded.ledger.ledger_id)
+    cursor = folded.ledger.cursor(stream)
+    payload = encode_decided(Decided("kim", NOW_NS + cursor.committed_seq, "why", what))
+    frame = make_frame(stream.epoch, cursor.committed_seq + 1, cursor.head_hash, 0, payload)
+    folded.ledger.commit([Offer(stream, frame.seq, frame.previous_hash, frame.hash, frame.to_bytes())], NOW_NS)
+    folded.fold()
+
+
+def seal(folded: Folded, as_of: int | None = None) -> None:
+    position = folded.projection.position if as_of is None else as_of
+    decide(folded, PeriodSealed(JUNE_NS, JULY_NS, position, b"r" * 32, 1))
+
+
+def june(tenant: str = "A") -> SimulatedHost:
+    host = SimulatedHost("gpu-01", epoch=b"e" * 16)
+    host.hold("nvidia:GPU-1", "NVIDIA L40", tenant, DAY, HOUR_NS)
+    return host
+
+
+def revised(batch: Batch, revision: int, tenant_ns: dict[str, int]) -> Batch:
+    """The first segment of a batch again, its time divided otherwise."""
+    row, record = batch.rows[0], batch.records[0]
+    records = [
+        replace(record, revision=revision, allocated_ns=ns, held_ns=ns, owner=replace(record.owner, tenant=tenant),
+                workload=record.workload._replace(id=f"{tenant}-job"))
+        for tenant, ns in tenant_ns.items()
+    ]  # fmt: skip
+    told = replace(
+        row, revision=revision, record_count=len(records), records_digest=records_digest(records),
+        idle_ns=HOUR_NS - sum(tenant_ns.values()),
+    )  # fmt: skip
+    return replace(batch, rows=(told,), records=tuple(records))
+
+
+def booked(folded: Folded) -> dict[tuple[str, str], int]:
+    with snapshot(folded.projection) as seen:
+        return {
+            (each.what.tenant, each.what.gpu_model): each.what.ns
+            for each in decided_in_force(seen, Adjusted)
+            if each.what.at_ns == JULY_NS
+        }
+
+
+def total(folded: Folded, **asked: Any) -> int:
+    return int(folded.usage(**asked)["grand_total"]["ns"])
+
+
+def test_a_new_record_of_a_sealed_month_leaves_it_and_is_booked_in_the_next(folded: Folded) -> None:
+    folded.take("gpu-01", june().batches())
+    seal(folded)
+    late = SimulatedHost("gpu-02", epoch=b"f" * 16)
+    late.hold("nvidia:GPU-2", "NVIDIA H100", "B", Interval(JUNE_NS, JUNE_NS + HOUR_NS), HOUR_NS)
+    folded.take("gpu-02", late.batches(), late.epoch)
+    assert total(folded) == 24 * HOUR_NS and total(folded, **JULY) == 0
+    assert booked(folded) == {("B", "NVIDIA H100"): HOUR_NS}
+    assert folded.host("gpu-02").late == 1
+    folded.take("gpu-02", late.batches(), b"g" * 16)  # said again in another epoch: once is enough
+    assert booked(folded) == {("B", "NVIDIA H100"): HOUR_NS}
+    assert folded.host("gpu-02").duplicates == 2
+
+
+def test_the_control_the_same_record_before_the_seal_counts_in_its_month(folded: Folded) -> None:
+    folded.take("gpu-01", june().batches())
+    late = SimulatedHost("gpu-02", epoch=b"f" * 16)
+    late.hold("nvidia:GPU-2", "NVIDIA H100", "B", Interval(JUNE_NS, JUNE_NS + HOUR_NS), HOUR_NS)
+    folded.take("gpu-02", late.batches(), late.epoch)
+    seal(folded)
+    assert total(folded) == 25 * HOUR_NS and booked(folded) == {}
+
+
+def test_revisions_of_a_sealed_segment_are_booked_as_what_each_changes(folded: Folded) -> None:
+    (batch,) = june().batches()
+    folded.take("gpu-01", [batch])
+    seal(folded)
+    half = HOUR_NS // 2
+    folded.take("gpu-01", [revised(batch, 1, {"A": half, "B": half})], b"1" * 16)
+    assert booked(folded) == {("A", "NVIDIA L40"): -half, ("B", "NVIDIA L40"): half}
+    folded.take("gpu-01", [revised(batch, 3, {"B": half})], b"2" * 16)
+    folded.take("gpu-01", [revised(batch, 2, {"C": half})], b"3" * 16)  # stale
+    folded.take("gpu-01", [revised(batch, 3, {"B": half})], b"4" * 16)  # again
+    with snapshot(folded.projection) as seen:
+        told = [(each.what.tenant, each.what.ns) for each in decided_in_force(seen, Adjusted)]
+    assert told == [("A", -half), ("B", half), ("A", -half)]  # each against the last that came
+    assert total(folded) == 24 * HOUR_NS
+
+
+def test_the_sums_of_a_sealed_month_and_its_adjustments_are_those_of_an_open_one(tmp_path: Path) -> None:
+    (batch,) = june().batches()
+    stories = [revised(batch, 1, {"A": 7, "B": 9}), revised(batch, 4, {"C": HOUR_NS}), revised(batch, 5, {})]
+    sums: list[dict[str, int]] = []
+    for sealed in (False, True):
+        (tmp_path / str(sealed)).mkdir()
+        with Folded(tmp_path / str(sealed)) as folded:
+            folded.take("gpu-01", [batch])
+            if sealed:
+                seal(folded)
+            for number, story in enumerate(stories):
+                folded.take("gpu-01", [story], bytes([number + 1]) * 16)
+            found = {org: int(told["ns"]) for org, told in folded.usage()["totals_by_org"].items()}
+            with snapshot(folded.projection) as seen:
+                for each in decided_in_force(seen, Adjusted):
+                    found[each.what.tenant] = found.get(each.what.tenant, 0) + each.what.ns
+            sums.append({org: ns for org, ns in found.items() if ns})
+    assert sums[0] == sums[1]
+
+
+def test_a_seal_that_something_overtook_holds_nothing(folded: Folded) -> None:
+    folded.take("gpu-01", june().batches())
+    before = folded.projection.position
+    late = SimulatedHost("gpu-02", epoch=b"f" * 16)
+    late.hold("nvidia:GPU-2", "NVIDIA H100", "B", Interval(JUNE_NS, JUNE_NS + HOUR_NS), HOUR_NS)
+    folded.take("gpu-02", late.batches(), late.epoch)
+    seal(folded, as_of=before)
+    with snapshot(folded.projection) as seen:
+        assert decided_in_force(seen, PeriodSealed) == []
+    seal(folded)
+    seal(folded)  # twice is once
+    with snapshot(folded.projection) as seen:
+        assert len(decided_in_force(seen, PeriodSealed)) == 1
+
+
+def test_what_was_corrected_before_the_seal_is_what_a_late_revision_changes(folded: Folded) -> None:
+    (batch,) = june().batches()
+    folded.take("gpu-01", [batch])
+    decide(folded, Corrected((overlay_of(batch.records[0], OverlayKind.REASSIGN, "Z"),)))
+    seal(folded)
+    folded.take("gpu-01", [revised(batch, 1, {"A": HOUR_NS // 2})], b"1" * 16)
+    assert booked(folded) == {("Z", "NVIDIA L40"): -HOUR_NS // 2}
+    assert folded.usage()["totals_by_org"]["Z"]["ns"] == str(HOUR_NS)
+
+
+def test_late_data_are_folded_again_alike(tmp_path: Path) -> None:
+    with Folded(tmp_path) as folded:
+        (batch,) = june().batches()
+        folded.take("gpu-01", [batch])
+        seal(folded)
+        folded.take("gpu-01", [revised(batch, 1, {"B": HOUR_NS})], b"1" * 16)
+        before, sums = booked(folded), folded.usage()
+        assert before == {("A", "NVIDIA L40"): -HOUR_NS, ("B", "NVIDIA L40"): HOUR_NS}
+    (tmp_path / "projection.duckdb").unlink()
+    with Folded(tmp_path) as folded:
+        folded.fold()
+        assert (booked(folded), folded.usage()) == (before, sums)
+
+
+def overlay_of(record: UsageRecord, kind: OverlayKind, tenant: str) -> Any:
+    return replace(
+        overlay("gpu-01", record, kind, tenant), boot_id="boot-1", usage_key=usage_key("gpu-01", "boot-1", record)
+    )
