@@ -2,12 +2,13 @@
 
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from itertools import groupby
 from typing import Any, Final
 
 from ..model.decisions import Adjusted, ExclusionSet, GapDeclared
 from ..model.identity import joined_digest, row_digest, segment_key
-from ..model.interval import Interval
+from ..model.interval import NS_PER_HOUR, Interval
 from ..model.sealing import decision_leaf, record_leaf, row_leaf
 from ..model.usage import DeviceWindow
 from .projection_decisions import decided_in_force, overlays_in_force
@@ -21,6 +22,7 @@ from .usage_store import Place, StoredRecord
 Unobserved = tuple[tuple[str, int], ...]
 
 _PAGE: Final = 10_000
+_SLICE_NS: Final = NS_PER_HOUR
 _BEHIND: Final = "log_id > ? OR (log_id = ? AND segment_no > ?)"
 _NONE: Final[tuple[Place, Iterator[StoredRecord]]] = ((0, 0), iter(()))
 _SENT: Final = Picked(sent=AsSent.IN_FORCE)
@@ -33,6 +35,22 @@ def period_leaves(
 
     ``notice`` is shown each record with its leaf.
     """
+    for part in _slices(scope):
+        yield from _segment_leaves(snapshot, part, notice)
+    for overlay in overlays_in_force(snapshot, scope):
+        yield decision_leaf(overlay.what)
+    yield from _decision_leaves(snapshot, scope)
+
+
+def _slices(scope: Scope) -> Iterator[Scope]:
+    """Windows lie in the store about as they came: a page reads little but its own hour, not all that is left."""
+    for start_ns in range(scope.span.start_ns, scope.span.end_ns, _SLICE_NS):
+        yield replace(scope, span=Interval(start_ns, min(start_ns + _SLICE_NS, scope.span.end_ns)))
+
+
+def _segment_leaves(
+    snapshot: Snapshot, scope: Scope, notice: Callable[[StoredRecord, bytes], None] | None
+) -> Iterator[bytes]:
     groups = groupby(sent_records(snapshot, scope), key=lambda stored: stored.place[:2])
     records_of, held = next(groups, _NONE)
     for place, columns, unobserved in _rows(snapshot, scope):
@@ -46,9 +64,6 @@ def period_leaves(
                 yield leaf
             records_of, held = next(groups, _NONE)
         yield _leaf_of(columns, row_of(columns, unobserved, joined_digest(digests)))
-    for overlay in overlays_in_force(snapshot, scope):
-        yield decision_leaf(overlay.what)
-    yield from _decision_leaves(snapshot, scope)
 
 
 def sent_records(snapshot: Snapshot, scope: Scope, picked: Picked = _SENT) -> Iterator[StoredRecord]:

@@ -14,6 +14,7 @@ from gputally.model.usage import Batch
 from gputally.proto.convert_decision import encode_decided
 from gputally.simulator.stream import SimulatedHost
 from gputally.storage.frame import genesis_hash, make_frame
+from gputally.storage.projection_decisions import decided_in_force
 from gputally.storage.projection_reader import snapshot
 
 from .folded import Folded
@@ -127,3 +128,28 @@ def test_every_record_that_is_wanted_is_proven(tmp_path: Path) -> None:
 def test_an_empty_period_has_the_root_of_nothing(tmp_path: Path) -> None:
     with Folded(tmp_path) as folded:
         assert root(folded).leaves == 0
+
+
+def test_what_comes_late_changes_no_sealed_root_and_is_under_the_next_seal(tmp_path: Path) -> None:
+    (batch,) = batches("gpu-01")
+    july = Interval(JUNE.end_ns, JUNE.end_ns + 24 * HOUR_NS)
+    with Folded(tmp_path) as folded:
+        folded.take("gpu-01", [batch])
+        made = root(folded)
+        seal = PeriodSealed(JUNE.start_ns, JUNE.end_ns, folded.projection.position, made.hash, made.leaves)
+        decide(folded, [seal])
+        assert root(folded, july).leaves == 0
+        folded.take("gpu-02", batches("gpu-02", "B"))
+        assert root(folded) == made
+        assert root(folded, july).leaves == 30  # an adjustment for each late segment
+
+
+def test_a_seal_that_a_decision_has_overtaken_holds_nothing(tmp_path: Path) -> None:
+    exclusion = ExclusionSet("m", ExclusionKind.MAINTENANCE, JUNE.start_ns, JUNE.end_ns, "kim")
+    with Folded(tmp_path) as folded:
+        folded.take("gpu-01", batches("gpu-01"))
+        made = root(folded)
+        seal = PeriodSealed(JUNE.start_ns, JUNE.end_ns, folded.projection.position, made.hash, made.leaves)
+        decide(folded, [exclusion, seal])
+        with snapshot(folded.projection) as seen:
+            assert decided_in_force(seen, PeriodSealed) == []
