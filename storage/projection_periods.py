@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from ..model.decisions import Adjusted, ExclusionSet, GapDeclared
 from ..model.identity import joined_digest, row_digest, segment_key
-from ..model.interval import NS_PER_HOUR, Interval
+from ..model.interval import Interval
 from ..model.sealing import decision_leaf, record_leaf, row_leaf
 from ..model.usage import DeviceWindow
 from .projection_decisions import decided_in_force, overlays_in_force
@@ -22,7 +22,7 @@ from .usage_store import Place, StoredRecord
 Unobserved = tuple[tuple[str, int], ...]
 
 _PAGE: Final = 10_000
-_SLICE_NS: Final = NS_PER_HOUR
+_SLICE_ROWS: Final = 50_000
 _BEHIND: Final = "log_id > ? OR (log_id = ? AND segment_no > ?)"
 _NONE: Final[tuple[Place, Iterator[StoredRecord]]] = ((0, 0), iter(()))
 _SENT: Final = Picked(sent=AsSent.IN_FORCE)
@@ -35,17 +35,20 @@ def period_leaves(
 
     ``notice`` is shown each record with its leaf.
     """
-    for part in _slices(scope):
+    for part in _slices(snapshot, scope):
         yield from _segment_leaves(snapshot, part, notice)
     for overlay in overlays_in_force(snapshot, scope):
         yield decision_leaf(overlay.what)
     yield from _decision_leaves(snapshot, scope)
 
 
-def _slices(scope: Scope) -> Iterator[Scope]:
-    """Windows lie in the store about as they came: a page reads little but its own hour, not all that is left."""
-    for start_ns in range(scope.span.start_ns, scope.span.end_ns, _SLICE_NS):
-        yield replace(scope, span=Interval(start_ns, min(start_ns + _SLICE_NS, scope.span.end_ns)))
+def _slices(snapshot: Snapshot, scope: Scope) -> Iterator[Scope]:
+    """Windows lie in the store about as they came: a page reads little but its own slice, not all that is left."""
+    relation, parameters = in_force("device_row", scope)
+    rows: int = snapshot.db.execute(f"SELECT count(*) FROM {relation}", parameters).fetchall()[0][0]
+    slice_ns = -(-scope.span.length_ns // (1 + rows // _SLICE_ROWS))
+    for start_ns in range(scope.span.start_ns, scope.span.end_ns, slice_ns):
+        yield replace(scope, span=Interval(start_ns, min(start_ns + slice_ns, scope.span.end_ns)))
 
 
 def _segment_leaves(
