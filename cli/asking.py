@@ -43,10 +43,11 @@ def read_token(path: Path | None) -> str | None:
 class Collector:
     """The API at one address."""
 
-    def __init__(self, url: str, token: str | None) -> None:
+    def __init__(self, url: str, token: str | None, timeout_s: float = _TIMEOUT_S) -> None:
         """Raises click.BadParameter if ``url`` is none."""
         if not _is_url(url):
             raise click.BadParameter(f"{url} must be a URL such as http://127.0.0.1:8080", param_hint="--collector")
+        self._timeout_s = timeout_s
         self._url = url.rstrip("/")
         self._headers = {"Accept": "*/*", **({"Authorization": f"Bearer {token}"} if token else {})}
 
@@ -78,7 +79,7 @@ class Collector:
 
     def _read(self, request: Request, most_bytes: int | None) -> Iterator[bytes]:
         try:
-            with urlopen(request, timeout=_TIMEOUT_S) as response:
+            with urlopen(request, timeout=self._timeout_s) as response:
                 yield from _chunks(response, most_bytes)
         except HTTPError as error:
             raise NoAnswer(Exit.REFUSED, f"{self._url}: {_problem(error)}") from None

@@ -12,27 +12,52 @@ import click
 from ..collector.audit import Pins, audit, count_missing_rows
 from ..collector.audit_report import CutEpoch, StreamReport
 from ..collector.audit_since import BadResult, Change, Stood, changes, read_result
+from ..model.decisions import OWN_HOST_ID
 from ..model.exits import Exit
 from ..model.key_ring import Check
 from ..storage.ledger_folder import LedgerBroken, LedgerError
 from .trusted_keys import NO_CHECK, BadTrustedKeys, load_check, read_trusted_keys
+from .verify_online import verify_online
+from .verify_seals import NONE, are_whole, describe_seals, look_at_seals, read_period, seal_lines
 
 _MOST_ABSENCES: Final = 10
 _PATH = click.Path(path_type=Path)
 
 
 @click.command
-@click.argument("folder", type=_PATH)
+@click.argument("folder", type=_PATH, required=False)
 @click.option("--host", "host_id", help="Only the streams of this host.")
 @click.option("--trusted-keys", type=_PATH, help="A file with lines `HOST PUBLIC-KEY`: who may sign for whom.")
 @click.option("--since", type=_PATH, help="What --json told earlier: all that was there then must still be there.")
+@click.option("--period", default="all", show_default=True, help="Seals of a month (2026-10, UTC), all, or none.")
+@click.option("--collector", "url", help="Instead of FOLDER: check a sealed month as this collector tells it.")
+@click.option("--token-file", type=_PATH, help="With --collector: file of the token; or set GPUTALLY_TOKEN.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object.")
-def command(folder: Path, host_id: str | None, trusted_keys: Path | None, since: Path | None, as_json: bool) -> None:
+def command(
+    folder: Path | None,
+    host_id: str | None,
+    trusted_keys: Path | None,
+    since: Path | None,
+    period: str,
+    url: str | None,
+    token_file: Path | None,
+    as_json: bool,
+) -> None:
     """Check every hash, link and signature of the ledger in FOLDER, its collector running or not.
 
+    Its seals are recomputed too: the log is folded anew into a temporary folder, which takes about a minute for a
+    million records; --period none leaves that out.
+
     Exit codes: 0 all is as its hosts wrote it, 1 something is not (the first such place of each stream is told),
-    66 there is no such ledger or host, 69 a package is missing, 74 the file cannot be read.
+    65 the collector refuses, 66 there is no such ledger, host or seal, 69 a package is missing or the collector does
+    not answer, 74 the file cannot be read.
     """
+    if (folder is None) == (url is None):
+        raise click.UsageError("give the FOLDER of a ledger, or --collector URL and --period")
+    span = read_period(period)
+    if url is not None:
+        sys.exit(verify_online(url, token_file, period, span, trusted_keys))
+    assert folder is not None
     check = load_check()
     if check is None and trusted_keys is not None:
         _exit(NO_CHECK, Exit.UNAVAILABLE)
@@ -40,12 +65,20 @@ def command(folder: Path, host_id: str | None, trusted_keys: Path | None, since:
         pins = {} if trusted_keys is None else read_trusted_keys(trusted_keys)
         earlier = None if since is None else read_result(since)
         found = _look(folder, host_id, pins, check, earlier)
+        seals = (
+            None if period == NONE or host_id is not None else look_at_seals(folder, span, pins, check, found.broken)
+        )
     except (LedgerError, BadTrustedKeys, BadResult) as error:
         _exit(str(error), Exit.IO if isinstance(error, LedgerBroken) else Exit.NO_INPUT)
     if host_id is not None and not (found.streams or found.changes):
         _exit(f"{folder} has no stream of host {host_id}", Exit.NO_INPUT)
-    click.echo(json.dumps(_described(found), default=bytes.hex) if as_json else _table(found))
-    sys.exit(Exit.OK if found.whole else Exit.BROKEN)
+    if span is not None and not seals:
+        _exit(f"{folder} has no seal of {period}", Exit.NO_INPUT)
+    if as_json:
+        click.echo(json.dumps(_described(found) | describe_seals(seals), default=bytes.hex))
+    else:
+        click.echo("\n".join([*seal_lines(seals or ()), _table(found)]))
+    sys.exit(Exit.OK if found.whole and are_whole(seals or ()) else Exit.BROKEN)
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +99,11 @@ class _Found:
         return sorted(self.pinned_hosts - signed)
 
     @property
+    def broken(self) -> bool:
+        """What is there cannot be folded as it was sealed."""
+        return bool(self.missing_rows) or any(stream.broken for stream in self.streams)
+
+    @property
     def whole(self) -> bool:
         wrong = self.missing_rows or self.unsigned_hosts or self.changes
         return not wrong and not any(stream.broken or stream.cut for stream in self.streams)
@@ -76,7 +114,7 @@ def _look(
 ) -> _Found:
     streams = list(audit(folder, host_id, pins, check))
     missing_rows = count_missing_rows(folder) if host_id is None else 0
-    pinned_hosts = frozenset(host for host in pins if host_id in (None, host))
+    pinned_hosts = frozenset(host for host in pins if host_id in (None, host)) - {OWN_HOST_ID}
     changed = None if earlier is None else list(changes(folder, host_id, earlier))
     return _Found(streams, pinned_hosts, missing_rows, check is not None, changed)
 

@@ -25,8 +25,10 @@ from .routes_allocation import add_allocation
 from .routes_corrections import add_corrections
 from .routes_decisions import add_decisions
 from .routes_exclusions import add_exclusions_path
-from .routes_exports import add_exports
+from .routes_explain import add_explain
+from .routes_exports import MOST_OF_ONE, MOST_WAITING, add_exports
 from .routes_money import add_money
+from .routes_periods import add_periods
 from .routes_policy import add_policy
 from .routes_quota import add_quota
 from .routes_slo import add_slo
@@ -34,6 +36,7 @@ from .routes_tenants import add_tenants
 from .routes_workloads import add_workloads
 from .routing import PAGE, RANGE, Json, Routes, Told
 from .tokens import Caller
+from .turns import Turns
 from .uptime_answer import add_uptime, take_optional_span
 from .usage_answer import Asked, answer_usage
 
@@ -65,7 +68,10 @@ def make_api(parts: Parts) -> FastAPI:
     add_adjustments(routes)
     add_corrections(routes)
     add_money(routes)
-    add_exports(routes)
+    turns = Turns("exports and proofs", 1, MOST_WAITING, MOST_OF_ONE)
+    add_exports(routes, turns)
+    add_periods(routes, turns)
+    add_explain(routes, turns)
     add_allocation(routes)
     add_exclusions_path(routes)
     add_workloads(routes)

@@ -11,6 +11,7 @@ from .deciding import Decisions
 from .intake import Intake
 from .limits import Limits
 from .projector import Projector
+from .sealing import Sealer
 from .tokens import Token
 from .writer import LedgerWriter
 
@@ -28,6 +29,7 @@ class Parts:
     decisions: Decisions
     access: AccessLog
     limits: Limits
+    sealer: Sealer
     ready_at_log_id: int = 0
     """The end of the log at start: until the projection is there, sums could be smaller than yesterday's."""
     stopping: bool = field(default=False)

@@ -28,6 +28,7 @@ import uvloop
 from ..model.exits import Exit
 from ..model.settings import BadSettings
 from ..plugins.notify import Notifier
+from ..plugins.signing_key import BadSigningKey, load_key_file
 from ..storage.access_log import AccessLog
 from ..storage.ledger import Ledger
 from ..storage.ledger_folder import FolderLock, LedgerError, prepare_folder
@@ -37,14 +38,15 @@ from .api import make_api
 from .api_parts import Parts
 from .api_server import ApiServer
 from .asking import Questions
-from .config import ApiConfig, CollectorConfig
-from .deciding import Decisions
+from .config import ApiConfig, CollectorConfig, LedgerConfig
+from .deciding import Decisions, own_stream
 from .intake import Intake, IntakeServer
 from .intake_credentials import IntakeCredentials
 from .limits import Limits
 from .projector import Projector
 from .refusal import CannotStart, exit_of
 from .rule_desk import RuleDesk
+from .sealing import Sealer
 from .tokens import Token, load_tokens
 from .writer import LedgerWriter
 
@@ -139,8 +141,20 @@ async def _running(config: CollectorConfig, end: _End) -> AsyncGenerator[str]:
         decisions = Decisions(writer, questions)
         rules = RuleDesk(questions, last_log_id, intake.tell_rules)
         decisions.on_made = rules.note
+        sealer = _sealer(config.ledger, ledger.ledger_id)
         parts = Parts(
-            questions, folder, config.skus, tokens, intake, writer, projector, decisions, access, limits, last_log_id
+            questions,
+            folder,
+            config.skus,
+            tokens,
+            intake,
+            writer,
+            projector,
+            decisions,
+            access,
+            limits,
+            sealer,
+            last_log_id,
         )
         writer.start(projector.notify)
         projector.start()
@@ -175,6 +189,17 @@ def _open_access(folder: Path, config: ApiConfig, stack: AsyncExitStack) -> Acce
     access.start()
     stack.push_async_callback(asyncio.to_thread, access.stop)
     return access
+
+
+def _sealer(config: LedgerConfig, ledger_id: str) -> Sealer:
+    """Raises CannotStart for a key that cannot be used: better now than at the end of the month."""
+    path = None if config.signing_key is None else Path(config.signing_key)
+    try:
+        if path is not None:
+            load_key_file(path)
+    except BadSigningKey as error:
+        raise CannotStart(Exit.CONFIG, f"ledger.signing_key: {error}") from None
+    return Sealer(own_stream(ledger_id).epoch, path)
 
 
 def _tokens(config: ApiConfig) -> tuple[Token, ...] | None:

@@ -8,15 +8,15 @@ import re
 from collections.abc import Mapping
 from dataclasses import MISSING, fields
 from difflib import get_close_matches
-from typing import Any, Final, cast, get_origin
+from typing import Any, Final, TypeVar, cast, get_origin
 
 from ..model.decision_fields import INSTANTS, may_be_none, parts_of, types_of
-from ..model.decisions import Decision
 from ..storage.projection_decisions import Stored
 from .instants import format_instant, parse_instant
 from .problems import BadParameter, Problem
 
 Json = dict[str, Any]
+T = TypeVar("T")
 MOST_NAMES: Final = 1_000
 LONGEST: Final = 255
 LONGEST_BODY: Final = 200_000
@@ -25,8 +25,8 @@ LARGEST: Final = 2**62
 _NUMBER: Final = re.compile(r"-?[0-9]{1,19}", re.ASCII)
 
 
-def read_body(kind: type[Decision], told: object) -> tuple[Decision, str]:
-    """(the decision, why it was made in its author's words). Raises BadParameter."""
+def read_body(kind: type[T], told: object) -> tuple[T, str]:
+    """(the decision, or what is asked for one, and why in its author's words). Raises BadParameter."""
     body = as_object(told)
     why = take_why(body)
     known = {_shown(name): name for name in types_of(kind)}
@@ -35,10 +35,10 @@ def read_body(kind: type[Decision], told: object) -> tuple[Decision, str]:
             near = get_close_matches(name, known, n=1)
             raise BadParameter(name, f"is unknown here; known are {near[0] if near else ', '.join([*known, 'why'])}")
     values = {name: _take(kind, name, body[shown]) for shown, name in known.items() if shown in body}
-    for field in fields(kind):
+    for field in fields(cast("Any", kind)):
         if field.default is MISSING and field.name not in values:
             raise BadParameter(_shown(field.name), "is missing")
-    return cast("Any", kind)(**values), why
+    return kind(**values), why
 
 
 def as_object(told: object) -> Json:

@@ -28,6 +28,9 @@ class IntakeConfig:
 @dataclass(frozen=True, slots=True)
 class LedgerConfig:
     path: str = setting("/var/lib/gputally/ledger", "folder of the SQLite log and the DuckDB projection")
+    signing_key: str | None = setting(
+        None, "file of the key that signs seals of periods (`gputally log new-key`); absent: seals are not signed"
+    )
 
 
 @dataclass(frozen=True, slots=True)

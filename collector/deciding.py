@@ -46,13 +46,29 @@ class Decisions:
     async def make(self, what: Decision, by: str, why: str, check: Check) -> int:
         """Its log id, once it is in force. Raises Problem: 503 where it is not known whether it was made."""
         async with self._turn:
-            self._last_ns = max(await self._questions.ask(lambda seen: _checked(seen, what, check)), self._last_ns)
-            # Later than any before: what was decided when is told apart by it, whatever the clock does.
-            at_ns = self._last_ns = max(time.time_ns(), self._last_ns + 1)
-            await self._commit(encode_decided(Decided(by, at_ns, why, what)))
-            log_id = await self._folded(what, at_ns)
+            at_ns = await self._make(what, by, why, check)
+            log_id = await self._folded(lambda seen: log_id_of(seen, type(what), at_ns))
             await self.on_made(what)
             return log_id
+
+    async def try_to(self, what: Decision, by: str, why: str, check: Check, log_end: Callable[[], int]) -> int | None:
+        """As ``make``, for what may turn out to be without effect when it is folded: then None.
+
+        ``log_end`` says the last log id there is; it is asked in a thread.
+        """
+        async with self._turn:
+            at_ns = await self._make(what, by, why, check)
+            through = await asyncio.to_thread(log_end)
+            await self._folded(lambda seen: seen.position if seen.position >= through else None)
+            return await self._questions.ask(lambda seen: log_id_of(seen, type(what), at_ns))
+
+    async def _make(self, what: Decision, by: str, why: str, check: Check) -> int:
+        """When it was made; it is durable then."""
+        self._last_ns = max(await self._questions.ask(lambda seen: _checked(seen, what, check)), self._last_ns)
+        # Later than any before: what was decided when is told apart by it, whatever the clock does.
+        at_ns = self._last_ns = max(time.time_ns(), self._last_ns + 1)
+        await self._commit(encode_decided(Decided(by, at_ns, why, what)))
+        return at_ns
 
     async def _commit(self, payload: bytes) -> None:
         if len(payload) > MAX_PAYLOAD_BYTES:
@@ -76,12 +92,12 @@ class Decisions:
             raise Problem(503, "ledger", str(said))
         return said.cursor
 
-    async def _folded(self, what: Decision, at_ns: int) -> int:
+    async def _folded(self, look: Callable[[Snapshot], int | None]) -> int:
         deadline = asyncio.get_running_loop().time() + _FOLDED_WITHIN_S
         while asyncio.get_running_loop().time() < deadline:
-            log_id = await self._questions.ask(lambda seen: log_id_of(seen, type(what), at_ns))
-            if log_id is not None:
-                return log_id
+            found = await self._questions.ask(look)
+            if found is not None:
+                return found
             await asyncio.sleep(_LOOK_EVERY_S)
         raise Problem(503, "not-folded", "it is decided and durable, but not in force yet: ask for the list in a while")
 

@@ -110,7 +110,7 @@ def answer_records(request: RecordsRequest, snapshot: Snapshot, tenant: str | No
         "limit": request.limit,
         "count": len(page),
         "next": format_place(page[-1].place) if more else None,
-        "items": [_record(stored) for stored in page],
+        "items": [describe_record(stored) for stored in page],
     }
 
 
@@ -118,7 +118,8 @@ def format_place(place: RecordPlace) -> str:
     return ".".join(map(str, place))
 
 
-def _record(stored: StoredRecord) -> Json:
+def describe_record(stored: StoredRecord) -> Json:
+    """All that is known of a usage record, in words and strings."""
     record, segment = stored.record, stored.record.segment
     return {
         "log_id": str(stored.place[0]),

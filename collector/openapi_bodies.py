@@ -5,7 +5,6 @@ from enum import StrEnum
 from typing import Any, Final, get_origin
 
 from ..model.decision_fields import INSTANTS, may_be_none, types_of
-from ..model.decisions import Decision
 from .bodies import LARGEST, LONGEST, LONGEST_BODY, LONGEST_WHY, MOST_NAMES
 from .openapi_parameters import DATE_TIME
 
@@ -18,7 +17,7 @@ WHY: Final[Json] = {
 }
 
 
-def body_schema(kind: type[Decision]) -> Json:
+def body_schema(kind: Any) -> Json:
     """As bodies.read_body takes it: no other members, and those without a default required."""
     required = [_shown(field.name) for field in fields(kind) if field.default is MISSING]
     return {
@@ -34,7 +33,7 @@ def _shown(name: str) -> str:
     return name.removesuffix("_ns") if name in INSTANTS else name
 
 
-def _schema(kind: type[Decision], name: str) -> Json:
+def _schema(kind: Any, name: str) -> Json:
     one = _one(name, types_of(kind)[name])
     return {"anyOf": [one, {"type": "null"}]} if may_be_none(kind, name) else one
 

@@ -1,6 +1,7 @@
 """Folds the log into the projection, in a thread of its own, a group of entries to a transaction."""
 
 import logging
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -126,10 +127,14 @@ class Projector:
         except LedgerError as again:
             _log.error("%s", again)
 
-    def fold_some(self) -> int:
-        """Folds one group; how many entries it had. Raises LedgerBroken, and then nothing has changed."""
+    def fold_some(self, through: int = sys.maxsize) -> int:
+        """Folds one group, none of it behind ``through``; how many entries it had.
+
+        Raises LedgerBroken, and then nothing has changed.
+        """
         began_s = time.monotonic()
-        entries = self._reader.read(self.position, MOST_ENTRIES, MOST_BYTES)
+        found = self._reader.read(self.position, MOST_ENTRIES, MOST_BYTES)
+        entries = [entry for entry in found if entry.log_id <= through]
         if not entries:
             return 0
         with self._store.transaction(entries[-1].log_id):

@@ -32,9 +32,8 @@ class Format:
     make: Make
 
 
-def add_exports(routes: Routes) -> None:
-    # One at a time: the threads that answer questions are few, and an export takes one for long.
-    turns = Turns("exports", 1, MOST_WAITING, MOST_OF_ONE)
+def add_exports(routes: Routes, turns: Turns) -> None:
+    """``turns`` gives one at a time: the threads that answer questions are few, and an export takes one for long."""
     for each in _formats(routes):
         _add(routes, each, turns)
 

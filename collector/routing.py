@@ -64,6 +64,17 @@ class Routes:
             extra["responses"] = {"200": {"content": {"application/json": {"schema": says}}}}
         self.app.add_api_route(path, handle, methods=["GET"], openapi_extra=extra, name=path)
 
+    def add(
+        self,
+        path: str,
+        parameters: Sequence[str],
+        handle: Callable[[Request], Awaitable[Response]],
+        required: Sequence[str],
+    ) -> None:
+        """A GET of its own kind, with its parameters described."""
+        extra: Json = {"parameters": described(parameters, required, {})}
+        self.app.add_api_route(path, handle, methods=["GET"], openapi_extra=extra, name=path, response_model=None)
+
     def post(self, path: str, handle: Callable[[Request], Awaitable[Response]], body: Json) -> None:
         """A path at which something is decided; ``body`` is its JSON Schema. The handler asks who it is."""
         extra: Json = {"requestBody": {"required": True, "content": {"application/json": {"schema": body}}}}

@@ -5,6 +5,7 @@ test vectors: each field is one tag byte and either a length and UTF-8 bytes, or
 a 16-byte big-endian integer, or nothing at all where the value is unknown.
 """
 
+from collections.abc import Iterable
 from functools import lru_cache
 from hashlib import blake2b
 from struct import Struct
@@ -143,7 +144,12 @@ def _integers(*values: int) -> bytes:
 
 def records_digest(records: tuple[UsageRecord, ...] | list[UsageRecord]) -> bytes:
     """One digest for all records of a segment, in whatever order they come."""
-    return _hash(b"".join(sorted(map(record_digest, records))))
+    return joined_digest(map(record_digest, records))
+
+
+def joined_digest(digests: Iterable[bytes]) -> bytes:
+    """The same, of record digests."""
+    return _hash(b"".join(sorted(digests)))
 
 
 def row_digest(row: DeviceWindow) -> bytes:

@@ -2,15 +2,17 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, Generic, TypeVar, get_origin
+from typing import Any, Final, Generic, TypeVar, get_origin
 
 from ..model.decision_fields import types_of
-from ..model.decisions import Adjusted
+from ..model.decisions import Adjusted, Overlay
 from .projection_decision_rows import ORIGIN, columns_of, decision_tables, row_kind, table_of
 from .projection_reader import Snapshot
 from .usage_query import Scope
 
 T = TypeVar("T")
+_IDENTITY: Final = "host_id, boot_id, device_id, generation, boot_start_ns, workload_kind, workload_id, session_id"
+"""What an overlay names a record by: the same in every revision of it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +31,15 @@ def decided_in_force(snapshot: Snapshot, kind: type[T], as_of: int | None = None
     key = ", ".join(kind.KEY) or "1"  # type: ignore[attr-defined]  # pyright: ignore[reportAttributeAccessIssue, reportUnknownArgumentType, reportUnknownMemberType]
     sql = f"QUALIFY row_number() OVER (PARTITION BY {key} ORDER BY log_id DESC) = 1 ORDER BY log_id"
     return list(_read(snapshot, kind, f"WHERE log_id <= ? {sql}", [snapshot.position if as_of is None else as_of]))
+
+
+def overlays_in_force(snapshot: Snapshot, scope: Scope) -> list[Stored[Overlay]]:
+    """Of each record in the span the last reassignment, and the last word on whether it counts, in order of the log."""
+    rest = (
+        "WHERE log_id <= ? AND window_start_ns >= ? AND window_start_ns < ? QUALIFY row_number() OVER"
+        f" (PARTITION BY {_IDENTITY}, kind = 'reassign' ORDER BY log_id DESC) = 1 ORDER BY log_id, usage_key"
+    )
+    return list(_read(snapshot, Overlay, rest, [scope.as_of, scope.span.start_ns, scope.span.end_ns]))
 
 
 def decided(snapshot: Snapshot, kind: type[T], offset: int, limit: int) -> tuple[list[Stored[T]], int]:

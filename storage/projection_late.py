@@ -58,15 +58,16 @@ def sealed_spans(db: duckdb.DuckDBPyConnection) -> list[Interval]:
 def is_touched(db: duckdb.DuckDBPyConnection, span: Interval, behind_log_id: int) -> bool:
     """Whether an entry behind ``behind_log_id`` says anything of windows that start in ``span``."""
     inside = "window_start_ns >= ? AND window_start_ns < ?"
-    for table, log_id in ((as_said("device_row")[0], "log_id"), ("overlay", "log_id")):
-        found = db.execute(
-            f"SELECT 1 FROM {table} WHERE {log_id} > ? AND {inside} LIMIT 1",
-            [behind_log_id, span.start_ns, span.end_ns],
-        ).fetchall()
-        if found:
+    at = inside.replace("window_start_ns", "at_ns")
+    for table, where in ((as_said("device_row")[0], inside), ("overlay", inside), ("adjusted", at)):
+        sql = f"SELECT 1 FROM {table} WHERE log_id > ? AND {where} LIMIT 1"
+        if db.execute(sql, [behind_log_id, span.start_ns, span.end_ns]).fetchall():
             return True
-    aside = "SELECT 1 FROM quarantine WHERE log_id > ? AND from_ns < ? AND coalesce(to_ns > ?, true) LIMIT 1"
-    return bool(db.execute(aside, [behind_log_id, span.end_ns, span.start_ns]).fetchall())
+    for table in ("quarantine", "exclusion_set", "gap_declared"):
+        sql = f"SELECT 1 FROM {table} WHERE log_id > ? AND from_ns < ? AND coalesce(to_ns > ?, true) LIMIT 1"
+        if db.execute(sql, [behind_log_id, span.end_ns, span.start_ns]).fetchall():
+            return True
+    return False
 
 
 def _amounts(db: duckdb.DuckDBPyConnection, place: Place) -> Counter[_Owner]:

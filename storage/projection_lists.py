@@ -7,7 +7,7 @@ from typing import Any, Final
 from .projection_reader import Snapshot
 from .projection_rows import record_of
 from .projection_schema import QUARANTINE
-from .projection_sql import OWNERS, in_force
+from .projection_sql import OWNERS, AsSent, in_force
 from .usage_query import Scope
 from .usage_store import HostState, LostFrames, RecordPlace, StoredRecord
 
@@ -20,6 +20,8 @@ class Picked:
     workload: str | None = None
     """kind:id"""
     voided: bool = False
+    sent: AsSent | None = None
+    """As their hosts sent them."""
 
 
 def records(
@@ -33,11 +35,16 @@ def records(
     if picked.workload is not None:
         kind, _, name = picked.workload.partition(":")
         where, more = f"{where} AND workload_kind = ? AND workload_id = ?", [*more, kind, name]
-    return _records(snapshot, scope, picked.voided, f"WHERE {where}", more, limit)
+    return _records(snapshot, scope, picked, f"WHERE {where}", more, limit)
 
 
 def records_at(
-    snapshot: Snapshot, scope: Scope, places: Sequence[RecordPlace], *, voided: bool = False
+    snapshot: Snapshot,
+    scope: Scope,
+    places: Sequence[RecordPlace],
+    *,
+    voided: bool = False,
+    sent: AsSent | None = None,
 ) -> list[StoredRecord]:
     """Those of these places that are in force, in the order of the log."""
     columns = [list(column) for column in zip(*places, strict=True)]
@@ -45,13 +52,13 @@ def records_at(
         "SEMI JOIN (SELECT unnest(?::BIGINT[]) AS log_id, unnest(?::INTEGER[]) AS segment_no,"
         " unnest(?::INTEGER[]) AS ordinal) USING (log_id, segment_no, ordinal)"
     )
-    return _records(snapshot, scope, voided, join, columns, len(places))
+    return _records(snapshot, scope, Picked(voided=voided, sent=sent), join, columns, len(places))
 
 
 def _records(
-    snapshot: Snapshot, scope: Scope, voided: bool, rest: str, more: list[Any], limit: int
+    snapshot: Snapshot, scope: Scope, picked: Picked, rest: str, more: list[Any], limit: int
 ) -> list[StoredRecord]:
-    relation, parameters = in_force("record", scope, voided=voided)
+    relation, parameters = in_force("record", scope, voided=picked.voided, sent=picked.sent)
     page = f"(SELECT * FROM {relation} {rest} ORDER BY log_id, segment_no, ordinal LIMIT ?)"
     found = snapshot.db.execute(
         f"WITH page AS MATERIALIZED {page} SELECT page.*, {_OF_SEGMENT} FROM page JOIN device_row r"

@@ -1,6 +1,7 @@
 """Pieces of SQL that every question to the projection shares."""
 
 from collections.abc import Sequence
+from enum import StrEnum
 from typing import Any, Final
 
 import duckdb
@@ -23,32 +24,59 @@ OWNERS: Final = ("tenant", "project", "rule", "reason")
 """Columns of a record that a correction may say otherwise; what the host said has the prefix ``said_``."""
 
 
+class AsSent(StrEnum):
+    """Records as their hosts sent them, whatever was decided of them since."""
+
+    IN_FORCE = "in_force"
+    """That nothing superseded."""
+    EVER = "ever"
+    """Every revision."""
+
+
 def in_force(
-    table: str, scope: Scope, spans: Sequence[Interval] | None = None, *, voided: bool = False
+    table: str,
+    scope: Scope,
+    spans: Sequence[Interval] | None = None,
+    *,
+    voided: bool = False,
+    sent: AsSent | None = None,
 ) -> tuple[str, list[Any]]:
     """(a relation, its parameters): the rows of ``record`` or ``device_row`` in scope that nothing superseded.
 
     Everything that reads either table reads it through here. ``spans``: only windows that start in one of
     these, instead of in the scope's. The relation has all of the table's columns, those of ``device`` and
     ``subject``, and the times and energy that are stored as distances. Records have the owner that a correction
-    gave them; those that one has voided are not among them, or with ``voided`` only they are.
+    gave them; those that one has voided are not among them, or with ``voided`` only they are. With ``sent``
+    corrections change nothing, and a scope's tenant is who had the record as sent.
     """
     windows, bounds = _in_spans([scope.span] if spans is None else spans)
-    rows = (
-        f"(SELECT e.* FROM (SELECT * FROM {table} WHERE log_id <= ? AND {windows}) e"
-        " ANTI JOIN (SELECT log_id, segment_no FROM superseded WHERE by_log_id <= ?) s"
-        " ON s.log_id = e.log_id AND s.segment_no = e.segment_no)"
-    )
-    parameters: list[Any] = [scope.as_of, *bounds, scope.as_of]
+    rows = f"(SELECT * FROM {table} WHERE log_id <= ? AND {windows})"
+    parameters: list[Any] = [scope.as_of, *bounds]
+    if sent is not AsSent.EVER:
+        rows = (
+            f"(SELECT e.* FROM {rows} e"
+            " ANTI JOIN (SELECT log_id, segment_no FROM superseded WHERE by_log_id <= ?) s"
+            " ON s.log_id = e.log_id AND s.segment_no = e.segment_no)"
+        )
+        parameters.append(scope.as_of)
+    joined = _JOINED[table].format(rows)
     if table != "record":
-        return f"({_JOINED[table].format(rows)})", parameters
+        return f"({joined})", parameters
+    if sent is not None:
+        return _sent(joined, scope, parameters)
     tenant = "" if scope.tenant is None else " AND coalesce(o.tenant, r.tenant) = ?"
     sql = (
-        f"(SELECT r.* REPLACE ({_CORRECTED}), {_SAID} FROM ({_JOINED[table].format(rows)}) r"
+        f"(SELECT r.* REPLACE ({_CORRECTED}), {_SAID} FROM ({joined}) r"
         f" LEFT JOIN {corrections()} o USING (log_id, segment_no, ordinal)"
         f" WHERE {'' if voided else 'NOT '}coalesce(o.voided, false){tenant})"
     )
     return sql, [*parameters, scope.as_of, *([scope.tenant] if tenant else [])]
+
+
+def _sent(joined: str, scope: Scope, parameters: list[Any]) -> tuple[str, list[Any]]:
+    if scope.tenant is None:
+        return f"(SELECT r.*, {_SAID} FROM ({joined}) r)", parameters
+    return f"(SELECT r.*, {_SAID} FROM ({joined}) r WHERE r.tenant = ?)", [*parameters, scope.tenant]
 
 
 def as_said(table: str) -> tuple[str, list[Any]]:

@@ -224,7 +224,9 @@ class PlainAnswers:
         unobserved = sum((row.unobserved_total_ns * _fraction(row.segment) for row in rows), Fraction())
         unattributed = sum((_amount(record, Meter.ALLOCATED) for record in nobodys), Fraction())
         amount = sum(each.allocated_ns for each in aside)
-        return Completeness(self._hosts(scope, aside), int(unobserved), int(unattributed), len(aside), amount)
+        return Completeness(
+            self._hosts(scope, aside), int(unobserved), int(unattributed), len(aside), amount, scope.tenant is not None
+        )
 
     def _hosts(self, scope: Scope, aside: list[PutAside]) -> tuple[HostCompleteness, ...]:
         found: list[HostCompleteness] = []

@@ -53,6 +53,10 @@ VOLATILE = {
     "detail",
     "at",
     "stale_ns",
+    "ledger",
+    "heads",
+    "frame",
+    "proof",
 }
 """What may differ between the ledgers. That nothing of the other's is in it is looked at byte by byte."""
 

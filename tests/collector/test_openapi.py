@@ -86,5 +86,5 @@ def test_whatever_is_asked_the_answer_is_one_that_the_document_names(
             derandomize=True,
             database=None,
         )
-        run: Any = cast("Any", bounded)(given(strategy)(ask))
+        run: Any = cast("Any", bounded)(given(strategy)(ask))  # type: ignore[no-untyped-call]
         run()

@@ -5,9 +5,12 @@ from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from gputally.model.decisions import ExclusionKind, ExclusionSet, PeriodSealed
 from gputally.model.identity import encode, record_digest, records_digest, row_digest, segment_key, usage_key
 from gputally.model.interval import Interval
 from gputally.model.key_ring import checkpoint_message, key_message
+from gputally.model.merkle import root_of
+from gputally.model.sealing import decision_leaf, record_leaf, row_leaf, seal_message
 from gputally.model.signing import key_id_of
 from gputally.model.usage import ClaimClass, ClockState, DeviceWindow, Segment, Sharing, UsageRecord
 from gputally.model.workload import Owner, Workload
@@ -65,6 +68,12 @@ ROW = DeviceWindow(
 FRAME = make_frame(EPOCH, 1, genesis_hash(HOST, EPOCH), 1, b"usage")
 NEXT = make_frame(EPOCH, 2, FRAME.hash, 0, b"more!")
 KEY = SecretKey(Ed25519PrivateKey.from_private_bytes(bytes(range(32))))
+LEAVES = [
+    row_leaf(segment_key(HOST, BOOT, SEGMENT), 0, row_digest(ROW)),
+    record_leaf(usage_key(HOST, BOOT, RECORD), 0, record_digest(RECORD)),
+    decision_leaf(ExclusionSet("m", ExclusionKind.MAINTENANCE, 0, 1, "kim")),
+]
+SEAL = PeriodSealed(0, 1, 7, root_of(LEAVES).hash, 3, key_id_of(KEY.public_key))
 VECTORS = {
     "encode(nothing known)": encode(None),
     'encode("a")': encode("a"),
@@ -86,6 +95,12 @@ VECTORS = {
     "signature of the checkpoint of frame 2": KEY.sign(checkpoint_message(HOST, EPOCH, 2, NEXT.hash)),
     "signed of the first key": key_message(KEY.public_key, b""),
     "signature of the first key": KEY.sign(key_message(KEY.public_key, b"")),
+    "leaf of the row": LEAVES[0],
+    "leaf of the record": LEAVES[1],
+    "leaf of an exclusion": LEAVES[2],
+    "root of the three": SEAL.root,
+    "signed of the seal": seal_message(EPOCH, SEAL),
+    "signature of the seal": KEY.sign(seal_message(EPOCH, SEAL)),
     "checkpoint": checkpoint.encode({"open": [1, -1, 2**64, None, True, b"x"]}),
 }
 
