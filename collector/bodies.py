@@ -85,7 +85,7 @@ def _show(name: str, value: Any) -> Any:
     parts = parts_of(value)
     if parts is not None:
         return parts
-    return str(value) if name.endswith("_ns") else value
+    return str(value) if name == "ns" or name.endswith("_ns") else value
 
 
 def _take(kind: Any, name: str, told: object) -> Any:
