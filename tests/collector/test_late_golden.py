@@ -48,4 +48,4 @@ def test_g14_a_record_for_june_arrives_after_june_is_sealed(tmp_path: Path) -> N
         (row,) = rows_of(ask("/v1/export/focus", **JULY).text)
         assert (row["ChargeClass"], row["BilledCost"], row["BillingAccountId"]) == ("Correction", "3.90", "Org-A")
         proven = ask("/v1/periods/proof", **{"from": JUNE["range_from"], "to": JUNE["range_to"]}).json()
-        assert proven["root"] and ask("/v1/usage", **JULY).json()["adjustments"]["count"] == 1
+        assert proven["seal"]["root"] and ask("/v1/usage", **JULY).json()["adjustments"]["count"] == 1
