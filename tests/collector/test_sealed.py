@@ -183,6 +183,48 @@ def test_late_data_are_folded_again_alike(tmp_path: Path) -> None:
         assert (booked(folded), folded.usage()) == (before, sums)
 
 
+def test_a_revision_that_moves_a_record_out_of_a_sealed_month_is_put_aside(folded: Folded) -> None:
+    (batch,) = june().batches()
+    folded.take("gpu-01", [batch])
+    seal(folded)
+    moved = revised(batch, 1, {"A": HOUR_NS})
+    segment = replace(moved.rows[0].segment, window_start_ns=JULY_NS, wall_start_ns=JULY_NS)
+    records = [replace(record, segment=segment) for record in moved.records]
+    row = replace(moved.rows[0], segment=segment, records_digest=records_digest(records))
+    folded.take("gpu-01", [replace(moved, rows=(row,), records=tuple(records))], b"1" * 16)
+    assert total(folded) == 24 * HOUR_NS and total(folded, **JULY) == 0 and booked(folded) == {}
+    assert "under another window" in folded.put_aside()[0]
+
+
+def test_two_revisions_in_one_frame_are_found_again_beside_late_ones(folded: Folded) -> None:
+    (batch,) = june().batches()
+    july = SimulatedHost("gpu-01", epoch=b"j" * 16)
+    july.hold("nvidia:GPU-7", "NVIDIA L40", "A", Interval(JULY_NS, JULY_NS + HOUR_NS), HOUR_NS)
+    (open_batch,) = july.batches()
+    folded.take("gpu-01", [batch])
+    seal(folded)
+    folded.take("gpu-01", [revised(batch, 1, {"B": HOUR_NS})], b"1" * 16)
+    first, second = revised(open_batch, 0, {}), revised(open_batch, 1, {})
+    folded.take("gpu-01", [replace(first, rows=first.rows + second.rows)], b"2" * 16)
+    folded.take("gpu-01", [revised(open_batch, 3, {"A": 9})], b"3" * 16)
+    assert total(folded, **JULY) == 9 and folded.put_aside() == []
+
+
+def test_owners_whose_names_join_alike_are_booked_apart(folded: Folded) -> None:
+    (batch,) = june().batches()
+    folded.take("gpu-01", [batch])
+    seal(folded)
+    late = revised(batch, 1, {"a/b": 900, "a": 800})
+    records = [
+        replace(each, owner=replace(each.owner, project="c" if each.owner.tenant == "a/b" else "b/c"))
+        for each in late.records
+    ]
+    row = replace(late.rows[0], records_digest=records_digest(records))
+    folded.take("gpu-01", [replace(late, rows=(row,), records=tuple(records))], b"1" * 16)
+    told = booked(folded)
+    assert (told["a/b", "NVIDIA L40"], told["a", "NVIDIA L40"]) == (900, 800)
+
+
 def overlay_of(record: UsageRecord, kind: OverlayKind, tenant: str) -> Any:
     return replace(
         overlay("gpu-01", record, kind, tenant), boot_id="boot-1", usage_key=usage_key("gpu-01", "boot-1", record)
