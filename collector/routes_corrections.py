@@ -80,7 +80,7 @@ def add_corrections(routes: Routes) -> None:
 
 
 async def make_all(overlays: Sequence[Overlay], make: Callable[[Corrected], Awaitable[int]]) -> list[int]:
-    """Their log ids. Raises Problem, which says which parts stand if one fails: to go on from there, or to lift them."""
+    """Their log ids. Raises Problem, which says which parts stand where a later one fails."""
     log_ids: list[int] = []
     for part in _parts(overlays):
         try:

@@ -53,7 +53,8 @@ def explaining_it(tmp_path: Path) -> Iterator[Explaining]:
         host.hold("nvidia:GPU-1", "NVIDIA L40", "AB"[hour % 2], span, HOUR_NS)
     with Folded(tmp_path) as folded:
         folded.take("gpu-01", host.batches())
-        with CountingReader(tmp_path) as ledger:
+        ledger = CountingReader(tmp_path)
+        with ledger:
             yield Explaining(folded, ledger)
 
 
