@@ -90,7 +90,8 @@ def adjusted_sums(snapshot: Snapshot, scope: Scope) -> dict[str, tuple[int, int]
 
 def _booked(scope: Scope) -> tuple[str, list[Any]]:
     """Which rows: an id can be booked again at another instant, so the last of each that was ever in scope decides."""
-    in_scope, parameters = "at_ns >= ? AND at_ns < ?", [scope.span.start_ns, scope.span.end_ns]
+    in_scope = "at_ns >= ? AND at_ns < ?"
+    parameters: list[Any] = [scope.span.start_ns, scope.span.end_ns]
     if scope.tenant is not None:
         in_scope, parameters = f"{in_scope} AND tenant = ?", [*parameters, scope.tenant]
     rest = (
