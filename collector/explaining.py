@@ -9,7 +9,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
-from ..model.decisions import Corrected, Decided, Decision, ExclusionSet, PeriodSealed, RulesSet
+from ..model.decisions import Adjusted, Corrected, Decided, Decision, ExclusionSet, PeriodSealed, RulesSet
 from ..model.interval import Interval
 from ..model.sealing import decision_leaf, record_leaf
 from ..model.usage import Batch
@@ -17,7 +17,7 @@ from ..model.workload import UNATTRIBUTED, Owner
 from ..proto.convert import encode_batch
 from ..proto.convert_decision import encode_decided
 from ..storage.ledger_reader import Entry, LedgerReader
-from ..storage.projection_decisions import Stored, decided_in_force, overlays_in_force
+from ..storage.projection_decisions import Stored, adjustments_in, decided_in_force, overlays_in_force
 from ..storage.projection_lists import Picked, records, records_at
 from ..storage.projection_reader import Snapshot
 from ..storage.projection_sql import AsSent
@@ -74,7 +74,8 @@ def explain(asked: ExplainAsked, seen: Snapshot, ledger: LedgerReader, sealer: S
     overlays = [each for each in overlays_in_force(seen, scope) if each.what.usage_key in keys]
     exclusions = list(_exclusions(asked, seen))
     entries = _entries(ledger, {each.sent.place[0] for each in known}, asked.frames)
-    decided = [*(decision_leaf(each.what) for each in overlays), *(decision_leaf(each.what) for each in exclusions)]
+    booked = _booked(asked, seen)
+    decided = [decision_leaf(each.what) for part in (overlays, exclusions, booked) for each in part]
     seals = _proven(seen, asked.span, {each.leaf for each in known}, decided)
     public_key = sealer.public_key()
     return {
@@ -90,6 +91,7 @@ def explain(asked: ExplainAsked, seen: Snapshot, ledger: LedgerReader, sealer: S
         "records": [_record(asked, each, entries[each.sent.place[0]], seals) for each in known],
         "corrections": [_decision(asked, each, Corrected((each.what,)), seals) for each in overlays],
         "exclusions": [_decision(asked, each, each.what, seals) for each in exclusions],
+        "adjustments": [_decision(asked, each, each.what, seals) for each in booked],
         "rules": _rules(asked, seen, known),
         "seals": [show_seal(stored) for stored, _ in seals],
         "heads": _heads(ledger, sorted({each.sent.host_id for each in known})),
@@ -178,6 +180,16 @@ def _exclusions(asked: ExplainAsked, seen: Snapshot) -> Iterator[Stored[Exclusio
         touches = what.from_ns < asked.span.end_ns and what.to_ns > asked.span.start_ns
         if touches and not what.ended and what.tenant in ("", asked.tenant):
             yield stored
+
+
+def _booked(asked: ExplainAsked, seen: Snapshot) -> list[Stored[Adjusted]]:
+    """What is charged to the tenant beside the records of the range. No amount is of one workload."""
+    if asked.workload is not None:
+        return []
+    found = adjustments_in(seen, Scope(asked.span, seen.position, asked.tenant), limit=MOST_RECORDS + 1)
+    if len(found) > MOST_RECORDS:
+        raise _too_many()
+    return found
 
 
 def _rules(asked: ExplainAsked, seen: Snapshot, known: Iterable[_Known]) -> list[Json]:
