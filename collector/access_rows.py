@@ -13,7 +13,8 @@ _SECRETS: Final = ("token", "secret", "password", "authorization", "bearer", "ap
 
 
 def shown_path(path: str) -> str:
-    return path[:LONGEST]
+    """Without what a terminal would obey: the row is also a line of the process's log."""
+    return "".join(each if each.isprintable() else repr(each)[1:-1] for each in path[:LONGEST])
 
 
 def shown_query(query: bytes, tokens: Sequence[Token]) -> str:

@@ -138,7 +138,7 @@ async def _running(config: CollectorConfig, end: _End) -> AsyncGenerator[str]:
         server = IntakeServer(intake, config.intake)
         intake_at = await server.start()
         stack.push_async_callback(server.stop, _GOODBYE_S)
-        decisions = Decisions(writer, questions)
+        decisions = Decisions(writer, questions, lambda: _log_end(folder))
         rules = RuleDesk(questions, last_log_id, intake.tell_rules)
         decisions.on_made = rules.note
         sealer = _sealer(config.ledger, ledger.ledger_id)
@@ -171,13 +171,18 @@ def _open_stores(folder: Path, stack: AsyncExitStack) -> tuple[Ledger, Projectio
         stack.callback(FolderLock(folder).release)
         ledger = Ledger(folder)
         stack.callback(ledger.close)
-        with LedgerReader(folder) as reader:
-            last_log_id = reader.last_log_id()
+        last_log_id = _log_end(folder)
         projection = Projection(folder, ledger.ledger_id, last_log_id)
         stack.callback(projection.close)
     except LedgerError as error:
         raise CannotStart(exit_of(error), f"ledger.path: {error}") from error
     return ledger, projection, last_log_id
+
+
+def _log_end(folder: Path) -> int:
+    """Raises LedgerError."""
+    with LedgerReader(folder) as reader:
+        return reader.last_log_id()
 
 
 def _open_access(folder: Path, config: ApiConfig, stack: AsyncExitStack, on_death: Callable[[], None]) -> AccessLog:

@@ -6,6 +6,7 @@ Decisions are made one after another, so that each is checked against all before
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from hashlib import sha256
 from typing import Final, TypeVar
 
@@ -17,7 +18,7 @@ from ..storage.ledger_rules import Cursor, Offer, Ruling, StreamId, Verdict
 from ..storage.projection_decisions import last_decided_ns, log_id_of
 from ..storage.projection_reader import Snapshot
 from .asking import Questions
-from .problems import Problem
+from .problems import Problem, TryLater
 from .writer import LedgerWriter, Welcomed
 
 T = TypeVar("T")
@@ -35,40 +36,62 @@ def own_stream(ledger_id: str) -> StreamId:
 class Decisions:
     """For the event loop."""
 
-    def __init__(self, writer: LedgerWriter, questions: Questions) -> None:
-        self._writer, self._questions = writer, questions
+    def __init__(self, writer: LedgerWriter, questions: Questions, log_end: Callable[[], int]) -> None:
+        """``log_end`` says the last log id there is; it is asked in a thread."""
+        self._writer, self._questions, self._log_end = writer, questions, log_end
         self._stream = own_stream(writer.ledger_id)
         self._turn = asyncio.Lock()
         self._last_ns = 0
+        self._through: int | None = None
+        """The log's end behind the last decision; None: not known, as at the start or after a failed commit."""
         self.on_made: Callable[[Decision], Awaitable[None]] = _nothing
         """Called with each that is in force, before whoever made it is told."""
 
     async def make(self, what: Decision, by: str, why: str, check: Check) -> int:
         """Its log id, once it is in force. Raises Problem: 503 where it is not known whether it was made."""
         async with self._turn:
-            at_ns = await self._make(what, by, why, check)
-            log_id = await self._folded(lambda seen: log_id_of(seen, type(what), at_ns))
+            log_id = await self._decide(what, by, why, check)
+            if log_id is None:
+                raise Problem(409, "sealed", "the time it is about was sealed before it: it holds nothing")
             await self.on_made(what)
             return log_id
 
-    async def try_to(self, what: Decision, by: str, why: str, check: Check, log_end: Callable[[], int]) -> int | None:
-        """As ``make``, for what may turn out to be without effect when it is folded: then None.
-
-        ``log_end`` says the last log id there is; it is asked in a thread.
-        """
+    async def try_to(self, what: Decision, by: str, why: str, check: Check) -> int | None:
+        """As ``make``, for what may turn out to be without effect when it is folded: then None."""
         async with self._turn:
-            at_ns = await self._make(what, by, why, check)
-            through = await asyncio.to_thread(log_end)
-            await self._folded(lambda seen: seen.position if seen.position >= through else None)
-            return await self._questions.ask(lambda seen: log_id_of(seen, type(what), at_ns))
+            return await self._decide(what, by, why, check)
 
-    async def _make(self, what: Decision, by: str, why: str, check: Check) -> int:
+    async def _decide(self, what: Decision, by: str, why: str, check: Check) -> int | None:
+        await self._check(what, check)
+        at_ns = await self._make(what, by, why)
+        try:
+            return await self._folded(await self._end(), lambda seen: log_id_of(seen, type(what), at_ns))
+        except TimeoutError:
+            told = "it is decided and durable, but not in force yet: ask for the list in a while"
+            raise Problem(503, "not-folded", told) from None
+
+    async def _check(self, what: Decision, check: Check) -> None:
+        """Against all decisions before it: also one that was not in force yet when its maker was told so."""
+        try:
+            last_ns = await self._folded(await self._end(), lambda seen: _checked(seen, what, check))
+        except TimeoutError:
+            told = "nothing was decided, since what was decided before is not in force yet"
+            raise TryLater(503, "not-folded", told, 10) from None
+        self._last_ns = max(last_ns, self._last_ns)
+
+    async def _make(self, what: Decision, by: str, why: str) -> int:
         """When it was made; it is durable then."""
-        self._last_ns = max(await self._questions.ask(lambda seen: _checked(seen, what, check)), self._last_ns)
         # Later than any before: what was decided when is told apart by it, whatever the clock does.
         at_ns = self._last_ns = max(time.time_ns(), self._last_ns + 1)
+        self._through = None
         await self._commit(encode_decided(Decided(by, at_ns, why, what)))
         return at_ns
+
+    async def _end(self) -> int:
+        """The last decision of all is at it or before."""
+        if self._through is None:
+            self._through = await asyncio.to_thread(self._log_end)
+        return self._through
 
     async def _commit(self, payload: bytes) -> None:
         if len(payload) > MAX_PAYLOAD_BYTES:
@@ -92,14 +115,17 @@ class Decisions:
             raise Problem(503, "ledger", str(said))
         return said.cursor
 
-    async def _folded(self, look: Callable[[Snapshot], int | None]) -> int:
+    async def _folded(self, through: int, look: Callable[[Snapshot], T]) -> T:
+        """What ``look`` sees once that log entry is folded. Raises TimeoutError, and whatever ``look`` raises."""
         deadline = asyncio.get_running_loop().time() + _FOLDED_WITHIN_S
         while asyncio.get_running_loop().time() < deadline:
-            found = await self._questions.ask(look)
-            if found is not None:
-                return found
+            # Where many ask, it takes longer: what is decided already cannot be told to have been refused.
+            with suppress(TryLater):
+                found = await self._questions.ask(lambda seen: (look(seen),) if seen.position >= through else None)
+                if found is not None:
+                    return found[0]
             await asyncio.sleep(_LOOK_EVERY_S)
-        raise Problem(503, "not-folded", "it is decided and durable, but not in force yet: ask for the list in a while")
+        raise TimeoutError
 
 
 async def _nothing(_: Decision) -> None:

@@ -4,12 +4,12 @@ from collections.abc import Iterable
 from dataclasses import fields
 from typing import Any, Final
 
+from ..model.decision_reach import changed_time
 from ..model.decisions import (
+    LATE_PREFIX,
     Adjusted,
     CatalogueSet,
-    Corrected,
     Decision,
-    DeviceSwapped,
     ExclusionSet,
     LeaseSet,
     PeriodSealed,
@@ -18,6 +18,7 @@ from ..model.decisions import (
 )
 from ..model.interval import Interval
 from ..model.workload import UNATTRIBUTED
+from ..storage.projection_decision_rows import replaced_by
 from ..storage.projection_decisions import decided_in_force, last_decided_ns
 from ..storage.projection_reader import Snapshot
 from .catalogues import check_catalogue, known_catalogues
@@ -33,6 +34,7 @@ _NAMES: Final = ("id", "tenant", "host_id", "gpu_model", "version", "approver", 
 def check_decision(seen: Snapshot, what: Decision) -> None:
     """Raises Problem: 400 for what can never be, 409 for what cannot be any more."""
     _check_names(what)
+    _check_own_names(what)
     _check_interval(what)
     if isinstance(what, CatalogueSet):
         _check_catalogue(seen, what)
@@ -42,7 +44,7 @@ def check_decision(seen: Snapshot, what: Decision) -> None:
         raise BadParameter("gpus", "must be 1 or more")
     if isinstance(what, LeaseSet) and what.device_ids and len(set(what.device_ids)) != what.gpus:
         raise BadParameter("device_ids", f"names {len(set(what.device_ids))} devices, gpus is {what.gpus}")
-    _check_unsealed(seen, _touched(what))
+    _check_unsealed(seen, changed_time(replaced_by(seen.db, what), what))
 
 
 def sealed_periods(seen: Snapshot) -> list[Interval]:
@@ -59,6 +61,11 @@ def _check_names(what: Decision) -> None:
             raise BadParameter(name, "must be a name, not empty and printable")
     if getattr(what, "tenant", None) == UNATTRIBUTED and not isinstance(what, ExclusionSet):
         raise BadParameter("tenant", f'"{UNATTRIBUTED}" is reserved for time that belongs to nobody we can name')
+
+
+def _check_own_names(what: Decision) -> None:
+    if isinstance(what, Adjusted) and what.id.startswith(LATE_PREFIX):
+        raise BadParameter("id", f'begins with "{LATE_PREFIX}", as only what came late for a sealed period does')
 
 
 def _check_interval(what: Any) -> None:
@@ -80,18 +87,6 @@ def stored_now_ns(seen: Snapshot, at_least_ns: int) -> int:
     """The latest instant that the ledger knows to have come: decisions do not read a clock of their own."""
     found = seen.db.execute("SELECT coalesce(max(last_received_ns), 0) FROM host").fetchall()
     return max(int(found[0][0]), at_least_ns)
-
-
-def _touched(what: Decision) -> Iterable[Interval]:
-    """The time whose sums it changes."""
-    if isinstance(what, Corrected):
-        starts = {overlay.window_start_ns for overlay in what.overlays}
-        return [Interval(start_ns, start_ns + 1) for start_ns in starts]
-    if isinstance(what, Adjusted | DeviceSwapped):
-        return [Interval(what.at_ns, what.at_ns + 1)]
-    if isinstance(what, ExclusionSet | LeaseSet | ReservationSet):
-        return [Interval(what.from_ns, what.from_ns + 1)]
-    return []
 
 
 def _check_unsealed(seen: Snapshot, touched: Iterable[Interval]) -> None:

@@ -25,7 +25,8 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 from ..model.conservation import check_row
-from ..model.decisions import OWN_HOST_ID, PeriodSealed
+from ..model.decision_reach import changed_time
+from ..model.decisions import OWN_HOST_ID, Decided, PeriodSealed
 from ..model.identity import row_digest
 from ..model.interval import NS_PER_S, Interval
 from ..model.predecessor import Predecessor
@@ -105,8 +106,19 @@ class Folding:
             decided = decode_decided(read_frame(entry.body).payload())
         except ValueError as error:
             raise LedgerBroken(f"log entry {entry.log_id}, of the ledger's own stream, {error}") from None
-        if not isinstance(decided.what, PeriodSealed) or self._seal(entry, decided.what):
+        holds = (
+            self._seal(entry, decided.what) if isinstance(decided.what, PeriodSealed) else self._is_open(entry, decided)
+        )
+        if holds:
             self._store.decide(entry.log_id, decided)
+
+    def _is_open(self, entry: Entry, decided: Decided) -> bool:
+        """It was checked before it was made, but perhaps before the seal was in force: that is the law all the same."""
+        changed = changed_time(self._store.replaced_by(decided.what), decided.what)
+        if any(map(self._state.is_sealed, changed)):
+            _log.warning("log entry %d: a decision by %s about sealed time holds nothing", entry.log_id, decided.by)
+            return False
+        return True
 
     def _seal(self, entry: Entry, seal: PeriodSealed) -> bool:
         """A root that something has overtaken on its way into the log proves nothing: such a seal never was."""

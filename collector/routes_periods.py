@@ -9,7 +9,6 @@ from fastapi.responses import JSONResponse, StreamingResponse
 
 from ..model.decisions import PeriodClosed, PeriodSealed
 from ..model.interval import Interval
-from ..storage.ledger_reader import LedgerReader
 from ..storage.projection_reader import Snapshot
 from .bodies import read_body
 from .exports.spool import Spool
@@ -97,7 +96,7 @@ async def _seal(routes: Routes, asked: SealAsked, who: Caller, why: str) -> tupl
     parts = routes.parts
     for _ in range(_TRIES):
         made = await parts.questions.ask(lambda seen: _sealed(routes, seen, asked))
-        log_id = await parts.decisions.try_to(made, who.name, why, check_seal, lambda: _log_end(routes))
+        log_id = await parts.decisions.try_to(made, who.name, why, check_seal)
         if log_id is not None:
             return log_id, made
     raise Problem(409, "still-arriving", f"something of the period came at each of {_TRIES} attempts: try again later")
@@ -106,11 +105,6 @@ async def _seal(routes: Routes, asked: SealAsked, who: Caller, why: str) -> tupl
 def _sealed(routes: Routes, seen: Snapshot, asked: SealAsked) -> PeriodSealed:
     check_seal(seen, PeriodSealed(asked.from_ns, asked.to_ns, seen.position, b"", 0))
     return routes.parts.sealer.seal(seen, Interval(asked.from_ns, asked.to_ns))
-
-
-def _log_end(routes: Routes) -> int:
-    with LedgerReader(routes.parts.ledger_folder) as ledger:
-        return ledger.last_log_id()
 
 
 def _add_proof(routes: Routes, turns: Turns) -> None:

@@ -15,13 +15,13 @@ from typing import Any, Final
 
 import duckdb
 
-from ..model.decisions import Corrected, Decided
+from ..model.decisions import Corrected, Decided, Decision
 from ..model.identity import records_digest, row_digest
 from ..model.interval import Interval
 from ..model.usage import DeviceWindow, Segment, UsageRecord
 from .ledger_folder import PROJECTION_FILE, LedgerBroken
 from .projection_corrections import carried, corrected_segments, corrections_of, mark_of, segment_mark
-from .projection_decision_rows import decision_rows
+from .projection_decision_rows import decision_rows, replaced_by
 from .projection_late import Late, adjustments, is_touched, sealed_spans
 from .projection_numbers import Row, load_numbers
 from .projection_rollup import Rollups
@@ -156,6 +156,10 @@ class Projection:
     def is_touched(self, span: Interval, behind_log_id: int) -> bool:
         self.flush()
         return is_touched(self._db, span, behind_log_id)
+
+    def replaced_by(self, what: Decision) -> Decision | None:
+        self.flush()
+        return replaced_by(self._db, what)
 
     def lose(self, lost: LostFrames) -> None:
         self.additions.lost.append(astuple(lost))

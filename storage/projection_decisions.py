@@ -2,11 +2,10 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, Final, Generic, TypeVar, get_origin
+from typing import Any, Final, Generic, TypeVar
 
-from ..model.decision_fields import types_of
 from ..model.decisions import Adjusted, Overlay
-from .projection_decision_rows import ORIGIN, columns_of, decision_tables, row_kind, table_of
+from .projection_decision_rows import decision_tables, read_decisions, table_of
 from .projection_reader import Snapshot
 from .usage_query import Scope
 
@@ -49,20 +48,8 @@ def decided(snapshot: Snapshot, kind: type[T], offset: int, limit: int) -> tuple
 
 
 def _read(snapshot: Snapshot, kind: type[T], rest: str, parameters: list[Any]) -> Iterator[Stored[T]]:
-    made = row_kind(kind)
-    names = ", ".join(name for name, _ in (*ORIGIN, *columns_of(made)))
-    rows = snapshot.db.execute(f"SELECT {names} FROM {table_of(kind)} {rest}", parameters).fetchall()
-    types = types_of(made)
-    for row in rows:
-        values = [_value(hint, value) for hint, value in zip(types.values(), row[len(ORIGIN) :], strict=True)]
-        log_id, by, at_ns, why = row[: len(ORIGIN)]
-        yield Stored(log_id, by, at_ns, why, made(*values))
-
-
-def _value(hint: Any, value: Any) -> Any:
-    if value is None:
-        return None
-    return tuple(value) if get_origin(hint) is tuple else hint(value)
+    for (log_id, by, at_ns, why), what in read_decisions(snapshot.db, kind, rest, parameters):
+        yield Stored(log_id, by, at_ns, why, what)
 
 
 def adjustments_in(

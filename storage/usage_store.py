@@ -13,7 +13,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from ..model.decisions import Decided
+from ..model.decisions import Decided, Decision
 from ..model.identity import record_digest, usage_key
 from ..model.interval import Interval
 from ..model.usage import DeviceWindow, Segment, UsageRecord
@@ -216,6 +216,10 @@ class UsageStore(Protocol):
 
     def is_touched(self, span: Interval, behind_log_id: int) -> bool:
         """Whether an entry behind that one says anything of windows that start in ``span``."""
+        ...
+
+    def replaced_by(self, what: Decision) -> Decision | None:
+        """What is in force under the key of ``what``, if anything is."""
         ...
 
     def lose(self, lost: LostFrames) -> None: ...

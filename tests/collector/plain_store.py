@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from typing import Any
 
-from gputally.model.decisions import Corrected, Decided, Overlay, OverlayKind
+from gputally.model.decisions import Corrected, Decided, Decision, Overlay, OverlayKind
 from gputally.model.identity import records_digest, row_digest, usage_key
 from gputally.model.interval import NS_PER_S, Interval
 from gputally.model.usage import DeviceWindow, Segment, UsageRecord
@@ -91,6 +91,9 @@ class PlainStore:
 
     def is_touched(self, span: Interval, behind_log_id: int) -> bool:
         raise NotImplementedError("nothing is sealed here")
+
+    def replaced_by(self, what: Decision) -> None:
+        """Only corrections are decided here."""
 
     def lose(self, lost: LostFrames) -> None:
         self.lost.append(lost)

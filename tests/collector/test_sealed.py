@@ -9,15 +9,20 @@ import pytest
 
 from gputally.collector.audit_seals import audit_seals, read_seals
 from gputally.collector.deciding import own_stream
+from gputally.collector.decision_checks import check_decision
+from gputally.collector.problems import Problem
 from gputally.collector.sealing import period_root
 from gputally.model.decisions import (
     Adjusted,
     Corrected,
     Decided,
     Decision,
+    ExclusionKind,
+    ExclusionSet,
     GapDeclared,
     HostPhase,
     HostSet,
+    LeaseSet,
     OverlayKind,
     PeriodSealed,
 )
@@ -294,6 +299,53 @@ def test_a_seal_over_a_hole_stands_if_all_of_the_hole_was_declared(
             root = period_root(seen, span, position)
         decide(folded, PeriodSealed(JUNE_NS, JULY_NS, position, root.hash, root.leaves))
         assert [each.wrong for each in audit_seals(tmp_path, read_seals(tmp_path), frozenset(), None)] == [wrong]
+
+
+def excluded(start_ns: int, end_ns: int, ended: bool = False, name: str = "x") -> ExclusionSet:
+    return ExclusionSet(name, ExclusionKind.GOODWILL, start_ns, end_ns, "boss", ended=ended)
+
+
+def lease(start_ns: int, end_ns: int | None, tenant: str = "A") -> LeaseSet:
+    return LeaseSet("l1", tenant, "gpu-09", "NVIDIA L40", 1, start_ns, end_ns)
+
+
+BEFORE_THE_SEAL: list[Decision] = [
+    excluded(JUNE_NS, JUNE_NS + HOUR_NS),
+    excluded(JULY_NS - HOUR_NS, JULY_NS + 9 * HOUR_NS, name="across"),
+    Adjusted("a1", JUNE_NS, "A", "NVIDIA L40", 5),
+    lease(JUNE_NS, None),
+]
+
+
+@pytest.mark.parametrize(
+    "what",
+    [
+        excluded(JULY_NS, JULY_NS + HOUR_NS),
+        excluded(JUNE_NS, JUNE_NS + HOUR_NS, ended=True),
+        excluded(JUNE_NS - HOUR_NS, JUNE_NS + HOUR_NS, name="from May"),
+        Adjusted("a1", JULY_NS, "A", "NVIDIA L40", 5),
+        lease(JULY_NS, JULY_NS + HOUR_NS),
+        lease(JUNE_NS, JULY_NS + HOUR_NS, tenant="B"),
+        GapDeclared("gpu-01", JUNE_NS + 30 * HOUR_NS, JULY_NS),
+    ],
+)
+def test_no_decision_takes_away_or_adds_what_a_sealed_month_has(folded: Folded, what: Decision) -> None:
+    for each in BEFORE_THE_SEAL:
+        decide(folded, each)
+    seal(folded)
+    with snapshot(folded.projection) as seen, pytest.raises(Problem, match="is sealed and does not change"):
+        check_decision(seen, what)
+
+
+@pytest.mark.parametrize(
+    "what", [lease(JUNE_NS, JULY_NS + HOUR_NS), excluded(JULY_NS - HOUR_NS, JULY_NS + 3 * HOUR_NS, name="across")]
+)
+def test_what_began_in_a_sealed_month_can_be_ended_in_an_open_one(folded: Folded, what: Decision) -> None:
+    for each in BEFORE_THE_SEAL:
+        decide(folded, each)
+    seal(folded)
+    with snapshot(folded.projection) as seen:
+        check_decision(seen, what)
 
 
 def overlay_of(record: UsageRecord, kind: OverlayKind, tenant: str) -> Any:
