@@ -18,7 +18,8 @@ from gputally.model.decisions import Adjusted, Corrected, OverlayKind, PeriodSea
 from gputally.storage.ledger_reader import LedgerReader
 
 from .folded import Folded
-from .test_sealed import HOUR_NS, JULY_NS, JUNE_NS, booked, decide, june, overlay_of, seal, total
+from .running import HOUR_NS, JUNE_NS
+from .test_sealed import JULY_NS, booked, decide, june, overlay_of, seal, total
 
 BOOKED = Adjusted("a1", JULY_NS, "A", "NVIDIA L40", 5)
 

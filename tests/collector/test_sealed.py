@@ -204,7 +204,7 @@ def lease(start_ns: int, end_ns: int | None, tenant: str = "A") -> LeaseSet:
     return LeaseSet("l1", tenant, "gpu-09", "NVIDIA L40", 1, start_ns, end_ns)
 
 
-BEFORE_THE_SEAL = [
+BEFORE_THE_SEAL: list[Decision] = [
     excluded(JUNE_NS, JUNE_NS + HOUR_NS),
     excluded(JULY_NS - HOUR_NS, JULY_NS + 9 * HOUR_NS, name="across"),
     Adjusted("a1", JUNE_NS, "A", "NVIDIA L40", 5),
