@@ -10,6 +10,7 @@ from fastapi.routing import APIRoute
 from starlette.exceptions import HTTPException
 
 from ..storage.ledger_folder import LedgerError
+from ..storage.sorted_spool import NoRoom
 from .problems import Problem, respond
 
 _log = logging.getLogger(__name__)
@@ -22,6 +23,7 @@ def add_problems(app: FastAPI) -> None:
         Problem: _itself,
         HTTPException: partial(_http, app),
         LedgerError: lambda _, error: Problem(503, "ledger", str(error)),
+        NoRoom: lambda _, error: Problem(507, "no-room", str(error)),
     }
     for kind, translate in handlers.items():
         app.add_exception_handler(kind, _handler(translate))

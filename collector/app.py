@@ -129,7 +129,7 @@ async def _running(config: CollectorConfig, end: _End) -> AsyncGenerator[str]:
         stack.push_async_callback(asyncio.to_thread, writer.stop)
         questions = Questions(projection)
         stack.callback(questions.close)
-        access = _open_access(folder, config.api, stack)
+        access = _open_access(folder, config.api, stack, lambda: _die(loop, end))
         limits = Limits(config.api.requests_per_minute, config.api.concurrent_requests)
         intake = Intake(writer, None if config.intake.insecure_plaintext else IntakeCredentials(config.intake))
         api = ApiServer(config.api)
@@ -185,10 +185,10 @@ def _log_end(folder: Path) -> int:
         return reader.last_log_id()
 
 
-def _open_access(folder: Path, config: ApiConfig, stack: AsyncExitStack) -> AccessLog:
+def _open_access(folder: Path, config: ApiConfig, stack: AsyncExitStack, on_death: Callable[[], None]) -> AccessLog:
     """Raises CannotStart, which names the file."""
     try:
-        access = AccessLog(folder, config.access_log_days * _DAY_NS)
+        access = AccessLog(folder, config.access_log_days * _DAY_NS, on_death=on_death)
     except LedgerError as error:
         raise CannotStart(exit_of(error), f"ledger.path: {error}") from error
     access.start()

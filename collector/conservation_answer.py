@@ -20,6 +20,8 @@ class ConservationRequest:
     host_id: str | None
     offset: int
     limit: int
+    undeclared: bool = False
+    """Leave out holes that were declared as gaps."""
 
 
 def answer_conservation(request: ConservationRequest, snapshot: Snapshot) -> Json:
@@ -27,7 +29,7 @@ def answer_conservation(request: ConservationRequest, snapshot: Snapshot) -> Jso
     scope = Scope(request.span, snapshot.position)
     found = accounts(snapshot, scope, request.host_id)
     by_device: defaultdict[DeviceId, list[Fault]] = defaultdict(list)
-    for fault in faults(snapshot, scope, request.host_id):
+    for fault in faults(snapshot, scope, request.host_id, undeclared=request.undeclared):
         by_device[fault.device].append(fault)
     page = sorted(found)[request.offset : request.offset + request.limit]
     return {

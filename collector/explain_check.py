@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from hashlib import sha256
 from typing import Any
 
-from ..model.decisions import Corrected, Decision, ExclusionSet, Overlay, PeriodSealed
+from ..model.decisions import Adjusted, Corrected, Decision, ExclusionSet, Overlay, PeriodSealed
 from ..model.identity import record_digest, usage_key
 from ..model.key_ring import Check
 from ..model.merkle import Inclusion, Root, is_included
@@ -83,7 +83,8 @@ class _Checking:
             self._frame(frame)
         for each in self._told["records"]:
             self._record(each)
-        for each in (*self._told["corrections"], *self._told["exclusions"]):
+        # Files that were made before there were adjustments in them have none.
+        for each in (*self._told["corrections"], *self._told["exclusions"], *self._told.get("adjustments", ())):
             self._decision(each)
         self._totals()
         self._void()
@@ -200,10 +201,10 @@ def _is_as_sent(each: Json, leaf: bytes) -> bool:
 
 def _is_as_decided(each: Json, leaf: bytes) -> bool:
     what: Decision = decode_decided(b64decode(each["decided"], validate=True)).what
-    part: Overlay | ExclusionSet
+    part: Overlay | ExclusionSet | Adjusted
     if isinstance(what, Corrected) and len(what.overlays) == 1:
         (part,) = what.overlays
-    elif isinstance(what, ExclusionSet):
+    elif isinstance(what, ExclusionSet | Adjusted):
         part = what
     else:
         return False

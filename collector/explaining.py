@@ -9,7 +9,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
-from ..model.decisions import Corrected, Decided, Decision, ExclusionSet, PeriodSealed, RulesSet
+from ..model.decisions import Adjusted, Corrected, Decided, Decision, ExclusionSet, PeriodSealed, RulesSet
 from ..model.interval import Interval
 from ..model.sealing import decision_leaf, record_leaf
 from ..model.usage import Batch
@@ -17,7 +17,7 @@ from ..model.workload import UNATTRIBUTED, Owner
 from ..proto.convert import encode_batch
 from ..proto.convert_decision import encode_decided
 from ..storage.ledger_reader import Entry, LedgerReader
-from ..storage.projection_decisions import Stored, decided_in_force, overlays_in_force
+from ..storage.projection_decisions import Stored, adjustments_in, decided_in_force, overlays_in_force
 from ..storage.projection_lists import Picked, records, records_at
 from ..storage.projection_reader import Snapshot
 from ..storage.projection_sql import AsSent
@@ -35,6 +35,9 @@ Json = dict[str, Any]
 FORMAT: Final = "gputally.explain/1"
 MOST_RECORDS: Final = 10_000
 MOST_FRAME_BYTES: Final = 48 * 1024 * 1024
+_READ_AT_ONCE: Final = 64
+"""Entries, as many as one batch of the log has: more would be unpacked for a frame that lies alone."""
+_READ_AT_ONCE_BYTES: Final = 256 * 1024
 _FIRST: Final = (0, 0, 0)
 
 
@@ -70,8 +73,9 @@ def explain(asked: ExplainAsked, seen: Snapshot, ledger: LedgerReader, sealer: S
     keys = {each.sent.usage_key for each in known}
     overlays = [each for each in overlays_in_force(seen, scope) if each.what.usage_key in keys]
     exclusions = list(_exclusions(asked, seen))
-    entries = _entries(ledger, {each.sent.place[0] for each in known})
-    decided = [*(decision_leaf(each.what) for each in overlays), *(decision_leaf(each.what) for each in exclusions)]
+    entries = _entries(ledger, {each.sent.place[0] for each in known}, asked.frames)
+    booked = _booked(asked, seen)
+    decided = [decision_leaf(each.what) for part in (overlays, exclusions, booked) for each in part]
     seals = _proven(seen, asked.span, {each.leaf for each in known}, decided)
     public_key = sealer.public_key()
     return {
@@ -87,6 +91,7 @@ def explain(asked: ExplainAsked, seen: Snapshot, ledger: LedgerReader, sealer: S
         "records": [_record(asked, each, entries[each.sent.place[0]], seals) for each in known],
         "corrections": [_decision(asked, each, Corrected((each.what,)), seals) for each in overlays],
         "exclusions": [_decision(asked, each, each.what, seals) for each in exclusions],
+        "adjustments": [_decision(asked, each, each.what, seals) for each in booked],
         "rules": _rules(asked, seen, known),
         "seals": [show_seal(stored) for stored, _ in seals],
         "heads": _heads(ledger, sorted({each.sent.host_id for each in known})),
@@ -177,6 +182,16 @@ def _exclusions(asked: ExplainAsked, seen: Snapshot) -> Iterator[Stored[Exclusio
             yield stored
 
 
+def _booked(asked: ExplainAsked, seen: Snapshot) -> list[Stored[Adjusted]]:
+    """What is charged to the tenant beside the records of the range. No amount is of one workload."""
+    if asked.workload is not None:
+        return []
+    found = adjustments_in(seen, Scope(asked.span, seen.position, asked.tenant), limit=MOST_RECORDS + 1)
+    if len(found) > MOST_RECORDS:
+        raise _too_many()
+    return found
+
+
 def _rules(asked: ExplainAsked, seen: Snapshot, known: Iterable[_Known]) -> list[Json]:
     """The versions by which owners were found; what they say is for those who may see all tenants."""
     versions = sorted({each.sent.record.rules_version for each in known})
@@ -209,11 +224,28 @@ def _proof(leaf: bytes, seals: _Seals) -> Json | None:
     return None
 
 
-def _entries(ledger: LedgerReader, log_ids: Iterable[int]) -> dict[int, Entry]:
+def _entries(ledger: LedgerReader, log_ids: Collection[int], frames: bool) -> dict[int, Entry]:
+    """By log id; without their bodies unless ``frames``. What lies together is read together, and unpacked once.
+
+    Raises BadParameter as soon as the bodies are too many.
+    """
     found: dict[int, Entry] = {}
+    size_bytes = read_through = 0
     for log_id in sorted(log_ids):
-        (found[log_id],) = ledger.read(log_id - 1, 1, 1)
+        if log_id <= read_through:
+            continue
+        read = ledger.read(log_id - 1, _READ_AT_ONCE, _READ_AT_ONCE_BYTES)
+        read_through = read[-1].log_id
+        picked = [entry for entry in read if entry.log_id in log_ids]
+        found |= {entry.log_id: entry if frames else replace(entry, body=b"") for entry in picked}
+        size_bytes += sum(len(entry.body) for entry in picked)
+        if frames and size_bytes > MOST_FRAME_BYTES:
+            raise _too_many_bytes()
     return found
+
+
+def _too_many_bytes() -> BadParameter:
+    return BadParameter("frames", f"are more than {MOST_FRAME_BYTES} bytes: give frames=false, or a shorter range")
 
 
 def _heads(ledger: LedgerReader, hosts: list[str]) -> list[Json]:
@@ -231,7 +263,4 @@ def _heads(ledger: LedgerReader, hosts: list[str]) -> list[Json]:
 
 
 def _frames(entries: Iterable[Entry]) -> list[Json]:
-    held = list(entries)
-    if sum(len(entry.body) for entry in held) > MOST_FRAME_BYTES:
-        raise BadParameter("frames", f"are more than {MOST_FRAME_BYTES} bytes: give frames=false, or a shorter range")
-    return [_place(entry) | {"bytes": b64encode(entry.body).decode()} for entry in held]
+    return [_place(entry) | {"bytes": b64encode(entry.body).decode()} for entry in entries]

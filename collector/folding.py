@@ -86,6 +86,7 @@ class Folding:
             return
         host.frames += 1
         self._take_batch(entry, host, batch)
+        self._store.settle_late()
         if batch.predecessor is not None:
             # In a later frame it is what an epoch that came to nothing had said; that is the next one's story.
             host.forks += entry.seq == 1 and batch.predecessor.reason == "fork"
@@ -199,6 +200,9 @@ class Folding:
         row = group.row
         if row.revision < old.revision:
             host.stale += 1 + len(group.records)
+        elif self._moves_into_or_out_of_a_seal(row.segment, old):
+            what = "revises a segment under another window, and one of the two is sealed"
+            self._put_aside(entry, host, row.segment, group.records, what)
         elif row.revision > old.revision:
             host.superseded += 1
             self._add(entry, host, batch, group, old)
@@ -212,6 +216,13 @@ class Folding:
             what = f"says revision {row.revision} again with other content"
             self._put_aside(entry, host, row.segment, group.records, what)
         return old
+
+    def _moves_into_or_out_of_a_seal(self, segment: Segment, old: StoredRow) -> bool:
+        """No host does this; a record that changes its month would otherwise change a sealed one."""
+        if segment.window_start_ns // NS_PER_S == old.window_s:
+            return False
+        starts_ns = segment.window_start_ns, old.window_s * NS_PER_S
+        return any(self._state.booked_ns(start_ns) is not None for start_ns in starts_ns)
 
     def _add(self, entry: Entry, host: HostState, batch: Batch, group: _Group, old: StoredRow | None = None) -> None:
         """In place of ``old``; where its period is sealed that stays, and the difference is booked in an open one."""

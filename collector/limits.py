@@ -12,7 +12,8 @@ from ..model.interval import NS_PER_S
 from .problems import TryLater
 
 MOST_CALLERS: Final = 10_000
-"""Remembered at once; beyond it, whoever has not asked for longest begins anew."""
+"""Remembered at once; beyond it, whoever has not asked for longest begins anew. Not while being answered: those are
+remembered beyond the bound, and are no more than the server holds connections."""
 _MINUTE_NS: Final = 60 * NS_PER_S
 
 
@@ -55,8 +56,14 @@ class Limits:
         known.credit_ns = min(self._most_ns, known.credit_ns + now_ns - known.seen_ns)
         known.seen_ns = now_ns
         if len(self._known) > MOST_CALLERS:
-            self._known.popitem(last=False)
+            self._forget(caller)
         return known
+
+    def _forget(self, but: str) -> None:
+        """The oldest who is not being answered: with him would go the bound on his answers at once."""
+        oldest = next((name for name, known in self._known.items() if not known.at_once and name != but), None)
+        if oldest is not None:
+            del self._known[oldest]
 
 
 def network_of(address: str) -> str:

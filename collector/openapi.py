@@ -22,10 +22,12 @@ _ANYWHERE: Final = {
     413: "The body is too large",
     429: "Too often, or too much at once, for one caller",
     503: "Not now: too many ask, or the disk is full",
-    507: "An export has no room",
+    507: "The temporary folder has no room to make it in",
 }
 _ONLY_WITH_BODY: Final = {413}
-_ONLY_EXPORTS: Final = {507}
+_ONLY_SPOOLED: Final = {507}
+_SPOOLED: Final = ("/v1/export/", "/v1/periods/", "/v1/explain")
+"""What these answer is made in a temporary file, or sorted in one."""
 _PROBLEM: Final[Json] = {
     "type": "object",
     "description": "RFC 9457; further members by type",
@@ -37,6 +39,11 @@ _PROBLEM: Final[Json] = {
         "detail": {"type": "string"},
         "instance": {"type": "string"},
         "parameter": {"type": "string", "description": "of a 400: which one is at fault"},
+        "log_ids": {
+            "type": "array",
+            "items": {"type": "string"},
+            "description": "of a correction that was made in part: what stands",
+        },
     },
 }
 _AS_OF: Final[Json] = {"type": "string", "pattern": "^[0-9]+$", "description": "the version of the ledger"}
@@ -85,7 +92,7 @@ def _told(answered: Json) -> Json:
 def _can_be(status: int, path: str, method: str) -> bool:
     if status in _ONLY_WITH_BODY:
         return method == "post"
-    return status not in _ONLY_EXPORTS or path.startswith("/v1/export/")
+    return status not in _ONLY_SPOOLED or path.startswith(_SPOOLED)
 
 
 def _problem(status: int, description: str) -> Json:

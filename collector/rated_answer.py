@@ -1,4 +1,7 @@
-"""The answer of GET /v1/rated: what the usage of a range costs by one version of the catalogue, and by another."""
+"""The answer of GET /v1/rated: what the usage of a range costs by one version of the catalogue, and by another.
+
+Gross: excluded time is charged as any other; what is left without it says GET /v1/exclusions.
+"""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass

@@ -35,7 +35,7 @@ def describe_rating(rating: Rating) -> Json:
         "adjustments": [{"id": line.adjustment, **_line(line)} for line in rating.adjustments],
         "totals_by_org": {org: money(total) for org, total in totals_by_org(rating.charged).items()},
         "total": money(rating.total),
-        "unattributed": [_line(line) for line in rating.unattributed],
+        "unattributed": [_line(line) | _late(line) for line in rating.unattributed],
         "unpriced": [_unpriced(each) for each in rating.unpriced],
         "mismatches": [_mismatch(each) for each in rating.mismatches],
     }
@@ -78,12 +78,17 @@ def _line(line: RatedLine) -> Json:
     }
 
 
+def _late(line: RatedLine) -> Json:
+    return {"id": line.adjustment} if line.adjustment else {}
+
+
 def _parameter(each: Resolved) -> Json:
     return {"name": each.name, "value": each.value, "source": each.source or None}
 
 
 def _unpriced(each: UsageSum) -> Json:
-    return {"org": each.tenant, "gpu_model": each.gpu_model, "meter": each.meter, "ns": str(each.ns)}
+    told = {"org": each.tenant, "gpu_model": each.gpu_model, "meter": each.meter, "ns": str(each.ns)}
+    return told | {"why": each.why or "no SKU fits"}
 
 
 def _mismatch(each: Mismatch) -> Json:
@@ -117,7 +122,7 @@ def _remarks(rating: Json) -> Iterable[str]:
     for each in rating["unattributed"]:
         yield f"not charged: unattributed: {each['quantity']} {each['unit']} of {each['sku']} ({each['cost']})\n"
     for each in rating["unpriced"]:
-        yield f"not priced: {each['org']}: {each['ns']} ns of {each['gpu_model']}: no SKU fits\n"
+        yield f"not priced: {each['org']}: {each['ns']} ns of {each['gpu_model']}: {each['why']}\n"
     for each in rating["mismatches"]:
         yield f"mismatch: {each['org']}: sold as {each['sold_as']}, is {each['gpu_model']}: {each['ns']} ns\n"
 

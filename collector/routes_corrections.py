@@ -1,6 +1,6 @@
 """POST /v1/corrections: whose a record is, or that it does not count. The records themselves are never changed."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -10,6 +10,7 @@ from fastapi.responses import JSONResponse
 from ..model.decisions import MOST_OVERLAYS, Corrected, Overlay, OverlayKind
 from ..model.interval import Interval
 from ..model.workload import UNATTRIBUTED
+from ..storage.ledger_folder import LedgerError
 from ..storage.projection_lists import Picked, records, records_at
 from ..storage.projection_reader import Snapshot
 from ..storage.usage_query import Scope
@@ -66,14 +67,35 @@ def add_corrections(routes: Routes) -> None:
         operators_only(who)
         asked = read_correction(await read_json(request))
         overlays = await routes.parts.questions.ask(lambda seen: find_overlays(seen, asked))
-        log_ids = [
-            await routes.parts.decisions.make(Corrected(part), who.name, asked.why, check_decision)
-            for part in _parts(overlays)
-        ]
-        routes.note(who, request, log_ids[-1])
+
+        async def make(part: Corrected) -> int:
+            log_id = await routes.parts.decisions.make(part, who.name, asked.why, check_decision)
+            routes.note(who, request, log_id)
+            return log_id
+
+        log_ids = await make_all(overlays, make)
         return JSONResponse({"log_ids": list(map(str, log_ids)), "records": len(overlays)}, 201)
 
     routes.post("/v1/corrections", correct, _BODY)
+
+
+async def make_all(overlays: Sequence[Overlay], make: Callable[[Corrected], Awaitable[int]]) -> list[int]:
+    """Their log ids. Raises Problem, which says which parts stand where a later one fails."""
+    log_ids: list[int] = []
+    for part in _parts(overlays):
+        try:
+            log_ids.append(await make(Corrected(part)))
+        except (Problem, LedgerError) as error:
+            problem = error if isinstance(error, Problem) else Problem(503, "ledger", str(error))
+            raise _half_done(problem, log_ids, len(overlays)) if log_ids else problem from None
+    return log_ids
+
+
+def _half_done(problem: Problem, log_ids: Sequence[int], wanted: int) -> Problem:
+    done = len(log_ids) * MOST_OVERLAYS
+    problem.detail += f"; the first {done} of {wanted} records are corrected and stay so"
+    problem.more |= {"log_ids": list(map(str, log_ids)), "records": done}
+    return problem
 
 
 def read_correction(told: object) -> Correction:

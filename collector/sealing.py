@@ -27,7 +27,7 @@ class TooManyProofs(ValueError):
 
 
 def leaves_of(seen: Snapshot, span: Interval, as_of: int) -> Iterator[bytes]:
-    """Sorted. Raises OSError if they do not fit the disk's temporary folder."""
+    """Sorted. Raises NoRoom if they do not fit the disk's temporary folder."""
     return sorted_bytes(period_leaves(seen, Scope(span, as_of)))
 
 

@@ -8,7 +8,7 @@ from urllib.parse import urlencode
 
 from ..model.interval import Interval
 from ..storage.projection_completeness import all_window_lengths, completeness, window_lengths
-from ..storage.projection_decisions import adjustments_in
+from ..storage.projection_decisions import adjusted_sums
 from ..storage.projection_reader import Snapshot
 from ..storage.projection_usage import sum_usage
 from ..storage.usage_query import (
@@ -77,7 +77,7 @@ def answer_usage(asked: Asked, snapshot: Snapshot, skus: Sequence[SkuConfig]) ->
         "totals_by_org": {name: _amount(ns, request) for name, ns in sums.by_org.items()},
         "grand_total": _amount(sums.total_ns, request),
     }
-    answer |= adjustments_of(adjustments_in(snapshot, scope))
+    answer |= adjustments_of(adjusted_sums(snapshot, scope))
     if request.exclusions is Exclusions.SHOW:
         add_exclusions(answer, scope, snapshot, "memory" if request.meter is Meter.ALLOCATED_MEMORY else "compute")
     return answer

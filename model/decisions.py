@@ -12,6 +12,8 @@ from typing import ClassVar, Final
 OWN_HOST_ID: Final = "gputally:ledger"
 """Stands for the collector where a host's id stands in other streams. Hosts may not have an id that begins so."""
 RESERVED_PREFIX: Final = "gputally:"
+LATE_PREFIX: Final = "late:"
+"""How the ids of adjustments begin that nobody made by hand."""
 MOST_OVERLAYS: Final = 500
 """In one decision; a larger correction is several."""
 

@@ -17,6 +17,8 @@ from .interval import NS_PER_HOUR
 from .workload import UNATTRIBUTED
 
 PLACES: Final = 9
+_LATE: Final = "late:"
+"""How the ids begin of what came for a sealed period and was booked by the collector: allocated time, always."""
 _EXACT: Final = Context(prec=100, rounding=ROUND_HALF_UP)
 """Wide enough that no product or sum is ever rounded: 30 digits of ns, 25 of a price."""
 _STEP: Final = Decimal(1).scaleb(-PLACES)
@@ -31,6 +33,8 @@ class UsageSum:
     meter: str
     ns: int
     tags: tuple[tuple[str, str], ...] = ()
+    why: str = ""
+    """Of what is in no total, and not because no SKU fits its hardware: the reason."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +58,10 @@ class RatedLine:
 
 @dataclass(frozen=True, slots=True)
 class Adjustment:
-    """A signed amount of time that somebody booked. It is charged at the first tier's price, and climbs none."""
+    """A signed amount of time that a person booked, or that came late. At the first tier's price; it climbs none.
+
+    It has no tags: it is of the first SKU that fits hardware without any.
+    """
 
     id: str
     tenant: str
@@ -80,9 +87,9 @@ class Rating:
     currency: str
     lines: tuple[RatedLine, ...]
     unattributed: tuple[RatedLine, ...]
-    """What time costs that belongs to nobody: in no total."""
+    """What time costs that belongs to nobody, also if it came late: in no total."""
     unpriced: tuple[UsageSum, ...]
-    """What no SKU fits: in no total, and not free either."""
+    """What no SKU fits, or whose SKU goes by a meter that its amount is not of: in no total, and not free either."""
     mismatches: tuple[Mismatch, ...]
     adjustments: tuple[RatedLine, ...] = ()
 
@@ -108,18 +115,38 @@ def rate(sums: Iterable[UsageSum], catalogue: Catalogue, adjustments: Iterable[A
         elif sku is not None and sku.meter == each.meter:
             by_sku[each.tenant, sku.name].append(each)
     skus = {sku.name: sku for sku in catalogue.skus}
-    booked = [(each, find_sku(catalogue, each.gpu_model, {})) for each in sorted(adjustments, key=lambda each: each.id)]
-    unpriced += [UsageSum(each.tenant, each.gpu_model, ALLOCATED, each.ns) for each, sku in booked if sku is None]
+    booked, left = _book(adjustments, catalogue)
+    unpriced += left
     lines = [line for (tenant, name), of_it in sorted(by_sku.items()) for line in _charge(tenant, skus[name], of_it)]
     return Rating(
         catalogue.version,
         catalogue.currency,
         tuple(line for line in lines if line.tenant != UNATTRIBUTED),
-        tuple(line for line in lines if line.tenant == UNATTRIBUTED),
+        tuple(line for line in (*lines, *booked) if line.tenant == UNATTRIBUTED),
         tuple(sorted(unpriced, key=_order)),
         tuple(_mismatches(counted, catalogue)),
-        tuple(_adjust(each, sku) for each, sku in booked if sku is not None),
+        tuple(line for line in booked if line.tenant != UNATTRIBUTED),
     )
+
+
+def _book(adjustments: Iterable[Adjustment], catalogue: Catalogue) -> tuple[list[RatedLine], list[UsageSum]]:
+    """(lines, what has no price), by their ids."""
+    lines: list[RatedLine] = []
+    left: list[UsageSum] = []
+    for each in sorted(adjustments, key=lambda each: each.id):
+        sku = find_sku(catalogue, each.gpu_model, {})
+        if sku is None:
+            left.append(_left(each))
+        elif sku.meter != ALLOCATED and each.id.startswith(_LATE):
+            # How much of it was busy nobody knows; what a person books means hours of the SKU, whatever its meter.
+            left.append(_left(each, f"{each.id} is allocated time, {sku.name} is charged by {sku.meter}"))
+        else:
+            lines.append(_adjust(each, sku))
+    return lines, left
+
+
+def _left(each: Adjustment, why: str = "") -> UsageSum:
+    return UsageSum(each.tenant, each.gpu_model, ALLOCATED, each.ns, why=why)
 
 
 def sum_of(lines: Iterable[RatedLine]) -> Decimal:
@@ -185,8 +212,8 @@ def _first_meter(catalogue: Catalogue) -> str:
     return next(iter(catalogue.meters), "")
 
 
-def _order(each: UsageSum) -> tuple[str, str, tuple[tuple[str, str], ...], int]:
-    return each.tenant, each.gpu_model, each.tags, each.ns
+def _order(each: UsageSum) -> tuple[str, str, tuple[tuple[str, str], ...], int, str]:
+    return each.tenant, each.gpu_model, each.tags, each.ns, each.why
 
 
 def _mismatches(sums: Iterable[UsageSum], catalogue: Catalogue) -> list[Mismatch]:

@@ -6,6 +6,7 @@ callers we know, ``refusal`` for strangers and for those who asked too often. Ea
 can push what others read out of the log by asking in vain.
 """
 
+import logging
 import queue
 import sqlite3
 import threading
@@ -18,6 +19,7 @@ from typing import Final
 from .access_schema import FILE, INSERT, TABLES, Access, AccessError, explain, open_file
 from .ledger_folder import LedgerError
 
+_log = logging.getLogger(__name__)
 MOST_ROWS: Final = {"access": 10_000_000, "refusal": 1_000_000}
 """Of each table; beyond it the oldest rows go. A row takes some 150 bytes."""
 _MOST_WAITING: Final = 4_096
@@ -37,15 +39,24 @@ class _Offered:
 class AccessLog:
     """``write`` may be called from any thread. Rows are committed in the order of the calls."""
 
-    def __init__(self, folder: Path, keep_ns: int, most_rows: dict[str, int] = MOST_ROWS) -> None:
-        """Raises AccessError if the file cannot be had."""
-        self._path, self._keep_ns, self._most_rows = folder / FILE, keep_ns, most_rows
+    def __init__(
+        self,
+        folder: Path,
+        keep_ns: int,
+        most_rows: dict[str, int] = MOST_ROWS,
+        on_death: Callable[[], None] = lambda: None,
+    ) -> None:
+        """``on_death`` is called, in the log's thread, if it ends by an error that nobody foresaw.
+
+        Raises AccessError if the file cannot be had.
+        """
+        self._path, self._keep_ns, self._most_rows, self._on_death = folder / FILE, keep_ns, most_rows, on_death
         self._db: sqlite3.Connection | None = None
         self._counts: dict[str, int] = {}
         self._next_id = 1
         self._open()
         self._waiting: queue.Queue[_Offered | None] = queue.Queue(_MOST_WAITING)
-        self._thread = threading.Thread(target=self._run, name="access-log", daemon=True)
+        self._thread = threading.Thread(target=self._live, name="access-log", daemon=True)
         self.trouble = ""
         """Why the last row could not be written; empty: it could."""
 
@@ -64,6 +75,13 @@ class AccessLog:
             self._waiting.put_nowait(_Offered(row, done))
         except queue.Full:
             done(AccessError(f"{_MOST_WAITING} accesses wait to be written to {self._path}: ask again in a moment"))
+
+    def _live(self) -> None:
+        try:
+            self._run()
+        except BaseException:
+            _log.exception("the access log ends: nothing more can be answered")
+            self._on_death()
 
     def _run(self) -> None:
         cut_at = time.monotonic()
@@ -96,15 +114,18 @@ class AccessLog:
             each.done(error)
 
     def _attempt(self, what: Callable[[sqlite3.Connection], None]) -> AccessError | None:
-        """After an error the file is opened anew: what a commit that failed has left is known to it only."""
+        """After an error the file is opened anew: what a commit that failed has left is known to it only.
+
+        Any error is told, also one that nobody foresaw: each who waits for a row must hear of it.
+        """
         try:
             if self._db is None:
                 self._open()
             assert self._db is not None
             what(self._db)
             self.trouble = ""
-        except (AccessError, sqlite3.Error) as failed:
-            error = failed if isinstance(failed, AccessError) else explain(self._path, failed)
+        except Exception as failed:
+            error = _in_words(self._path, failed)
             if self._db is not None:
                 self._db.close()
             self._db, self.trouble = None, str(error)
@@ -136,10 +157,25 @@ class AccessLog:
         self._counts[table] -= too_old.rowcount
 
     def _open(self) -> None:
-        self._db = db = open_file(self._path)
-        self._counts = {table: _first(db, f"SELECT count(*) FROM {table}") for table in TABLES}
-        self._next_id = 1 + max(_first(db, f"SELECT coalesce(max(id), 0) FROM {table}") for table in TABLES)
+        """Raises AccessError, also for a damaged page that is first met by counting."""
+        db = open_file(self._path)
+        try:
+            self._counts = {table: _first(db, f"SELECT count(*) FROM {table}") for table in TABLES}
+            self._next_id = 1 + max(_first(db, f"SELECT coalesce(max(id), 0) FROM {table}") for table in TABLES)
+        except sqlite3.Error as error:
+            db.close()
+            raise explain(self._path, error) from error
+        self._db = db
 
 
 def _first(db: sqlite3.Connection, question: str) -> int:
     return int(db.execute(question).fetchone()[0])
+
+
+def _in_words(path: Path, failed: Exception) -> AccessError:
+    if isinstance(failed, AccessError):
+        return failed
+    if isinstance(failed, sqlite3.Error):
+        return explain(path, failed)
+    _log.error("%s: an error nobody foresaw", path, exc_info=failed)
+    return AccessError(f"{path}: the row cannot be written ({type(failed).__name__}: {failed})")

@@ -20,9 +20,9 @@ from ..model.identity import records_digest, row_digest
 from ..model.interval import Interval
 from ..model.usage import DeviceWindow, Segment, UsageRecord
 from .ledger_folder import PROJECTION_FILE, LedgerBroken
-from .projection_corrections import carried, corrections_of
+from .projection_corrections import carried, corrected_segments, corrections_of, mark_of, segment_mark
 from .projection_decision_rows import decision_rows, replaced_by
-from .projection_late import adjustments, is_touched, late_row, sealed_spans
+from .projection_late import Late, adjustments, is_touched, sealed_spans
 from .projection_numbers import Row, load_numbers
 from .projection_rollup import Rollups
 from .projection_rows import Additions, device_key_of, record_of, row_of, subject_key_of
@@ -68,7 +68,8 @@ class Projection:
         )
         self._rollups = Rollups(self._db)
         self._has_late = bool(self._db.execute("SELECT 1 FROM late LIMIT 1").fetchall())
-        self._has_corrections = bool(self._db.execute("SELECT 1 FROM correction LIMIT 1").fetchall())
+        self._late: list[Late] = []
+        self._corrected = corrected_segments(self._db)
 
     def reopen(self, last_log_id: int) -> None:
         """After an error: an instance that failed to commit may be of no further use. Raises LedgerBroken."""
@@ -114,12 +115,12 @@ class Projection:
             self.flush()  # so that what came a moment ago is found too
             rows, changed_s = corrections_of(self._db, self.stored_rows, log_id, decided.at_ns, decided.what.overlays)
             self._append("correction", rows)
-            self._has_corrections |= bool(rows)
+            self._corrected.update(map(segment_mark, decided.what.overlays))
             self.mark_dirty(changed_s)
 
     def carry_corrections(self, origin: Origin, segment: Segment, records: Sequence[UsageRecord]) -> None:
         """What was decided of the records of a segment it is also of those of its new revision."""
-        if self._has_corrections:
+        if mark_of(origin, segment) in self._corrected:
             self._append("correction", carried(self._db, origin, segment, records))
 
     def add_late(
@@ -131,14 +132,21 @@ class Projection:
         booked_ns: int,
         received_ns: int,
     ) -> None:
-        """A segment of a sealed period: what it changes against ``old`` is booked at ``booked_ns``."""
+        """A segment of a sealed period; what it changes against ``old`` is booked at ``settle_late``."""
         self.additions.add(origin, row, records)
         self.additions.superseded.append((origin.log_id, origin.segment_no, origin.log_id))
-        self.flush()
-        self._append("late", [late_row(origin, old, booked_ns)])
-        self._has_late = True
+        self._late.append(Late(origin, row, old, booked_ns, received_ns))
         self.carry_corrections(origin, row.segment, records)
-        for log_id, decided in adjustments(self._db, origin, old, booked_ns, received_ns):
+
+    def settle_late(self) -> None:
+        """Books what the late segments since the last time change."""
+        if not self._late:
+            return
+        late, self._late = self._late, []
+        self.flush()
+        self._append("late", [each.columns for each in late])
+        self._has_late = True
+        for log_id, decided in adjustments(self._db, late):
             self.additions.note(*decision_rows(log_id, decided))
 
     def sealed(self) -> list[Interval]:

@@ -15,7 +15,10 @@ from .usage_query import Completeness, HostCompleteness, Scope, WindowLength
 
 
 def completeness(snapshot: Snapshot, scope: Scope) -> Completeness:
-    """How complete the windows of ``scope`` are, as of its log id."""
+    """How complete the windows of ``scope`` are, as of its log id; hosts of sealed time as of the latest seal on it.
+
+    What is put aside is counted whenever it came: that a period is sealed must not hide it.
+    """
     slices = fractions(snapshot)
     rows, parameters = summed("device_row", snapshot, scope)
     unobserved = snapshot.db.execute(
@@ -30,13 +33,27 @@ def completeness(snapshot: Snapshot, scope: Scope) -> Completeness:
         f"SELECT count(*), sum(allocated_ns)::HUGEINT FROM quarantine WHERE {_TOUCHES}", _touching(scope)
     ).fetchall()
     return Completeness(
-        hosts=_hosts(snapshot, scope),
+        hosts=_hosts(snapshot, _judged(snapshot, scope)),
         unobserved_ns=slices.floored(unobserved[0][0]),
         unattributed_ns=slices.floored(nobodys[0][0]),
         quarantined=aside[0][0],
         quarantined_ns=aside[0][1] or 0,
         of_tenant=scope.tenant is not None,
     )
+
+
+def _judged(snapshot: Snapshot, scope: Scope) -> Scope:
+    """A span that is sealed, whole, lacks nothing that came later: that is booked elsewhere, and is no usage of it."""
+    at_ns, as_of = scope.span.start_ns, 0
+    seals = snapshot.db.execute(
+        "SELECT from_ns, to_ns, as_of FROM period_sealed WHERE log_id <= ? AND from_ns < ? AND to_ns > ?"
+        " ORDER BY from_ns",
+        [scope.as_of, scope.span.end_ns, scope.span.start_ns],
+    ).fetchall()
+    for start_ns, end_ns, seal_as_of in seals:
+        if start_ns <= at_ns < end_ns:
+            at_ns, as_of = end_ns, max(as_of, seal_as_of)
+    return replace(scope, as_of=as_of) if at_ns >= scope.span.end_ns and as_of else scope
 
 
 _TOUCHES = "log_id <= ? AND from_ns < ? AND coalesce(to_ns > ?, true)"

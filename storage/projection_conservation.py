@@ -5,10 +5,11 @@ month of a large site has more rows than Python should walk; a test holds the tw
 against each other.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 from ..model.interval import NS_PER_S, Interval
+from .projection_hosts import declared_gaps
 from .projection_reader import Snapshot
 from .projection_sql import in_force
 from .usage_query import Scope
@@ -192,12 +193,16 @@ def _record_sums(
         yield DeviceId(host, device), count, allocated_ns, energy_mj or 0
 
 
-def faults(snapshot: Snapshot, scope: Scope, host_id: str | None) -> list[Fault]:
-    """Holes and overlaps of the tiling that touch the scope, at most MOST_FAULTS."""
+def faults(snapshot: Snapshot, scope: Scope, host_id: str | None, *, undeclared: bool = False) -> list[Fault]:
+    """Holes and overlaps of the tiling that touch the scope, at most MOST_FAULTS.
+
+    ``undeclared``: without the holes that, as far as they are in scope, lie within what was declared a gap by then.
+    """
     # Neighbours on either side are looked at too, or a hole at the edge would not be one.
     margin_ns = max(_DAY_NS, scope.span.length_ns)
     wide = Scope(Interval(scope.span.start_ns - margin_ns, scope.span.end_ns + margin_ns), scope.as_of)
     rows, parameters = _of_host("device_row", wide, host_id)
+    excuse, gaps = _unless_declared(snapshot, scope) if undeclared else ("", [])
     found = snapshot.db.execute(
         "SELECT host_id, device_id, boot_id, generation, start_ns, end_ns, before_ns FROM (SELECT *,"
         " max(end_ns) OVER earlier AS before_ns, max(wall_end_ns) OVER earlier AS wall_before_ns"
@@ -206,10 +211,35 @@ def faults(snapshot: Snapshot, scope: Scope, host_id: str | None) -> list[Fault]
         " WINDOW earlier AS (PARTITION BY host_id, device_id, boot_id, generation ORDER BY start_ns, end_ns"
         " ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING))"
         " WHERE before_ns <> start_ns AND least(wall_before_ns, wall_start_ns) < ?"
-        " AND greatest(wall_start_ns, wall_before_ns) > ? ORDER BY ALL LIMIT ?",
-        [*parameters, scope.span.end_ns, scope.span.start_ns, MOST_FAULTS],
+        f" AND greatest(wall_start_ns, wall_before_ns) > ?{excuse} ORDER BY ALL LIMIT ?",
+        [*parameters, scope.span.end_ns, scope.span.start_ns, *gaps, MOST_FAULTS],
     )
     return [_fault(*row) for row in found.fetchall()]
+
+
+def _unless_declared(snapshot: Snapshot, scope: Scope) -> tuple[str, list[object]]:
+    """Gaps one behind the other are one; a hole at the edge must be declared only as far as it is in scope."""
+    found = [(host, gap) for host, gaps in declared_gaps(snapshot, scope.as_of).items() for gap in _joined(gaps)]
+    excuse = (
+        " AND NOT (before_ns < start_ns AND EXISTS (SELECT 1 FROM (SELECT unnest(?::VARCHAR[]) AS gap_host,"
+        " unnest(?::BIGINT[]) AS from_ns, unnest(?::BIGINT[]) AS to_ns) WHERE gap_host = host_id"
+        " AND from_ns <= greatest(least(wall_before_ns, wall_start_ns), ?)"
+        " AND to_ns >= least(greatest(wall_before_ns, wall_start_ns), ?)))"
+    )
+    hosts = [host for host, _ in found]
+    starts, ends = [gap.start_ns for _, gap in found], [gap.end_ns for _, gap in found]
+    return excuse, [hosts, starts, ends, scope.span.start_ns, scope.span.end_ns]
+
+
+def _joined(gaps: Iterable[Interval]) -> list[Interval]:
+    """``gaps`` is in order of time."""
+    joined: list[Interval] = []
+    for gap in gaps:
+        if joined and gap.start_ns <= joined[-1].end_ns:
+            joined[-1] = Interval(joined[-1].start_ns, max(joined[-1].end_ns, gap.end_ns))
+        else:
+            joined.append(gap)
+    return joined
 
 
 def _fault(host: str, device: str, boot_id: str, generation: int, start_ns: int, end_ns: int, before_ns: int) -> Fault:

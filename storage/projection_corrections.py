@@ -68,6 +68,20 @@ def carried(
     ]
 
 
+def corrected_segments(db: duckdb.DuckDBPyConnection) -> set[int]:
+    """Marks of all segments that a correction was ever made in; one that is not among them needs no look."""
+    found = db.execute("SELECT DISTINCT host_id, boot_id, device_id, generation, boot_start_ns FROM overlay").fetchall()
+    return set(map(hash, found))
+
+
+def segment_mark(overlay: Overlay) -> int:
+    return hash((overlay.host_id, overlay.boot_id, overlay.device_id, overlay.generation, overlay.boot_start_ns))
+
+
+def mark_of(origin: Origin, segment: Segment) -> int:
+    return hash((origin.host_id, origin.boot_id, segment.device_id, segment.generation, segment.boot.start_ns))
+
+
 def _named(overlay: Overlay) -> _Named:
     start_ns = overlay.boot_start_ns
     return _Named(overlay.device_id, overlay.generation, Interval(start_ns, start_ns + 1))

@@ -52,13 +52,40 @@ def _read(snapshot: Snapshot, kind: type[T], rest: str, parameters: list[Any]) -
         yield Stored(log_id, by, at_ns, why, what)
 
 
-def adjustments_in(snapshot: Snapshot, scope: Scope) -> list[Stored[Adjusted]]:
-    """Amounts that were booked at an instant in the scope, by a person or because they came for a sealed period."""
-    return [
-        stored
-        for stored in decided_in_force(snapshot, Adjusted, scope.as_of)
-        if scope.span.start_ns <= stored.what.at_ns < scope.span.end_ns and scope.tenant in (None, stored.what.tenant)
-    ]
+def adjustments_in(
+    snapshot: Snapshot, scope: Scope, offset: int = 0, limit: int | None = None
+) -> list[Stored[Adjusted]]:
+    """Amounts that were booked at an instant in the scope, by a person or because they came for a sealed period.
+
+    ``limit`` None: all of them, in the order of the log.
+    """
+    rest, parameters = _booked(scope)
+    page = f"{rest} ORDER BY log_id, id LIMIT ? OFFSET ?"
+    return list(_read(snapshot, Adjusted, page, [*parameters, 2**62 if limit is None else limit, offset]))
+
+
+def adjusted_sums(snapshot: Snapshot, scope: Scope) -> dict[str, tuple[int, int]]:
+    """By tenant how many ``adjustments_in`` there are, and their ns in all."""
+    rest, parameters = _booked(scope)
+    found = snapshot.db.execute(
+        "SELECT tenant, count(*), sum(ns)::HUGEINT"
+        f" FROM (SELECT tenant, ns FROM {table_of(Adjusted)} {rest}) GROUP BY tenant ORDER BY tenant",
+        parameters,
+    ).fetchall()
+    return {tenant: (count, int(ns)) for tenant, count, ns in found}
+
+
+def _booked(scope: Scope) -> tuple[str, list[Any]]:
+    """Which rows: an id can be booked again at another instant, so the last of each that was ever in scope decides."""
+    in_scope = "at_ns >= ? AND at_ns < ?"
+    parameters: list[Any] = [scope.span.start_ns, scope.span.end_ns]
+    if scope.tenant is not None:
+        in_scope, parameters = f"{in_scope} AND tenant = ?", [*parameters, scope.tenant]
+    rest = (
+        f"WHERE log_id <= ? AND id IN (SELECT id FROM {table_of(Adjusted)} WHERE {in_scope})"
+        f" QUALIFY row_number() OVER (PARTITION BY id ORDER BY log_id DESC) = 1 AND {in_scope}"
+    )
+    return rest, [scope.as_of, *parameters, *parameters]
 
 
 def log_id_of(snapshot: Snapshot, kind: type[Any], decided_ns: int) -> int | None:

@@ -4,13 +4,18 @@ A late segment is a row of ``device_row`` with its records like any other, named
 that it is never in force; the table ``late`` says what it follows on, and when its difference is booked.
 """
 
-from collections import Counter
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from fractions import Fraction
+from hashlib import blake2b
 
 import duckdb
 
-from ..model.decisions import Adjusted, Decided
+from ..model.decisions import LATE_PREFIX, Adjusted, Decided
+from ..model.identity import encode, segment_key
 from ..model.interval import Interval
+from ..model.usage import DeviceWindow
 from .projection_numbers import Row
 from .projection_sql import as_said, corrections
 from .usage_store import Origin, Place, StoredRow
@@ -21,32 +26,53 @@ BY = "gputally"
 """Stands where a person's name stands in adjustments that nobody made by hand."""
 
 
-def late_row(origin: Origin, old: StoredRow | None, booked_ns: int) -> Row:
-    """Of the table ``late``."""
-    return (origin.log_id, origin.segment_no, *(old.place if old else (None, None)), booked_ns)
+@dataclass(frozen=True, slots=True)
+class Late:
+    """A segment that came for a sealed period, what it follows on, and when its difference is booked."""
+
+    origin: Origin
+    row: DeviceWindow
+    old: StoredRow | None
+    booked_ns: int
+    received_ns: int
+
+    @property
+    def place(self) -> Place:
+        return self.origin.log_id, self.origin.segment_no
+
+    @property
+    def columns(self) -> Row:
+        """Of the table ``late``."""
+        return (*self.place, *(self.old.place if self.old else (None, None)), self.booked_ns)
 
 
-def adjustments(
-    db: duckdb.DuckDBPyConnection, origin: Origin, old: StoredRow | None, booked_ns: int, received_ns: int
-) -> list[tuple[int, Decided]]:
-    """For each owner the difference that a late segment makes, in whole ns; those without any are not told.
+def adjustments(db: duckdb.DuckDBPyConnection, late: Sequence[Late]) -> Iterator[tuple[int, Decided]]:
+    """For each owner the difference that each late segment makes, in whole ns; those without any are not told.
 
-    Of a MIG instance the fraction of its GPU, floored: a month of such differences may be off by a ns each.
+    Of a MIG instance the fraction of its GPU: each revision's amount is floored, so that differences add up to it.
     """
-    new_place = origin.log_id, origin.segment_no
-    difference = _amounts(db, new_place)
-    difference.subtract(_amounts(db, old.place) if old else Counter())
-    told = [(owner, int(ns // 1)) for owner, ns in sorted(difference.items())]
-    why = f"came from {origin.host_id} after the period of its window was sealed"
-    return [
-        (
-            origin.log_id,
-            Decided(BY, received_ns, why, Adjusted(_name(new_place, owner), booked_ns, tenant, model, ns, project)),
-        )
-        for owner, ns in told
-        if ns
-        for tenant, project, model in [owner]
-    ]
+    places = {place for each in late for place in (each.place, each.old.place if each.old else each.place)}
+    amounts = _amounts(db, places)
+    for each in late:
+        difference = Counter(amounts[each.place])
+        difference.subtract(amounts[each.old.place] if each.old else {})
+        for owner, ns in sorted(difference.items()):
+            if ns:
+                yield each.origin.log_id, _decided(each, owner, ns)
+
+
+def _decided(late: Late, owner: _Owner, ns: int) -> Decided:
+    tenant, project, model = owner
+    why = f"came from {late.origin.host_id} after the period of its window was sealed"
+    what = Adjusted(_name(late, owner), late.booked_ns, tenant, model, ns, project)
+    return Decided(BY, late.received_ns, why, what)
+
+
+def _name(late: Late, owner: _Owner) -> str:
+    """From what the host says alone: a ledger that is filled up again gives the same names."""
+    key = segment_key(late.origin.host_id, late.origin.boot_id, late.row.segment)
+    whose = blake2b(encode(*owner), digest_size=8).hexdigest()
+    return f"{LATE_PREFIX}{key.hex()}:{late.row.revision}:{whose}"
 
 
 def sealed_spans(db: duckdb.DuckDBPyConnection) -> list[Interval]:
@@ -70,21 +96,19 @@ def is_touched(db: duckdb.DuckDBPyConnection, span: Interval, behind_log_id: int
     return False
 
 
-def _amounts(db: duckdb.DuckDBPyConnection, place: Place) -> Counter[_Owner]:
-    """What a segment's records come to, as corrections have it."""
+def _amounts(db: duckdb.DuckDBPyConnection, places: Iterable[Place]) -> dict[Place, dict[_Owner, int]]:
+    """What the records of each of these segments come to, as corrections have it."""
+    columns = [list(column) for column in zip(*sorted(places), strict=True)]
     relation, _ = as_said("record")
     found = db.execute(
-        "SELECT coalesce(o.tenant, r.tenant), coalesce(o.project, r.project), gpu_model, allocated_ns,"
-        f" coalesce(compute, 1), coalesce(compute_of, 1) FROM {relation} r"
-        f" LEFT JOIN {corrections()} o USING (log_id, segment_no, ordinal)"
-        " WHERE log_id = ? AND segment_no = ? AND NOT coalesce(o.voided, false)",
-        [2**62, *place],
+        "SELECT log_id, segment_no, coalesce(o.tenant, r.tenant), coalesce(o.project, r.project), gpu_model,"
+        " allocated_ns, coalesce(compute, 1), coalesce(compute_of, 1) FROM (SELECT * FROM"
+        f" {relation} SEMI JOIN (SELECT unnest(?::BIGINT[]) AS log_id, unnest(?::INTEGER[]) AS segment_no)"
+        f" USING (log_id, segment_no)) r LEFT JOIN {corrections()} o USING (log_id, segment_no, ordinal)"
+        " WHERE NOT coalesce(o.voided, false)",
+        [*columns, 2**62],
     ).fetchall()
-    sums: Counter[_Owner] = Counter()
-    for tenant, project, model, ns, compute, compute_of in found:
-        sums[tenant, project, model] += Fraction(ns * compute, compute_of or 1)  # type: ignore[assignment]
-    return sums
-
-
-def _name(place: Place, owner: _Owner) -> str:
-    return f"late:{place[0]}.{place[1]}:{'/'.join(owner)}"
+    sums: defaultdict[Place, defaultdict[_Owner, Fraction]] = defaultdict(lambda: defaultdict(Fraction))
+    for log_id, number, tenant, project, model, ns, compute, compute_of in found:
+        sums[log_id, number][tenant, project, model] += Fraction(ns * compute, compute_of or 1)
+    return defaultdict(dict, {place: {o: int(ns // 1) for o, ns in each.items()} for place, each in sums.items()})

@@ -88,7 +88,7 @@ def told_last() -> tuple[str, list[Any]]:
     """Of all device rows those that nothing follows on: in force, or the last that came for a sealed period."""
     place = "log_id, segment_no"
     rows = (
-        f"(SELECT * FROM device_row ANTI JOIN (SELECT {place} FROM superseded WHERE by_log_id <> log_id"
+        f"(SELECT * FROM device_row ANTI JOIN (SELECT {place} FROM superseded ANTI JOIN late USING (log_id, segment_no)"
         " UNION ALL SELECT old_log_id, old_segment_no FROM late) USING (log_id, segment_no))"
     )
     return f"({_JOINED['device_row'].format(rows)})", []

@@ -12,8 +12,19 @@ _BUFFER_BYTES: Final = 64 * 1024
 _LENGTH_BYTES: Final = 4
 
 
+class NoRoom(OSError):
+    """The temporary folder cannot take the runs; the message says why, in words for whoever asked."""
+
+
 def sorted_bytes(values: Iterable[bytes], run: int = RUN) -> Iterator[bytes]:
-    """All values in order of their bytes. Each must be shorter than 4 GiB. Raises OSError if the disk does."""
+    """All values in order of their bytes. Each must be shorter than 4 GiB. Raises NoRoom if the disk does not do."""
+    try:
+        yield from _sorted(values, run)
+    except OSError as error:
+        raise NoRoom(f"the temporary folder cannot be used to sort: {error.strerror or error}") from error
+
+
+def _sorted(values: Iterable[bytes], run: int) -> Iterator[bytes]:
     rest = iter(values)
     first = sorted(islice(rest, run))
     if len(first) < run:

@@ -203,7 +203,11 @@ class UsageStore(Protocol):
         booked_ns: int,
         received_ns: int,
     ) -> None:
-        """A segment of a sealed period: what it changes against ``old`` is booked at ``booked_ns``."""
+        """A segment of a sealed period: what it changes against ``old`` is booked at ``booked_ns``, once settled."""
+        ...
+
+    def settle_late(self) -> None:
+        """Books what the late segments since the last time change; at the end of each entry."""
         ...
 
     def sealed(self) -> list[Interval]:

@@ -1,4 +1,7 @@
-"""The FOCUS export: a range, cut into UTC months, rated month by month; or the corrections to an earlier export."""
+"""The FOCUS export: a range, cut into UTC months, rated month by month; or the corrections to an earlier export.
+
+Gross, as the rating is: exclusions are not taken off.
+"""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass

@@ -61,6 +61,8 @@ def collector(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningColle
             assert post(running, "/v1/corrections", "op", **body, why="dispute 7").status_code == 201
         fans = {"id": "m", "kind": "maintenance", "approver": "kim", "why": "fans", "tenant": "umbrella"}
         assert post(running, "/v1/exclusions", "op", **fans, from_=JUNE_1, to=JUNE_2).status_code == 201
+        credit = {"id": "c", "at": JUNE_2, "tenant": "acme", "gpu_model": "NVIDIA L40", "ns": str(-HOUR_NS)}
+        assert post(running, "/v1/adjustments", "op", **credit, why="goodwill").status_code == 201
         for what in ("close", "seal"):
             assert post(running, f"/v1/periods/{what}", "op", from_=JUNE_1, to=JULY, why="end").status_code == 201
         yield running
@@ -101,6 +103,18 @@ def test_an_operators_file_holds_together_offline_frames_and_all(
     assert {each["kind"] for each in told["corrections"]} == {"reassign", "void"}
     assert all(each["proof"] for each in told["corrections"]) and told["exclusions"] == []
     assert out.read_bytes() == explained("op", "--tenant", "acme").read_bytes()
+
+
+def test_what_was_booked_is_told_proven_and_not_to_be_changed(explained: Callable[..., Path], tmp_path: Path) -> None:
+    out = explained("op", "--tenant", "acme", "--no-frames")
+    told = json.loads(out.read_text())
+    (credit,) = told["adjustments"]
+    assert (credit["id"], credit["why"], credit["proof"] is None) == ("c", "goodwill", False)
+    assert json.loads(explained("op", "--tenant", "umbrella").read_text())["adjustments"] == []
+    credit["ns"] = str(-2 * HOUR_NS)
+    (tmp_path / "changed.json").write_text(json.dumps(told))
+    done = gputally("explain", "--check", tmp_path / "changed.json")
+    assert done.exit_code == 1 and "is not what was decided" in done.stdout
 
 
 def test_another_key_than_the_pinned_one_is_exit_1(explained: Callable[..., Path], tmp_path: Path) -> None:

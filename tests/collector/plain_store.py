@@ -83,6 +83,9 @@ class PlainStore:
     def add_late(self, *_: object) -> None:
         raise NotImplementedError("nothing is sealed here")
 
+    def settle_late(self) -> None:
+        pass
+
     def sealed(self) -> list[Interval]:
         return []
 

@@ -67,6 +67,17 @@ def test_strangers_by_the_million_take_no_memory_by_the_million() -> None:
     assert len(limits._known) == MOST_CALLERS  # pyright: ignore[reportPrivateUsage]
 
 
+def test_whoever_is_being_answered_is_not_forgotten_whatever_comes_in_between() -> None:
+    limits = Limits(10, 1, Clock())
+    with limits.taken("kim"):
+        for number in range(MOST_CALLERS + 50):
+            with limits.taken(f"address {number}"):
+                pass
+        with pytest.raises(TryLater, match="being answered already"), limits.taken("kim"):
+            pass
+    assert len(limits._known) == MOST_CALLERS  # pyright: ignore[reportPrivateUsage]
+
+
 @pytest.mark.parametrize(
     ("address", "network"),
     [

@@ -7,9 +7,11 @@ from typing import Any
 
 import pytest
 
+from gputally.collector.audit_seals import audit_seals, read_seals
 from gputally.collector.deciding import own_stream
 from gputally.collector.decision_checks import check_decision
 from gputally.collector.problems import Problem
+from gputally.collector.sealing import period_root
 from gputally.model.decisions import (
     Adjusted,
     Corrected,
@@ -18,6 +20,8 @@ from gputally.model.decisions import (
     ExclusionKind,
     ExclusionSet,
     GapDeclared,
+    HostPhase,
+    HostSet,
     LeaseSet,
     OverlayKind,
     PeriodSealed,
@@ -29,8 +33,9 @@ from gputally.proto.convert_decision import encode_decided
 from gputally.simulator.stream import SimulatedHost
 from gputally.storage.frame import make_frame
 from gputally.storage.ledger_rules import Offer
-from gputally.storage.projection_decisions import decided_in_force
+from gputally.storage.projection_decisions import adjustments_in, decided_in_force
 from gputally.storage.projection_reader import snapshot
+from gputally.storage.usage_query import Scope
 
 from .folded import NOW_NS, Folded
 from .running import HOUR_NS, JUNE_NS
@@ -110,6 +115,22 @@ def test_a_new_record_of_a_sealed_month_leaves_it_and_is_booked_in_the_next(fold
     folded.take("gpu-02", late.batches(), b"g" * 16)  # said again in another epoch: once is enough
     assert booked(folded) == {("B", "NVIDIA H100"): HOUR_NS}
     assert folded.host("gpu-02").duplicates == 2
+
+
+def test_an_amount_that_is_booked_again_elsewhere_counts_only_there(folded: Folded) -> None:
+    folded.take("gpu-01", june().batches())
+    decide(folded, Adjusted("moved", JUNE_NS, "A", "NVIDIA L40", 5))
+    decide(folded, Adjusted("stays", JUNE_NS, "B", "NVIDIA L40", 7))
+    as_of = str(folded.projection.position)
+    decide(folded, Adjusted("moved", JULY_NS, "A", "NVIDIA L40", 6))
+    assert folded.usage()["adjustments"] == {"count": 1, "total_ns": "7", "by_org": {"B": "7"}}
+    assert folded.usage(**JULY)["adjustments"] == {"count": 1, "total_ns": "6", "by_org": {"A": "6"}}
+    assert folded.usage(as_of=as_of)["adjustments"]["by_org"] == {"A": "5", "B": "7"}
+    with snapshot(folded.projection) as seen:
+        span = Interval(JUNE_NS, JULY_NS + 1)
+        found = [each.what.id for each in adjustments_in(seen, Scope(span, seen.position), offset=1, limit=1)]
+        assert found == ["moved"], "the second page, in the order of the log"
+        assert adjustments_in(seen, Scope(Interval(JUNE_NS, JULY_NS), seen.position, "A")) == []
 
 
 def test_the_control_the_same_record_before_the_seal_counts_in_its_month(folded: Folded) -> None:
@@ -241,6 +262,90 @@ def test_what_began_in_a_sealed_month_can_be_ended_in_an_open_one(folded: Folded
     seal(folded)
     with snapshot(folded.projection) as seen:
         check_decision(seen, what)
+
+
+def test_a_revision_that_moves_a_record_out_of_a_sealed_month_is_put_aside(folded: Folded) -> None:
+    (batch,) = june().batches()
+    folded.take("gpu-01", [batch])
+    seal(folded)
+    moved = revised(batch, 1, {"A": HOUR_NS})
+    segment = replace(moved.rows[0].segment, window_start_ns=JULY_NS, wall_start_ns=JULY_NS)
+    records = [replace(record, segment=segment) for record in moved.records]
+    row = replace(moved.rows[0], segment=segment, records_digest=records_digest(records))
+    folded.take("gpu-01", [replace(moved, rows=(row,), records=tuple(records))], b"1" * 16)
+    assert total(folded) == 24 * HOUR_NS and total(folded, **JULY) == 0 and booked(folded) == {}
+    assert "under another window" in folded.put_aside()[0]
+
+
+def test_two_revisions_in_one_frame_are_found_again_beside_late_ones(folded: Folded) -> None:
+    (batch,) = june().batches()
+    july = SimulatedHost("gpu-01", epoch=b"j" * 16)
+    july.hold("nvidia:GPU-7", "NVIDIA L40", "A", Interval(JULY_NS, JULY_NS + HOUR_NS), HOUR_NS)
+    (open_batch,) = july.batches()
+    folded.take("gpu-01", [batch])
+    seal(folded)
+    folded.take("gpu-01", [revised(batch, 1, {"B": HOUR_NS})], b"1" * 16)
+    first, second = revised(open_batch, 0, {}), revised(open_batch, 1, {})
+    folded.take("gpu-01", [replace(first, rows=first.rows + second.rows)], b"2" * 16)
+    folded.take("gpu-01", [revised(open_batch, 3, {"A": 9})], b"3" * 16)
+    assert total(folded, **JULY) == 9 and folded.put_aside() == []
+
+
+def test_owners_whose_names_join_alike_are_booked_apart(folded: Folded) -> None:
+    (batch,) = june().batches()
+    folded.take("gpu-01", [batch])
+    seal(folded)
+    late = revised(batch, 1, {"a/b": 900, "a": 800})
+    records = [
+        replace(each, owner=replace(each.owner, project="c" if each.owner.tenant == "a/b" else "b/c"))
+        for each in late.records
+    ]
+    row = replace(late.rows[0], records_digest=records_digest(records))
+    folded.take("gpu-01", [replace(late, rows=(row,), records=tuple(records))], b"1" * 16)
+    told = booked(folded)
+    assert (told["a/b", "NVIDIA L40"], told["a", "NVIDIA L40"]) == (900, 800)
+
+
+def test_a_sealed_month_stays_final_whatever_host_comes_late_or_is_enrolled_in_it(folded: Folded) -> None:
+    folded.take("gpu-01", [replace(each, complete_through_ns=JULY_NS) for each in june().batches()])
+    seal(folded)
+    before = folded.usage(strict="true")["completeness"]
+    late = SimulatedHost("gpu-02", epoch=b"f" * 16)
+    late.hold("nvidia:GPU-2", "NVIDIA H100", "B", Interval(JUNE_NS, JUNE_NS + HOUR_NS), HOUR_NS)
+    folded.take("gpu-02", late.batches(), late.epoch)
+    decide(folded, HostSet("gpu-77", HostPhase.ENROLLED, JUNE_NS))
+    assert folded.usage(strict="true")["completeness"] == before
+    assert folded.usage(**JULY)["completeness"]["hosts_expected"] == 3
+    beyond = folded.usage(range_to="2025-07-02T00:00:00Z")["completeness"]  # not all of it is sealed
+    assert (beyond["state"], beyond["hosts_expected"]) == ("provisional", 3)
+
+
+@pytest.mark.parametrize(
+    ("parts", "wrong"),
+    [
+        ([], "time of a device in it does not add up: see /v1/conservation"),
+        ([(1, 2)], ""),
+        ([(0, 0.5), (0.5, 1.5), (1.5, 2)], ""),  # one behind the other
+        ([(1, 1.5)], "time of a device in it does not add up: see /v1/conservation"),
+    ],
+)
+def test_a_seal_over_a_hole_stands_if_all_of_the_hole_was_declared(
+    tmp_path: Path, parts: list[tuple[float, float]], wrong: str
+) -> None:
+    with Folded(tmp_path) as folded:
+        host = SimulatedHost("gpu-01", epoch=b"e" * 16)
+        for hour in (0, 2):
+            begin_ns = JUNE_NS + hour * HOUR_NS
+            host.hold("nvidia:GPU-1", "NVIDIA L40", "A", Interval(begin_ns, begin_ns + HOUR_NS), HOUR_NS)
+        folded.take("gpu-01", host.batches())
+        for start, end in parts:
+            gap = GapDeclared("gpu-01", JUNE_NS + int(start * HOUR_NS), JUNE_NS + int(end * HOUR_NS))
+            decide(folded, gap)
+        span, position = Interval(JUNE_NS, JULY_NS), folded.projection.position
+        with snapshot(folded.projection) as seen:
+            root = period_root(seen, span, position)
+        decide(folded, PeriodSealed(JUNE_NS, JULY_NS, position, root.hash, root.leaves))
+        assert [each.wrong for each in audit_seals(tmp_path, read_seals(tmp_path), frozenset(), None)] == [wrong]
 
 
 def overlay_of(record: UsageRecord, kind: OverlayKind, tenant: str) -> Any:

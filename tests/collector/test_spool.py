@@ -4,14 +4,18 @@ import asyncio
 import errno
 from collections.abc import Iterator
 
+import httpx
 import pytest
+from fastapi import FastAPI
 
+from gputally.collector.api_problems import add_problems
 from gputally.collector.exports import spool
 from gputally.collector.exports.lines import csv_chunks, defused
 from gputally.collector.exports.spool import Spool
 from gputally.collector.problems import Problem
 from gputally.collector.routes_exports import MOST_OF_ONE, MOST_WAITING
 from gputally.collector.turns import CALLER, Turns
+from gputally.storage.sorted_spool import NoRoom
 
 
 def test_what_was_written_is_read_again() -> None:
@@ -34,6 +38,23 @@ def test_a_full_disk_is_a_problem_and_no_traceback() -> None:
     with pytest.raises(Problem, match="No space left") as refused:
         Spool.of(full())
     assert refused.value.status == 507
+
+
+def test_leaves_that_cannot_be_sorted_are_a_problem_too() -> None:
+    app = FastAPI()
+    add_problems(app)
+
+    @app.get("/v1/periods/proof")
+    async def proof() -> None:  # pyright: ignore[reportUnusedFunction]
+        raise NoRoom("the temporary folder cannot be used to sort: No space left on device")
+
+    async def ask() -> httpx.Response:
+        async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://here") as client:
+            return await client.get("/v1/periods/proof")
+
+    refused = asyncio.run(ask())
+    assert refused.status_code == 507 and refused.json()["type"] == "urn:gputally:problem:no-room"
+    assert "No space left" in refused.json()["detail"]
 
 
 def test_exports_wait_for_each_other_and_not_without_end() -> None:

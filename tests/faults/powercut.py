@@ -33,6 +33,7 @@ _DISK_BYTES: Final = 48 << 20
 _ANEW_EVERY: Final = 10
 """So many cuts later the stores are made anew, so that their making is cut as well."""
 _LONGEST_LIFE_S: Final = 0.12
+_PATIENCE_S: Final = 5.0
 
 
 def run(count: int, seed: int, *, flush: bool = True) -> Outcome:
@@ -64,16 +65,21 @@ def _cuts(outcome: Outcome, count: int, seed: int, flush: bool) -> Outcome:
         for number in range(count):
             generation = number // _ANEW_EVERY
             stores = Stores(disk.at / str(generation), seed + generation, flush)
-            promised += _one(outcome, disk, stores, chance)
+            promised += _one(outcome, disk, stores, chance, whole_start=number % 2 == 0)
             if number % _ANEW_EVERY == _ANEW_EVERY - 1:
                 disk.clear()
     outcome.note = f"ext4, {promised} calls had returned"
     return outcome
 
 
-def _one(outcome: Outcome, disk: "Disk", stores: Stores, chance: random.Random) -> int:
+def _one(outcome: Outcome, disk: "Disk", stores: Stores, chance: random.Random, *, whole_start: bool) -> int:
+    """``whole_start``: the cut may fall before anything was promised; else it waits for that, on a busy machine too."""
+    before = sum(stores.promises[cell] for cell in CELLS)
     with disk.mounted():
         pid = forks.spawn(stores.live, quiet=True)
+        deadline_s = time.monotonic() + (0 if whole_start else _PATIENCE_S)
+        while sum(stores.promises[cell] for cell in CELLS) == before and time.monotonic() < deadline_s:
+            time.sleep(0.002)
         time.sleep(chance.uniform(0, _LONGEST_LIFE_S))
         # Read before the cut begins: a flush that runs while the file system is shut down may say that it is
         # done and not be, of one file written by itself as well (4 of 100 on a busy machine, Linux 6).

@@ -164,3 +164,20 @@ def test_an_adjustment_is_charged_beside_the_usage_and_climbs_no_tier() -> None:
     assert [(line.adjustment, line.cost) for line in rating.adjustments] == [("c-2", Decimal("-1.25"))]
     assert rating.total == sum_of(rating.lines) - Decimal("1.25")
     assert [(each.gpu_model, each.ns) for each in rating.unpriced] == [("NVIDIA Q", HOUR_NS)]
+
+
+def test_what_came_late_and_belongs_to_nobody_is_in_no_total() -> None:
+    late = Adjustment("late:1", "unattributed", "NVIDIA L40", 3 * HOUR_NS)
+    rating = rate([], catalogue(), [late, Adjustment("late:2", "acme", "NVIDIA L40", HOUR_NS)])
+    assert rating.total == Decimal("1.25")
+    assert [(line.adjustment, line.cost) for line in rating.unattributed] == [("late:1", Decimal("3.75"))]
+
+
+def test_allocated_time_that_came_late_is_not_charged_as_busy_hours() -> None:
+    busy = catalogue(GOLDEN.replace('price = "1.25"', 'price = "1.25"\nmeter = "busy"'))
+    late, credit = (Adjustment(name, "acme", "NVIDIA L40", -HOUR_NS) for name in ("late:1", "credit"))
+    rating = rate([], busy, [late, credit])
+    assert [line.adjustment for line in rating.charged] == ["credit"], "a person means hours of the SKU"
+    assert [(each.ns, each.why) for each in rating.unpriced] == [
+        (-HOUR_NS, "late:1 is allocated time, Small is charged by busy")
+    ]

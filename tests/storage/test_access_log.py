@@ -125,6 +125,37 @@ def test_a_row_that_cannot_be_written_is_said_and_the_log_recovers_by_itself(tmp
     assert [row.at_ns for row in read(tmp_path)] == [11]
 
 
+def test_an_error_nobody_foresaw_is_said_and_the_next_row_is_written(tmp_path: Path) -> None:
+    with opened(tmp_path) as log:
+        (error,) = write(log, replace(ROW, path="/\ud800"))  # UnicodeEncodeError, which is no sqlite3.Error
+        assert isinstance(error, AccessError) and "UnicodeEncodeError" in str(error)
+        assert write(log, ROW) == [None] and not log.trouble
+    assert read(tmp_path) == [ROW]
+
+
+def test_a_log_that_dies_says_so(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    def gone(_: LedgerError | None) -> None:
+        raise RuntimeError("whoever waits is gone")
+
+    dead = threading.Event()
+    log = AccessLog(tmp_path, 2**62, on_death=dead.set)
+    log.start()
+    log.write(ROW, gone)
+    assert dead.wait(60) and "nothing more can be answered" in caplog.text
+    log.stop()
+
+
+def test_a_page_damaged_behind_the_first_ones_is_said_with_its_cure(tmp_path: Path) -> None:
+    with opened(tmp_path, access=10_000) as log:
+        write(log, *(replace(ROW, at_ns=n, path="/p" * 50) for n in range(3_000)))
+    page, held = 4096, bytearray((tmp_path / FILE).read_bytes())
+    for start in range(2 * page, len(held), page):
+        held[start : start + 64] = b"\xff" * 64
+    (tmp_path / FILE).write_bytes(held)
+    with pytest.raises(AccessError, match="move it away and keep it"):
+        AccessLog(tmp_path, DAY_NS)
+
+
 def test_a_damaged_file_is_said_with_its_cure(tmp_path: Path) -> None:
     (tmp_path / FILE).write_bytes(b"no database at all, but something else" * 100)
     with pytest.raises(AccessError, match="move it away and keep it"):
