@@ -15,7 +15,7 @@ from typing import Final
 from .projection_decision_rows import decision_tables
 from .projection_other_rows import OTHER_TABLES
 
-VERSION: Final = 6
+VERSION: Final = 7
 """A projection of another version is thrown away and made again from the log."""
 
 DEVICE: Final = (
