@@ -23,6 +23,7 @@ from gputally.storage import projection_usage
 from gputally.storage.projection import Projection
 from gputally.storage.projection_reader import snapshot
 from gputally.storage.usage_query import Dimension, Scope, UsageQuery
+from gputally.storage.usage_store import HostState
 
 RAW_MS, ROLLUP_MS = 250, 10
 JUNE_S = 1_748_736_000
@@ -42,6 +43,11 @@ def fill(projection: Projection, records: int) -> None:
     db.execute("CHECKPOINT")
     projection.reopen(2**60)
     with projection.transaction(projection.position):
+        complete_ns = (JUNE_S + 40 * 86400) * NS_PER_S
+        hosts = [f"host-{number}" for number in range((devices + 7) // 8)]
+        projection.save_hosts(
+            HostState(host_id, 1, 1, first_window_ns=JUNE_S * NS_PER_S, watermark_ns=complete_ns) for host_id in hosts
+        )
         projection.mark_dirty(range(JUNE_S, JUNE_S + MINUTES * 60, 900))
 
 
@@ -75,8 +81,6 @@ def statements(devices: int, rows: int) -> list[str]:
         f" FROM range(0, {rows}, 100) t(i)",
         f"INSERT INTO record SELECT {again}, {revised} FROM range(0, {rows}, 100) t(i)",
         f"INSERT INTO device_row SELECT {again}, {row} FROM range(0, {rows}, 100) t(i)",
-        "INSERT INTO host SELECT DISTINCT host_id, 1, 1, 0, 0, "
-        f"{(JUNE_S + 40 * 86400) * NS_PER_S}, 0, 0, 0, 0, 0, 0, 0 FROM device",
         f"UPDATE position SET log_id = {last + rows // 800 + 1}",
     ]
 
